@@ -1,0 +1,57 @@
+"""Contexts: which dots of one key a write had seen, and therefore replaces.
+
+A context lists, for each author that ever wrote the key, a *base* and *extras*: every dot of that
+author up to the base was seen, and beyond it just the extras. The extras are there for a node
+that has an author's 7th write but not yet its 6th: claiming "up to 7" would wipe out a 6th that
+nobody here has read. (Dotted version vectors; Goncalves et al., DottedDB, SRDS 2017.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TypeAlias
+
+from bellande_mesh_sync.ids import Author, Dot
+
+ContextEntry: TypeAlias = tuple[Author, int, tuple[int, ...]]
+Context: TypeAlias = tuple[ContextEntry, ...]
+"""Sorted by author; extras sorted, each above the base."""
+
+
+def covers(context: Context, author: Author, sequence: int) -> bool:
+    """Whether the writer of `context` had seen this dot."""
+    for entry_author, base, extras in context:
+        if entry_author == author:
+            return sequence <= base or sequence in extras
+    return False
+
+
+def join(contexts: Iterable[Context], dots: Iterable[Dot], contiguous: Callable[[Author], int]) -> Context:
+    """The context of a write by someone who has seen all these contexts and dots.
+
+    Args:
+        contiguous: for an author, the sequence number up to which this node has seen every write
+            in the shard; only up to there may single dots be folded into a base.
+
+    Cost: O(total entries).
+    """
+    bases: dict[Author, int] = {}
+    singles: dict[Author, set[int]] = {}
+    for context in contexts:
+        for author, base, extras in context:
+            bases[author] = max(bases.get(author, 0), base)
+            if extras:
+                singles.setdefault(author, set()).update(extras)
+    for author, sequence in dots:
+        bases.setdefault(author, 0)
+        singles.setdefault(author, set()).add(sequence)
+    return tuple(
+        _entry(author, bases[author], singles.get(author, set()), contiguous(author))
+        for author in sorted(bases)
+    )
+
+
+def _entry(author: Author, base: int, singles: set[int], seen_up_to: int) -> ContextEntry:
+    foldable = [sequence for sequence in singles if sequence <= seen_up_to]
+    base = max(base, max(foldable, default=0))
+    return (author, base, tuple(sorted(sequence for sequence in singles if sequence > base)))

@@ -1,0 +1,160 @@
+"""Knowledge: the set of dots a node has seen in a shard, per author an interval set."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator
+from typing import TypeAlias
+
+from bellande_mesh_sync.ids import Author
+
+Ranges: TypeAlias = tuple[tuple[int, int], ...]
+"""Inclusive (low, high) pairs: sorted, disjoint and not touching."""
+
+Delta: TypeAlias = tuple[tuple[Author, Ranges], ...]
+"""Ranges per author, sorted by author: a knowledge, or the difference of two, as it travels."""
+
+
+class IntervalSet:
+    """A set of positive integers as sorted disjoint inclusive intervals; nearly always just one."""
+
+    __slots__ = ("highs", "lows")
+
+    def __init__(self, ranges: Iterable[tuple[int, int]] = ()) -> None:
+        self.lows: list[int] = []
+        self.highs: list[int] = []
+        for low, high in ranges:
+            self.add(low, high)
+
+    def add(self, low: int, high: int) -> tuple[tuple[int, int], list[int]]:
+        """Add low..high; return the interval it became and the lows of the intervals it absorbed.
+
+        (What a store needs to keep one row per interval.) Cost: O(log n) plus what it absorbs.
+        """
+        lows, highs = self.lows, self.highs
+        if lows and low == highs[-1] + 1:  # The common case by far: the next number.
+            highs[-1] = high
+            return (lows[-1], high), [lows[-1]]
+        first = bisect_left(highs, low - 1)
+        last = bisect_right(lows, high + 1)
+        absorbed = lows[first:last]
+        if absorbed:
+            low = min(low, absorbed[0])
+            high = max(high, highs[last - 1])
+        lows[first:last] = [low]
+        highs[first:last] = [high]
+        return (low, high), absorbed
+
+    def contains(self, number: int) -> bool:
+        index = bisect_left(self.highs, number)
+        return index < len(self.lows) and self.lows[index] <= number
+
+    def contains_range(self, low: int, high: int) -> bool:
+        index = bisect_left(self.highs, high)
+        return index < len(self.lows) and self.lows[index] <= low
+
+    def missing_from(self, other: IntervalSet) -> Ranges:
+        """What `other` has and this set lacks."""
+        return tuple(gap for low, high in other for gap in self.gaps(low, high))
+
+    def gaps(self, low: int, high: int) -> Iterator[tuple[int, int]]:
+        """The parts of low..high that are not in this set."""
+        index = bisect_left(self.highs, low)
+        while low <= high:
+            if index >= len(self.lows) or self.lows[index] > high:
+                yield (low, high)
+                return
+            if self.lows[index] > low:
+                yield (low, self.lows[index] - 1)
+            low = self.highs[index] + 1
+            index += 1
+
+    @property
+    def contiguous(self) -> int:
+        """The largest n with all of 1..n in the set."""
+        return self.highs[0] if self.lows and self.lows[0] == 1 else 0
+
+    @property
+    def last(self) -> int:
+        return self.highs[-1] if self.highs else 0
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        return zip(self.lows, self.highs, strict=True)
+
+    def __bool__(self) -> bool:
+        return bool(self.lows)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, IntervalSet) and self.lows == other.lows and self.highs == other.highs
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"IntervalSet({list(self)})"
+
+
+class Knowledge:
+    """All dots seen in one shard."""
+
+    __slots__ = ("_authors",)
+
+    def __init__(self, delta: Delta = ()) -> None:
+        self._authors: dict[Author, IntervalSet] = {}
+        for author, ranges in delta:
+            for low, high in ranges:
+                self.add(author, low, high)
+
+    def add(self, author: Author, low: int, high: int) -> tuple[tuple[int, int], list[int]]:
+        """As `IntervalSet.add`, for one author."""
+        return self.of(author).add(low, high)
+
+    def of(self, author: Author) -> IntervalSet:
+        found = self._authors.get(author)
+        if found is None:
+            found = self._authors[author] = IntervalSet()
+        return found
+
+    def contains(self, author: Author, sequence: int) -> bool:
+        found = self._authors.get(author)
+        return found is not None and found.contains(sequence)
+
+    def contains_range(self, author: Author, low: int, high: int) -> bool:
+        found = self._authors.get(author)
+        return found is not None and found.contains_range(low, high)
+
+    def contiguous(self, author: Author) -> int:
+        found = self._authors.get(author)
+        return 0 if found is None else found.contiguous
+
+    def last(self, author: Author) -> int:
+        found = self._authors.get(author)
+        return 0 if found is None else found.last
+
+    def missing_from(self, other: Delta) -> Delta:
+        """The dots of `other` that are not known here. Cost: O(authors and intervals of `other`)."""
+        result: list[tuple[Author, Ranges]] = []
+        for author, ranges in other:
+            mine = self._authors.get(author)
+            gaps = ranges if mine is None else tuple(g for low, high in ranges for g in mine.gaps(low, high))
+            if gaps:
+                result.append((author, gaps))
+        return tuple(result)
+
+    def merge(self, delta: Delta) -> None:
+        for author, ranges in delta:
+            for low, high in ranges:
+                self.add(author, low, high)
+
+    def delta(self) -> Delta:
+        """All of it, in the form that travels."""
+        return tuple((author, tuple(held)) for author, held in sorted(self._authors.items()) if held)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Knowledge) and self.delta() == other.delta()
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def count_of(delta: Delta) -> int:
+    """How many dots a delta holds."""
+    return sum(high - low + 1 for _, ranges in delta for low, high in ranges)

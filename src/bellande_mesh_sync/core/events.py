@@ -1,0 +1,183 @@
+"""What happens to a core: `NodeCore.handle(event, now)` takes each of these."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from msgspec import Struct
+
+from bellande_mesh_sync.core.data.context import Context
+from bellande_mesh_sync.core.data.record import ChunkRef, Manifest, Record
+from bellande_mesh_sync.core.messages import Hello, Message
+from bellande_mesh_sync.core.timers import Timer
+from bellande_mesh_sync.ids import NodeId
+
+# -- commands from programs --------------------------------------------------------------------
+
+
+class Write(Struct, frozen=True, gc=False):
+    """One write of a `WriteMany`. The value's chunks, if any, are on disk already."""
+
+    key: str
+    kind: int
+    size: int = 0
+    digest: bytes = b""
+    content_type: str = ""
+    inline: bytes | None = None
+    manifest: Manifest | None = None
+    expires_ms: int = 0
+    context: Context | None = None
+    """What the writer had read; None: whatever this node holds now."""
+    if_match: str | None = None
+    """Only if the visible version is this one; "" means: only if there is none."""
+
+
+class WriteMany(Struct, frozen=True, gc=False):
+    """Commit these writes together. Resolves to a tuple of `Receipt`, one a write.
+
+    Rejects with precondition_failed (nothing written), ack_timeout (written, and spreading), or
+    storage errors (nothing written).
+    """
+
+    request: int
+    writes: tuple[Write, ...]
+    ack: str
+    timeout_ns: int
+
+
+class SendNote(Struct, frozen=True, gc=False):
+    """A best-effort message to a linked node, or to all (`to` None). Resolves to the count of links."""
+
+    request: int
+    to: NodeId | None
+    topic: str
+    body: bytes
+    id: bytes
+
+
+class Leave(Struct, frozen=True, gc=False):
+    """Say goodbye for good (`forever`) or until the next start. Resolves to None; links close."""
+
+    request: int
+    forever: bool
+
+
+# -- the network -------------------------------------------------------------------------------
+
+
+class LinkOpened(Struct, frozen=True, gc=False):
+    """A link is up: TLS and the peer's Hello are done and checked (mesh, protocol, identity)."""
+
+    link: int
+    peer: NodeId
+    hello: Hello
+    address: str
+    """The other end, as seen by us."""
+    dial: int
+    """The number of the Dial it came from; 0 for one that the peer dialled."""
+
+
+class DialFailed(Struct, frozen=True, gc=False):
+    dial: int
+    code: str
+    reason: str
+
+
+class LinkClosed(Struct, frozen=True, gc=False):
+    link: int
+    code: str
+    reason: str
+
+
+class Received(Struct, frozen=True, gc=False):
+    """Messages of one link, in order. Never Hello, Goodbye or ChunkPart: those end in the shell."""
+
+    link: int
+    messages: tuple[Message, ...]
+    size_bytes: int
+    """What they took on the wire."""
+
+
+# -- the disk ----------------------------------------------------------------------------------
+
+
+class Committed(Struct, frozen=True, gc=False):
+    """All commits up to and including this number are durable."""
+
+    commit: int
+
+
+class CommitFailed(Struct, frozen=True, gc=False):
+    """Every commit after the last Committed one was refused; none of them left a trace."""
+
+    code: str
+    reason: str
+
+
+class PageRead(Struct, frozen=True, gc=False):
+    """A page of an open view, in dot order for each author."""
+
+    reading: int
+    records: tuple[Record, ...]
+    size_bytes: int
+    is_last: bool
+    code: str = ""
+    """A storage error's code, if the page could not be read: the view is closed."""
+
+
+class MissingFound(Struct, frozen=True, gc=False):
+    """Answer to FindMissing. Empty `chunks`: the value is whole on this disk.
+
+    `is_index`: the chunks are index chunks of a depth-2 manifest; ask again once they are here.
+    """
+
+    fetch: int
+    chunks: tuple[ChunkRef, ...]
+    is_index: bool
+    code: str = ""
+
+
+class ChunksStored(Struct, frozen=True, gc=False):
+    """Chunks that came over `link` were verified and are on disk (durable with the next commit)."""
+
+    link: int
+    hashes: tuple[bytes, ...]
+
+
+class ChunkRefused(Struct, frozen=True, gc=False):
+    """A chunk that came over `link` has another hash than asked for, or could not be stored."""
+
+    link: int
+    hash: bytes
+    code: str
+
+
+class TimerFired(Struct, frozen=True, gc=False):
+    timer: Timer
+
+
+Event: TypeAlias = (
+    WriteMany
+    | SendNote
+    | Leave
+    | LinkOpened
+    | DialFailed
+    | LinkClosed
+    | Received
+    | Committed
+    | CommitFailed
+    | PageRead
+    | MissingFound
+    | ChunksStored
+    | ChunkRefused
+    | TimerFired
+)
+
+
+class Receipt(Struct, frozen=True, gc=False):
+    """Proof of a write: its version, and the nodes that had it on disk when the call returned."""
+
+    key: str
+    version: str
+    nodes: tuple[NodeId, ...]
+    ack: str

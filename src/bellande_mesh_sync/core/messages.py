@@ -1,0 +1,175 @@
+"""What nodes say to each other. The bytes of it are `wire`'s business.
+
+Every message is an array-like tagged Struct: small on the wire, cheap to make, closed to unknown
+shapes. Adding a field at the end with a default stays readable to the previous protocol version.
+"""
+
+from __future__ import annotations
+
+from typing import Final, TypeAlias
+
+from msgspec import Struct
+
+from bellande_mesh_sync.core.data.knowledge import Delta
+from bellande_mesh_sync.core.data.record import Record
+from bellande_mesh_sync.core.members.member import MemberRecord
+from bellande_mesh_sync.ids import Author, NodeId, Shard
+
+PROTOCOL_OLDEST: Final = 1
+PROTOCOL_NEWEST: Final = 1
+
+RECORDS_LANE: Final = 0
+"""Control, records and messages: what must never wait behind a large value."""
+CHUNKS_LANE: Final = 1
+
+
+class Hello(Struct, frozen=True, array_like=True, tag=1):
+    """The first message in each direction, after TLS has judged both certificates.
+
+    Its arrival is the welcome: a TLS 1.3 client may believe it is in before the server has looked
+    at its certificate, so nobody says anything else before the other's Hello is here.
+    """
+
+    protocol_oldest: int
+    protocol_newest: int
+    mesh: bytes
+    node: NodeId
+    boot: bytes
+    """8 random bytes of this run, so a restarted node is told from an old link of itself."""
+    lane: int
+    member: MemberRecord
+    credit_bytes: int
+    """How many bytes of records may be sent before more credit arrives."""
+
+
+class Goodbye(Struct, frozen=True, array_like=True, tag=2):
+    """The last message on a link: an error code, or `closing`, and a sentence."""
+
+    code: str
+    reason: str
+
+
+class Ping(Struct, frozen=True, array_like=True, gc=False, tag=3):
+    number: int
+
+
+class Pong(Struct, frozen=True, array_like=True, gc=False, tag=4):
+    number: int
+
+
+class Members(Struct, frozen=True, array_like=True, tag=5):
+    """Member records that may be new to the receiver, and whom the sender has a link with now."""
+
+    members: tuple[MemberRecord, ...]
+    linked: tuple[NodeId, ...]
+
+
+class Summary(Struct, frozen=True, array_like=True, tag=6):
+    """The sender's committed knowledge of its shards, with fingerprints: the opening of a repair."""
+
+    shards: tuple[ShardSummary, ...]
+
+
+class ShardSummary(Struct, frozen=True, array_like=True):
+    shard: Shard
+    knowledge: Delta
+    fingerprint: bytes
+    """32 bytes: sum of the live records' hashes modulo 2**256. Equal knowledge must mean equal this."""
+
+
+class Have(Struct, frozen=True, array_like=True, tag=7):
+    """Dots that the sender has just committed: an ack to their author, an offer to all others."""
+
+    shard: Shard
+    dots: Delta
+    pushing: bool
+    """The sender is sending these records to the receiver by itself; no need to ask for them."""
+
+
+class Want(Struct, frozen=True, array_like=True, tag=8):
+    """Ask for the live records among these dots, as stream `stream` (the asker's number)."""
+
+    stream: int
+    shard: Shard
+    dots: Delta
+
+
+class Records(Struct, frozen=True, array_like=True, tag=9):
+    """Records of one shard: pushed (stream 0), or part of the answer to a Want."""
+
+    shard: Shard
+    stream: int
+    records: tuple[Record, ...]
+
+
+class StreamEnd(Struct, frozen=True, array_like=True, tag=10):
+    """All live records among `dots` were sent; those of `dots` that were not are obsolete.
+
+    Obsolete dots may be claimed as known only once every record of the stream is committed, for
+    what replaced them is among those records or was known before.
+    """
+
+    stream: int
+    shard: Shard
+    dots: Delta
+
+
+class Credit(Struct, frozen=True, array_like=True, gc=False, tag=11):
+    """The receiver has dealt with this many bytes of records; as many more may come."""
+
+    amount_bytes: int
+
+
+class Note(Struct, frozen=True, array_like=True, gc=False, tag=12):
+    """A message from a program to programs on another node. `topic` is empty for direct ones."""
+
+    id: bytes
+    topic: str
+    body: bytes
+
+
+class ChunkWant(Struct, frozen=True, array_like=True, tag=13):
+    hashes: tuple[bytes, ...]
+
+
+class ChunkPart(Struct, frozen=True, array_like=True, gc=False, tag=14):
+    """A piece of a chunk. Pieces come in order; a chunk is judged by its hash when it is whole."""
+
+    hash: bytes
+    offset: int
+    total: int
+    body: bytes
+
+
+class ChunkMissing(Struct, frozen=True, array_like=True, tag=15):
+    """The sender does not have these chunks (any more), or found its own copy damaged."""
+
+    hashes: tuple[bytes, ...]
+
+
+class AuthorSeen(Struct, frozen=True, array_like=True, tag=16):
+    """The receiver's own author has numbered further than it seems to know: its store is an old copy."""
+
+    shard: Shard
+    author: Author
+    last: int
+
+
+Message: TypeAlias = (
+    Hello
+    | Goodbye
+    | Ping
+    | Pong
+    | Members
+    | Summary
+    | Have
+    | Want
+    | Records
+    | StreamEnd
+    | Credit
+    | Note
+    | ChunkWant
+    | ChunkPart
+    | ChunkMissing
+    | AuthorSeen
+)

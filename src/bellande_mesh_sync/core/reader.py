@@ -1,0 +1,37 @@
+"""What a core may read of its store: small, synchronous, and only what is committed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+from bellande_mesh_sync.core.data.knowledge import Delta
+from bellande_mesh_sync.core.data.record import Record
+from bellande_mesh_sync.core.members.member import MemberRecord
+from bellande_mesh_sync.ids import Shard
+
+
+class StoredShard(Struct, frozen=True, gc=False):
+    shard: Shard
+    knowledge: Delta
+    fingerprint: int
+
+
+class StoredState(Struct, frozen=True, gc=False):
+    """What a core starts from."""
+
+    epoch: bytes
+    """The author epoch; a new store draws one when it is made."""
+    shards: tuple[StoredShard, ...]
+    members: tuple[MemberRecord, ...]
+
+
+class RecordReader(Protocol):
+    def siblings(self, keys: Sequence[str]) -> list[tuple[Record, ...]]:
+        """For each key its committed live records (values and tombstones), in no particular order.
+
+        A key that was never written costs one look-up in memory; another one a point read.
+        """
+        ...

@@ -1,0 +1,44 @@
+"""Timers as values: each carries what it was set for, and a stale one finds nothing to do."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from msgspec import Struct
+
+
+class Tick(Struct, frozen=True, gc=False):
+    """Link liveness, dialling, member states: the slow heartbeat of a node."""
+
+
+class RepairDue(Struct, frozen=True, gc=False):
+    """Compare knowledge with the peers again."""
+
+
+class PullDue(Struct, frozen=True, gc=False):
+    """Offered records did not come by themselves: ask for them."""
+
+    link: int
+
+
+class StreamOverdue(Struct, frozen=True, gc=False):
+    """An asked-for stream made no progress."""
+
+    stream: int
+    mark: int
+
+
+class FetchOverdue(Struct, frozen=True, gc=False):
+    """Asked-for chunks made no progress."""
+
+    link: int
+    mark: int
+
+
+class AckOverdue(Struct, frozen=True, gc=False):
+    """A write's ack deadline."""
+
+    request: int
+
+
+Timer: TypeAlias = Tick | RepairDue | PullDue | StreamOverdue | FetchOverdue | AckOverdue

@@ -1,0 +1,265 @@
+"""The error tree. The class says who is to blame, the code is stable, the sentence says what to do.
+
+    BellandeMeshError
+      ConfigError       the operator; raised before anything starts
+      UsageError        our caller: a wrong call, or a wrong call for this state
+      RequestError      the answer to a well-formed request is no (not found, conflict, denied, timed out)
+      PeerError         the other node; it never stops ours
+      TransportError    the network
+      StorageError      the disk
+
+Each class carries its `code` and whether trying again can help; facts are attributes. The same
+codes are used by Python, HTTP and the command line.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class BellandeMeshError(Exception):
+    """Base of all errors raised on purpose.
+
+    Facts are keyword arguments, kept in `facts` (JSON-ready) and readable as attributes; the
+    sentence is `template` filled with them.
+    """
+
+    code: ClassVar[str] = "mesh_error"
+    retryable: ClassVar[bool] = False
+    template: ClassVar[str] = "something went wrong"
+
+    def __init__(self, message: str = "", **facts: Any) -> None:
+        self.facts = facts
+        self._message = message
+        super().__init__(str(self))
+
+    def __getattr__(self, name: str) -> Any:
+        facts = self.__dict__.get("facts", {})
+        if name in facts:
+            return facts[name]
+        raise AttributeError(name)
+
+    def __str__(self) -> str:
+        return self._message or self.template.format(**self.facts)
+
+
+# -- the operator ------------------------------------------------------------------------------
+
+
+class ConfigError(BellandeMeshError):
+    """A setting is unknown, of the wrong type or out of range. Nothing was started."""
+
+    code = "config_invalid"
+    template = "setting {field}: {reason}"
+
+
+class HomeInUseError(ConfigError):
+    code = "home_in_use"
+    template = "{home} is in use by a running node (pid {pid}); stop it, or choose another --home"
+
+
+class PortInUseError(ConfigError):
+    code = "port_in_use"
+    template = "{address} is in use; choose another --listen address, or port 0 for any free one"
+
+
+class NotAMemberError(ConfigError):
+    code = "not_a_member"
+    template = (
+        "{home} holds no identity; run 'bms init' for a new mesh, or 'bms join TOKEN' for one that exists"
+    )
+
+
+class AlreadyAMemberError(ConfigError):
+    code = "already_a_member"
+    template = "{home} already holds the identity of node {node}; choose another --home"
+
+
+class IdentityError(ConfigError):
+    """A key or certificate file is missing, unreadable, readable by others, or does not fit."""
+
+    code = "identity_invalid"
+    template = "{path}: {reason}"
+
+
+# -- our caller --------------------------------------------------------------------------------
+
+
+class UsageError(BellandeMeshError):
+    """The call is wrong, or wrong for this state. Nothing changed."""
+
+    code = "usage"
+    template = "{reason}"
+
+
+class InvalidKeyError(UsageError):
+    code = "invalid_key"
+    template = "key {key!r} is not allowed: {reason}"
+
+
+class NotRunningError(UsageError):
+    code = "not_running"
+    template = "the node is not running; call start() first"
+
+
+class UnsupportedError(UsageError):
+    """The contract names it, this version does not have it yet."""
+
+    code = "unsupported"
+    template = "{what} is not supported by this version"
+
+
+class MessageTooLargeError(UsageError):
+    code = "message_too_large"
+    template = "the message has {size} bytes; {limit} are allowed: put large values, and send their key"
+
+
+# -- a well-formed request whose answer is no --------------------------------------------------
+
+
+class RequestError(BellandeMeshError):
+    code = "request_failed"
+
+
+class NotFoundError(RequestError):
+    code = "not_found"
+    template = "there is no {what} {name!r}"
+
+
+class ConflictError(RequestError):
+    """`if_match` names another version than the visible one. Nothing was written."""
+
+    code = "precondition_failed"
+    template = "key {key!r} has another version than the one asked for; read it again and decide"
+
+
+class AckTimeoutError(RequestError):
+    """Fewer nodes than asked for confirmed in time. The write itself is kept and goes on spreading."""
+
+    code = "ack_timeout"
+    retryable = True
+    template = (
+        "ack={level} was not reached in {timeout_s:g} s: {have} of {need} nodes have it on disk; "
+        "the write is kept and goes on spreading"
+    )
+
+
+class IncompleteValueError(RequestError):
+    """A value's stream ended early. Nothing was written under the key."""
+
+    code = "value_incomplete"
+    retryable = True
+    template = "the value's stream ended early; nothing was written under {key!r}"
+
+
+class ChunkMissingError(RequestError):
+    code = "chunk_missing"
+    retryable = True
+    template = "chunk {chunk} of {key!r} is not on this node's disk"
+
+
+class UnauthorizedError(RequestError):
+    code = "unauthorized"
+    template = "a valid token is needed: {reason}"
+
+
+class InvalidTokenError(RequestError):
+    """A join token cannot be read, is not known here, or its proof is wrong."""
+
+    code = "invalid_token"
+    template = "the join token is not valid: {reason}"
+
+
+class ExpiredTokenError(RequestError):
+    code = "token_expired"
+    template = "the join token expired {ago} ago; ask for a new one with 'bms invite'"
+
+
+class UsedTokenError(RequestError):
+    code = "token_used"
+    template = "the join token was used up; ask for a new one with 'bms invite'"
+
+
+class TooManyAttemptsError(RequestError):
+    code = "too_many_attempts"
+    retryable = True
+    template = "too many failed attempts from {address}; try again in {wait_s:g} s"
+
+
+class BusyError(RequestError):
+    """A bounded queue is full. Nothing was done."""
+
+    code = "busy"
+    retryable = True
+    template = "{what} is full ({limit}); slow down and try again"
+
+
+# -- the other node ----------------------------------------------------------------------------
+
+
+class PeerError(BellandeMeshError):
+    """A peer broke the protocol. Its link is closed; our state is unchanged."""
+
+    code = "peer_error"
+    template = "{reason}"
+
+
+class DecodeError(PeerError):
+    code = "bad_frame"
+    template = "bytes that are no message: {reason}"
+
+
+class LimitExceededError(PeerError):
+    code = "frame_too_large"
+    template = "{what} of {size} exceeds the limit of {limit}"
+
+
+class AuthenticationError(PeerError):
+    code = "authentication_failed"
+    template = "{reason}"
+
+
+class VersionMismatchError(PeerError):
+    code = "version_mismatch"
+    template = "the peer speaks protocols {theirs}, this node {ours}"
+
+
+# -- the network -------------------------------------------------------------------------------
+
+
+class TransportError(BellandeMeshError):
+    code = "transport"
+    retryable = True
+
+
+class UnreachableError(TransportError):
+    code = "unreachable"
+    template = "{address} cannot be reached: {reason}"
+
+
+class DeadlineError(TransportError):
+    code = "deadline"
+    template = "{what} took longer than {timeout_s:g} s"
+
+
+# -- the disk ----------------------------------------------------------------------------------
+
+
+class StorageError(BellandeMeshError):
+    """The disk refused. Nothing of the batch was written; what was acknowledged before is kept."""
+
+    code = "storage"
+    template = "{reason}"
+
+
+class DiskFullError(StorageError):
+    code = "disk_full"
+    retryable = True
+    template = "the disk that holds {path} is full; free some space"
+
+
+class CorruptStoreError(StorageError):
+    """A file of the store fails its check. It is left as it is, for repair."""
+
+    code = "corrupt_store"
+    template = "{path} is damaged: {reason}; restore a backup, or move it away and let the mesh refill it"

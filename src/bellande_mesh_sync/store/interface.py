@@ -1,0 +1,111 @@
+"""What every store offers. One suite in tests/store holds all of them to it.
+
+Threads: `open`, `apply`, `sync`, `read_page` and the chunk calls are made from worker threads (one
+at a time each for `apply`); `publish`, `siblings`, `scan` and `counts` from the thread that runs
+the core. `apply` makes a batch durable; `publish` then makes it visible to `siblings` and `scan`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+from bellande_mesh_sync.core.data.knowledge import Delta
+from bellande_mesh_sync.core.data.record import ChunkRef, Manifest, Record
+from bellande_mesh_sync.core.effects import Batch
+from bellande_mesh_sync.core.reader import StoredState
+from bellande_mesh_sync.ids import Shard
+
+
+class Page(Struct, frozen=True, gc=False):
+    records: tuple[Record, ...]
+    size_bytes: int
+    is_last: bool
+
+
+class ScanPage(Struct, frozen=True, gc=False):
+    """Keys in order with all their siblings; `cursor` is the last key, "" at the end."""
+
+    entries: tuple[tuple[str, tuple[Record, ...]], ...]
+    cursor: str
+
+
+class StoreCounts(Struct, frozen=True, gc=False):
+    keys: int
+    """Keys with at least one live record, tombstones among them."""
+    records: int
+    disk_bytes: int
+
+
+class ChangesView(Protocol):
+    """A point-in-time view of the live records among some dots; later commits do not touch it."""
+
+    def read_page(self, size_bytes_max: int) -> Page:
+        """The next records, per author in order of sequence; at least one unless at the end."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Store(Protocol):
+    """Records, knowledge, members and chunks of one node."""
+
+    def open(self) -> StoredState:
+        """Read what a core starts from, ready for everything else. Raises CorruptStoreError, StorageError."""
+        ...
+
+    def close(self) -> None: ...
+
+    # -- records
+
+    def apply(self, batches: Sequence[Batch]) -> None:
+        """Make batches durable, all of them or none: records, knowledge, fingerprints, members, and the
+        chunks stored so far. Raises DiskFullError, StorageError, CorruptStoreError; then nothing changed.
+
+        Cost: one sync, however many batches.
+        """
+        ...
+
+    def publish(self, batches: Sequence[Batch]) -> None:
+        """Make applied batches visible to `siblings` and `scan`."""
+        ...
+
+    def siblings(self, keys: Sequence[str]) -> list[tuple[Record, ...]]: ...
+
+    def scan(self, prefix: str, after: str, limit: int) -> ScanPage:
+        """Up to `limit` keys that start with `prefix`, above `after`, in code-point order, with their
+        live records. Keys whose only records are tombstones are left out."""
+        ...
+
+    def counts(self) -> StoreCounts: ...
+
+    def fingerprints(self) -> dict[Shard, int]:
+        """The committed fingerprint of each shard."""
+        ...
+
+    def open_changes(self, shard: Shard, dots: Delta) -> ChangesView: ...
+
+    # -- chunks
+
+    def add_chunks(self, chunks: Sequence[tuple[bytes, bytes | memoryview]]) -> None:
+        """Append chunks (hash, bytes) that are not here yet; the caller has checked the hashes.
+
+        They can be read at once and are durable after the next `apply` (which may be of no batches).
+        """
+        ...
+
+    def has_chunks(self, hashes: Sequence[bytes]) -> list[bool]: ...
+
+    def read_chunk(self, hash: bytes) -> bytes:
+        """A chunk's bytes, verified against its hash. Raises ChunkMissingError, CorruptStoreError."""
+        ...
+
+    def missing_chunks(self, manifest: Manifest) -> tuple[tuple[ChunkRef, ...], bool]:
+        """What FindMissing asks for: (missing chunks, whether they are index chunks)."""
+        ...
+
+    def value_chunks(self, manifest: Manifest) -> Iterator[ChunkRef]:
+        """The value's own chunks in order, index chunks resolved."""
+        ...
