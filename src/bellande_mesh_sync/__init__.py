@@ -1,1 +1,145 @@
+"""Bellande Mesh Sync: a fleet of machines shares state with no server in the middle."""
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bellande_mesh_sync.config import Config, MeshOptions, SpacePolicy
+    from bellande_mesh_sync.errors import BellandeMeshError
+    from bellande_mesh_sync.functions import (
+        broadcast,
+        broadcast_message,
+        get_active_nodes,
+        get_local_id,
+        get_node_count,
+        get_node_list,
+        get_node_port,
+        get_nodes,
+        get_nodes_paginated,
+        get_stats,
+        get_status,
+        init,
+        init_with_options,
+        is_node_connected,
+        is_running,
+        retrieve_data,
+        send_message,
+        send_to_node,
+        shutdown,
+        start,
+        stop,
+        store_data,
+        subscribe,
+    )
+    from bellande_mesh_sync.mesh import Mesh
+    from bellande_mesh_sync.values import (
+        Change,
+        Entry,
+        Listing,
+        MeshMessage,
+        NodeView,
+        Receipt,
+        Stats,
+        Status,
+        Value,
+    )
+
+__all__ = [
+    "BellandeMeshError",
+    "Change",
+    "Config",
+    "Entry",
+    "Listing",
+    "Mesh",
+    "MeshMessage",
+    "MeshOptions",
+    "NodeView",
+    "Receipt",
+    "SpacePolicy",
+    "Stats",
+    "Status",
+    "Value",
+    "broadcast",
+    "broadcast_message",
+    "get_active_nodes",
+    "get_local_id",
+    "get_node_count",
+    "get_node_list",
+    "get_node_port",
+    "get_nodes",
+    "get_nodes_paginated",
+    "get_stats",
+    "get_status",
+    "init",
+    "init_with_options",
+    "is_node_connected",
+    "is_running",
+    "retrieve_data",
+    "send_message",
+    "send_to_node",
+    "shutdown",
+    "start",
+    "stop",
+    "store_data",
+    "subscribe",
+]
+
+# Loaded when first asked for: the command line's help must not wait for TLS, HTTP and asyncio.
+_HOMES = {
+    "errors": ("BellandeMeshError",),
+    "values": (
+        "Change",
+        "Entry",
+        "Listing",
+        "MeshMessage",
+        "NodeView",
+        "Receipt",
+        "Stats",
+        "Status",
+        "Value",
+    ),
+    "config": (
+        "Config",
+        "MeshOptions",
+        "SpacePolicy",
+    ),
+    "mesh": ("Mesh",),
+    "functions": (
+        "broadcast",
+        "broadcast_message",
+        "get_active_nodes",
+        "get_local_id",
+        "get_node_count",
+        "get_node_list",
+        "get_node_port",
+        "get_nodes",
+        "get_nodes_paginated",
+        "get_stats",
+        "get_status",
+        "init",
+        "init_with_options",
+        "is_node_connected",
+        "is_running",
+        "retrieve_data",
+        "send_message",
+        "send_to_node",
+        "shutdown",
+        "start",
+        "stop",
+        "store_data",
+        "subscribe",
+    ),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(importlib.import_module(f"bellande_mesh_sync.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

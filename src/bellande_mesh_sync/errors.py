@@ -7,6 +7,7 @@
       PeerError         the other node; it never stops ours
       TransportError    the network
       StorageError      the disk
+      InternalError     us, as a client of a node hears of it
 
 Each class carries its `code` and whether trying again can help; facts are attributes. The same
 codes are used by Python, HTTP and the command line.
@@ -14,6 +15,8 @@ codes are used by Python, HTTP and the command line.
 
 from __future__ import annotations
 
+import functools
+import string
 from typing import Any, ClassVar
 
 
@@ -66,7 +69,7 @@ class PortInUseError(ConfigError):
 class NotAMemberError(ConfigError):
     code = "not_a_member"
     template = (
-        "{home} holds no identity; run 'bms init' for a new mesh, or 'bms join TOKEN' for one that exists"
+        "{home} holds no identity; run 'bms init' for a new mesh, or 'bms join TOKEN' for one there is"
     )
 
 
@@ -112,6 +115,21 @@ class UnsupportedError(UsageError):
 class MessageTooLargeError(UsageError):
     code = "message_too_large"
     template = "the message has {size} bytes; {limit} are allowed: put large values, and send their key"
+
+
+class BodyTooLargeError(UsageError):
+    code = "body_too_large"
+    template = "{what} may have {limit} bytes at most"
+
+
+class InvalidRangeError(UsageError):
+    code = "invalid_range"
+    template = "the range {range!r} lies outside the value, which has {size} bytes"
+
+
+class MethodNotAllowedError(UsageError):
+    code = "method_not_allowed"
+    template = "{method} is not possible on {path}; allowed are {allowed}"
 
 
 # -- a well-formed request whose answer is no --------------------------------------------------
@@ -161,6 +179,11 @@ class ChunkMissingError(RequestError):
 class UnauthorizedError(RequestError):
     code = "unauthorized"
     template = "a valid token is needed: {reason}"
+
+
+class ForbiddenError(RequestError):
+    code = "forbidden"
+    template = "this needs the role {needed}; the token has {role}"
 
 
 class InvalidTokenError(RequestError):
@@ -263,3 +286,39 @@ class CorruptStoreError(StorageError):
 
     code = "corrupt_store"
     template = "{path} is damaged: {reason}; restore a backup, or move it away and let the mesh refill it"
+
+
+# -- us ----------------------------------------------------------------------------------------
+
+
+class InternalError(BellandeMeshError):
+    """A fault in this software, as a client of a node hears of it. The node's log has the rest."""
+
+    code = "internal"
+    template = "the node failed inside; its log names incident {incident}"
+
+
+# -- by code -----------------------------------------------------------------------------------
+
+
+def error_of(code: str, facts: dict[str, Any]) -> BellandeMeshError:
+    """The error with this code. Facts that its sentence needs and that are missing read `unknown`.
+
+    For answers that arrive as a code: from a core, over HTTP, from another node.
+    """
+    kind = _by_code().get(code, BellandeMeshError)
+    needed = {name for _, name, _, _ in string.Formatter().parse(kind.template) if name}
+    missing = needed - facts.keys()
+    message = facts.get("reason", "") if missing else ""
+    return kind(str(message), **{name: "unknown" for name in missing}, **facts)
+
+
+@functools.cache
+def _by_code() -> dict[str, type[BellandeMeshError]]:
+    found: dict[str, type[BellandeMeshError]] = {}
+    kinds: list[type[BellandeMeshError]] = [BellandeMeshError]
+    while kinds:
+        kind = kinds.pop()
+        found[kind.code] = kind
+        kinds += kind.__subclasses__()
+    return found

@@ -68,6 +68,8 @@ class Batch(Struct, frozen=True, gc=False):
     members: tuple[MemberRecord, ...] = ()
     epoch: bytes = b""
     """A new author epoch, if not empty."""
+    clock: int = 0
+    """The highest stamp given or observed so far: the clock goes on above it after a restart."""
 
 
 class Commit(Struct, frozen=True, gc=False):

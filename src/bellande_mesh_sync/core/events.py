@@ -7,6 +7,7 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from bellande_mesh_sync.core.data.context import Context
+from bellande_mesh_sync.core.data.knowledge import Delta
 from bellande_mesh_sync.core.data.record import ChunkRef, Manifest, Record
 from bellande_mesh_sync.core.messages import Hello, Message
 from bellande_mesh_sync.core.timers import Timer
@@ -56,10 +57,9 @@ class SendNote(Struct, frozen=True, gc=False):
 
 
 class Leave(Struct, frozen=True, gc=False):
-    """Say goodbye for good (`forever`) or until the next start. Resolves to None; links close."""
+    """Tell the others that this node goes in peace. Resolves to None; all links close."""
 
     request: int
-    forever: bool
 
 
 # -- the network -------------------------------------------------------------------------------
@@ -108,7 +108,11 @@ class Committed(Struct, frozen=True, gc=False):
 
 
 class CommitFailed(Struct, frozen=True, gc=False):
-    """Every commit after the last Committed one was refused; none of them left a trace."""
+    """The disk refused: every commit after the last Committed one is void and left no trace.
+
+    Only for refusals that are that clean, such as a full disk. After a failed sync nobody knows
+    what the disk holds: then the shell stops the node instead.
+    """
 
     code: str
     reason: str
@@ -121,6 +125,8 @@ class PageRead(Struct, frozen=True, gc=False):
     records: tuple[Record, ...]
     size_bytes: int
     is_last: bool
+    knowledge: Delta = ()
+    """With the last page: the shard's knowledge at the moment of the view."""
     code: str = ""
     """A storage error's code, if the page could not be read: the view is closed."""
 

@@ -13,7 +13,7 @@ from msgspec import Struct
 from bellande_mesh_sync.core.data.knowledge import Delta
 from bellande_mesh_sync.core.data.record import Record
 from bellande_mesh_sync.core.members.member import MemberRecord
-from bellande_mesh_sync.ids import Author, NodeId, Shard
+from bellande_mesh_sync.ids import NodeId, Shard
 
 PROTOCOL_OLDEST: Final = 1
 PROTOCOL_NEWEST: Final = 1
@@ -78,12 +78,13 @@ class ShardSummary(Struct, frozen=True, array_like=True):
 
 
 class Have(Struct, frozen=True, array_like=True, tag=7):
-    """Dots that the sender has just committed: an ack to their author, an offer to all others."""
+    """Dots that the sender has just committed: an ack to their author, an offer to all others.
+
+    From the author itself it means that it does not push these: the receiver should ask at once.
+    """
 
     shard: Shard
     dots: Delta
-    pushing: bool
-    """The sender is sending these records to the receiver by itself; no need to ask for them."""
 
 
 class Want(Struct, frozen=True, array_like=True, tag=8):
@@ -103,15 +104,15 @@ class Records(Struct, frozen=True, array_like=True, tag=9):
 
 
 class StreamEnd(Struct, frozen=True, array_like=True, tag=10):
-    """All live records among `dots` were sent; those of `dots` that were not are obsolete.
+    """All live records among the dots asked for were sent, as of a moment when the sender knew `knowledge`.
 
-    Obsolete dots may be claimed as known only once every record of the stream is committed, for
-    what replaced them is among those records or was known before.
+    Those of the dots that were not sent are obsolete: something within `knowledge` replaced them.
+    So they may be claimed as known only by a node that holds all the rest of `knowledge`.
     """
 
     stream: int
     shard: Shard
-    dots: Delta
+    knowledge: Delta
 
 
 class Credit(Struct, frozen=True, array_like=True, gc=False, tag=11):
@@ -147,14 +148,6 @@ class ChunkMissing(Struct, frozen=True, array_like=True, tag=15):
     hashes: tuple[bytes, ...]
 
 
-class AuthorSeen(Struct, frozen=True, array_like=True, tag=16):
-    """The receiver's own author has numbered further than it seems to know: its store is an old copy."""
-
-    shard: Shard
-    author: Author
-    last: int
-
-
 Message: TypeAlias = (
     Hello
     | Goodbye
@@ -171,5 +164,4 @@ Message: TypeAlias = (
     | ChunkWant
     | ChunkPart
     | ChunkMissing
-    | AuthorSeen
 )

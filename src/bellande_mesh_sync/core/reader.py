@@ -26,6 +26,8 @@ class StoredState(Struct, frozen=True, gc=False):
     """The author epoch; a new store draws one when it is made."""
     shards: tuple[StoredShard, ...]
     members: tuple[MemberRecord, ...]
+    clock: int = 0
+    """The highest `Batch.clock` that was applied."""
 
 
 class RecordReader(Protocol):

@@ -42,6 +42,10 @@ class StoreCounts(Struct, frozen=True, gc=False):
 class ChangesView(Protocol):
     """A point-in-time view of the live records among some dots; later commits do not touch it."""
 
+    def knowledge(self) -> Delta:
+        """The shard's knowledge at the very moment of the view (read in the same transaction)."""
+        ...
+
     def read_page(self, size_bytes_max: int) -> Page:
         """The next records, per author in order of sequence; at least one unless at the end."""
         ...

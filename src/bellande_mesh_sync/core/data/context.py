@@ -8,10 +8,13 @@ nobody here has read. (Dotted version vectors; Goncalves et al., DottedDB, SRDS 
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
-from bellande_mesh_sync.ids import Author, Dot
+import msgspec
+
+from bellande_mesh_sync.ids import AUTHOR_BYTES, Author, Dot
 
 ContextEntry: TypeAlias = tuple[Author, int, tuple[int, ...]]
 Context: TypeAlias = tuple[ContextEntry, ...]
@@ -55,3 +58,22 @@ def _entry(author: Author, base: int, singles: set[int], seen_up_to: int) -> Con
     foldable = [sequence for sequence in singles if sequence <= seen_up_to]
     base = max(base, max(foldable, default=0))
     return (author, base, tuple(sorted(sequence for sequence in singles if sequence > base)))
+
+
+def context_text(context: Context) -> str:
+    """A context as callers carry it around: opaque, safe in URLs and headers."""
+    return base64.urlsafe_b64encode(msgspec.msgpack.encode(context)).rstrip(b"=").decode()
+
+
+def parse_context(text: str) -> Context:
+    """The context in a text made by `context_text`; ValueError for anything else."""
+    padded = text + "=" * (-len(text) % 4)
+    try:
+        raw = base64.b64decode(padded, altchars=b"-_", validate=True)
+        context = msgspec.msgpack.decode(raw, type=tuple[tuple[bytes, int, tuple[int, ...]], ...])
+    except (ValueError, msgspec.MsgspecError) as error:
+        raise ValueError(f"not a context: {text[:80]!r}") from error
+    for author, base, extras in context:
+        if len(author) != AUTHOR_BYTES or base < 0 or any(extra <= base for extra in extras):
+            raise ValueError(f"not a context: {text[:80]!r}")
+    return tuple((Author(author), base, extras) for author, base, extras in sorted(context))

@@ -1,0 +1,142 @@
+"""Figures with their spread, what a process used, and the machine they were taken on."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import ssl
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+
+import psutil
+
+RESULTS = Path(__file__).resolve().parent / "results"
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One row of the table: a value per run."""
+
+    name: str
+    unit: str
+    values: list[float]
+    note: str = ""
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.values)
+
+    @property
+    def spread(self) -> str:
+        return f"{short(min(self.values))} .. {short(max(self.values))}"
+
+
+@dataclass(slots=True)
+class Report:
+    """What one benchmark found. `skipped` holds a reason for each peer that was not measured."""
+
+    benchmark: str
+    figures: list[Figure] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+
+    def add(self, name: str, unit: str, values: Sequence[float], note: str = "") -> None:
+        self.figures.append(Figure(name, unit, list(values), note))
+
+    def save(self, machine: dict[str, str]) -> Path:
+        RESULTS.mkdir(exist_ok=True)
+        path = RESULTS / f"{self.benchmark}.json"
+        rows = [{**asdict(figure), "median": figure.median} for figure in self.figures]
+        document = {"benchmark": self.benchmark, "machine": machine, "rows": rows, "skipped": self.skipped}
+        path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+        return path
+
+
+def short(value: float) -> str:
+    """Three significant digits, thousands separated."""
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.3g}"
+
+
+def percentile(samples: Sequence[float], share: float) -> float:
+    """The sample below which this share of them lies."""
+    ordered = sorted(samples)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
+
+
+def cpu_seconds(pids: Sequence[int]) -> float:
+    """User and system time of these processes so far."""
+    times = [psutil.Process(pid).cpu_times() for pid in pids]
+    return sum(time_.user + time_.system for time_ in times)
+
+
+class PeakMemory:
+    """How far a process's resident memory rises above where it was, in MiB.
+
+    Linux keeps the high-water mark itself, so no peak falls between two samples.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self._status = Path(f"/proc/{pid}/status")
+        # "5" resets the high-water mark (proc(5), clear_refs).
+        Path(f"/proc/{pid}/clear_refs").write_text("5", encoding="ascii")
+        self._before_kib = self._read("VmRSS")
+
+    def rise_mib(self) -> float:
+        return (self._read("VmHWM") - self._before_kib) / 1024
+
+    def peak_mib(self) -> float:
+        return self._read("VmHWM") / 1024
+
+    def _read(self, name: str) -> int:
+        for line in self._status.read_text(encoding="ascii").splitlines():
+            if line.startswith(name + ":"):
+                return int(line.split()[1])
+        raise ValueError(f"{self._status} has no {name}")
+
+
+def resident_mib(pid: int) -> float:
+    return float(psutil.Process(pid).memory_info().rss) / 2**20
+
+
+def machine() -> dict[str, str]:
+    """What a reader needs to place the figures."""
+    packages = ("bellande-mesh-sync", "msgspec", "cryptography", "blake3", "uvloop")
+    return {
+        "cores": str(os.cpu_count()),
+        "processor": _processor(),
+        "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "openssl": ssl.OPENSSL_VERSION,
+        "packages": ", ".join(f"{name} {version(name)}" for name in packages),
+        "time": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown"
+    )
+
+
+def timed(command: Sequence[str]) -> float:
+    """Seconds from starting a command to its end."""
+    began = time.perf_counter()
+    subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+    return time.perf_counter() - began
+
+
+def progress(text: str) -> None:
+    print(f"  {text}", file=sys.stderr, flush=True)

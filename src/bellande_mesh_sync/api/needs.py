@@ -1,0 +1,108 @@
+"""What the HTTP side asks of a mesh, so that it depends on these calls and on nothing else of it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
+
+from bellande_mesh_sync.values import Change, Entry, Listing, NodeView, Receipt, Stats, Status
+
+
+class ValueStream(Protocol):
+    """An open value. Iterating gives its bytes from `start` up to `end`, in pieces of at most 1 MiB."""
+
+    @property
+    def entry(self) -> Entry: ...
+
+    def __aiter__(self) -> AsyncIterator[bytes]: ...
+
+
+class Watch(Protocol):
+    def __aiter__(self) -> AsyncIterator[Change]: ...
+
+    def close(self) -> object: ...
+
+
+class MeshCalls(Protocol):
+    """The calls of `Mesh` that routes make. Errors are of the tree in `errors`."""
+
+    @property
+    def node_id(self) -> str: ...
+
+    def is_running(self) -> bool: ...
+
+    def health(self) -> Mapping[str, Mapping[str, Any]]: ...
+
+    def authorize(self, token: str) -> str:
+        """The role of this API token; UnauthorizedError for any other text, in constant time."""
+        ...
+
+    async def status(self) -> Status: ...
+
+    async def stats(self) -> Stats: ...
+
+    async def digest(self, prefix: str = "") -> Mapping[str, Any]: ...
+
+    async def nodes(self, state: str | None = None) -> Sequence[NodeView]: ...
+
+    async def put(
+        self,
+        key: str,
+        value: bytes,
+        *,
+        content_type: str = ...,
+        ack: str | None = None,
+        timeout: float | None = None,
+        context: str | None = None,
+        if_match: str | None = None,
+    ) -> Receipt: ...
+
+    async def put_stream(
+        self,
+        key: str,
+        pieces: AsyncIterator[bytes],
+        *,
+        size: int | None = None,
+        content_type: str = ...,
+        ack: str | None = None,
+        timeout: float | None = None,
+        context: str | None = None,
+        if_match: str | None = None,
+    ) -> Receipt: ...
+
+    async def put_many(
+        self, items: Iterable[tuple[str, bytes]], *, ack: str | None = None, timeout: float | None = None
+    ) -> Sequence[Receipt]: ...
+
+    async def head(self, key: str) -> Entry: ...
+
+    def open_value(
+        self, key: str, start: int = 0, end: int | None = None
+    ) -> AbstractAsyncContextManager[ValueStream]: ...
+
+    async def delete(
+        self,
+        key: str,
+        *,
+        ack: str | None = None,
+        timeout: float | None = None,
+        context: str | None = None,
+        if_match: str | None = None,
+    ) -> Receipt: ...
+
+    async def list(self, prefix: str = "", *, limit: int = 1000, cursor: str = "") -> Listing: ...
+
+    def keys(self, prefix: str = "") -> AsyncIterator[Entry]: ...
+
+    def watch(self, prefix: str = "") -> Watch: ...
+
+    async def send(self, node: str, body: bytes, *, topic: str = "", reliable: bool = False) -> object: ...
+
+    async def broadcast(self, body: bytes, *, topic: str = "") -> int: ...
+
+    async def publish(self, topic: str, body: bytes) -> int: ...
+
+    async def invite(self, *, role: str = "writer", expires_s: int = 3600, uses: int = 1) -> str: ...
+
+    async def handle_join_request(self, body: dict[str, Any], address: str) -> Mapping[str, Any]: ...

@@ -1,0 +1,150 @@
+"""`bms import` and `bms export`: a whole folder in and out, once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bellande_mesh_sync.cli import exits
+from bellande_mesh_sync.cli.options import Command, ack_options
+from bellande_mesh_sync.cli.session import Session
+from bellande_mesh_sync.errors import BellandeMeshError, IncompleteValueError, NotFoundError
+from bellande_mesh_sync.keys import check_prefix
+
+if TYPE_CHECKING:
+    from bellande_mesh_sync.cli.output import Output
+    from bellande_mesh_sync.cli.progress import Advance
+    from bellande_mesh_sync.cli.walk import Found, Problem, Walk
+    from bellande_mesh_sync.client import Client, ExportItem, ImportItem
+
+_SECTION = "Folders"
+_FAILURES_KEPT_MAX = 1000
+"""In the JSON summary; the count is always exact."""
+
+SMALL_BYTES_MAX = 256 << 10
+"""Up to this a file goes through the bulk door, where many share one commit; it is read whole first."""
+
+BATCH_FILES_MAX = 1000
+BATCH_BYTES_MAX = 32 << 20
+
+
+@dataclass
+class Tally:
+    """What was done and what went wrong. Failures are told as they happen, to a person, and kept for JSON."""
+
+    output: Output
+    files: int = 0
+    size: int = 0
+    failed: int = 0
+    failures: list[dict[str, str]] = field(default_factory=list)
+    _start: float = field(default_factory=time.monotonic)
+
+    def add(self, size: int) -> None:
+        self.files += 1
+        self.size += size
+
+    def fail(self, path: str, code: str, reason: str) -> None:
+        self.failed += 1
+        if len(self.failures) < _FAILURES_KEPT_MAX:
+            self.failures.append({"path": path, "code": code, "message": reason})
+        self.output.note(f"failed ({code}): {path}: {reason}")
+
+    def document(self, **more: Any) -> dict[str, Any]:
+        return {
+            "files": self.files,
+            "bytes": self.size,
+            "seconds": round(time.monotonic() - self._start, 3),
+            **more,
+            "failed": self.failed,
+            "failures": self.failures,
+        }
+
+    def sentence(self, verb: str) -> str:
+        from bellande_mesh_sync.cli.output import human_bytes
+
+        seconds = time.monotonic() - self._start
+        rate = human_bytes(self.size / max(seconds, 1e-3))
+        return f"{verb} {self.files} files, {self.size} bytes, in {seconds:.2f} s ({rate}/s)"
+
+
+@click.command(
+    "import",
+    cls=Command,
+    section=_SECTION,
+    examples=("bms import ./maps --as fleet/maps", "bms import /srv/photos --as photos --ack quorum"),
+)
+@click.argument("folder", metavar="DIR", type=click.Path(exists=True, file_okay=False))
+@click.option("--as", "prefix", metavar="PREFIX", required=True, help="Keys are PREFIX/path/below/DIR.")
+@ack_options
+@click.pass_obj
+def import_folder(
+    session: Session, folder: str, prefix: str, ack: str | None, timeout: float | None
+) -> int:
+    """Write every file below DIR as a key below PREFIX, once.
+
+    Regular files only: symbolic links, sockets and devices are skipped and counted. Names become
+    Unicode form NFC. What cannot be imported is listed, the rest is imported all the same, and the
+    exit code is 1 then.
+    """
+    from bellande_mesh_sync.cli.progress import bar
+    from bellande_mesh_sync.cli.walk import Walk
+
+    check_prefix(prefix)
+    output = session.output()
+    walk, tally = Walk(folder, prefix), Tally(output)
+    total_files, total_bytes = _measure(session, folder, prefix)
+    with (
+        session.client() as client,
+        bar("import", as_json=session.json, total_bytes=total_bytes, total_files=total_files) as advance,
+    ):
+        importer = Importer(client, tally, advance, {"ack": ack, "timeout": timeout})
+        try:
+            importer.run(iter(walk))
+        except BellandeMeshError:
+            output.note(f"broke off; {tally.sentence('until then imported')}")
+            raise
+    return _summarize_import(output, tally, walk)
+
+
+@click.command(
+    "export",
+    cls=Command,
+    section=_SECTION,
+    examples=("bms export fleet/maps ./maps", "bms export photos /mnt/backup/photos"),
+)
+@click.argument("prefix")
+@click.argument("folder", metavar="DIR", type=click.Path(file_okay=False))
+@click.pass_obj
+def export_folder(session: Session, prefix: str, folder: str) -> int:
+    """Write every key below PREFIX as a file below DIR, once.
+
+    Files that are there are replaced, each as a whole; other files are left alone, and symbolic links
+    below DIR are never followed. What cannot be a file is listed, and the exit code is 1 then.
+    """
+    from bellande_mesh_sync.cli.landing import Landing
+    from bellande_mesh_sync.cli.progress import bar
+
+    check_prefix(prefix)
+    base = prefix.rstrip("/") + "/" if prefix else ""
+    output = session.output()
+    tally = Tally(output)
+    with session.client() as client:
+        total_files, total_bytes = _measure_keys(session, client, base)
+        items = client.export_items(base)
+        first = next(items, None)
+        if first is None:
+            # Before the folder is made: a typing error should leave no trace.
+            raise NotFoundError(f"there is no key below {base!r}", what="key", name=base)
+        with (
+            Landing(folder) as landing,
+            bar("export", as_json=session.json, total_bytes=total_bytes, total_files=total_files) as advance,
+        ):
+            _export_one(first, base, landing, tally, advance)
+            for item in items:
+                _export_one(item, base, landing, tally, advance)
+    output.result(tally.document(), f"{tally.sentence('exported')}; failed {tally.failed}")
+    return exits.FAILED if tally.failed else exits.DONE

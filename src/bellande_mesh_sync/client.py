@@ -1,0 +1,370 @@
+"""A client of a node's HTTP API, for programs that are not nodes themselves, and for the command line.
+
+    with Client("http://127.0.0.1:8001", token) as client:
+        client.put("fleet/plans/dock", b"berth 4", ack="quorum")
+        print(client.get("fleet/plans/dock").data)
+
+Blocking; one Client may be used by several threads. Every error the node answers is raised as the
+same class that a node in this process would raise; a node that does not answer is UnreachableError.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeVar
+from urllib.parse import quote
+
+import msgspec
+
+from bellande_mesh_sync.client_errors import error_in, translated
+from bellande_mesh_sync.client_transfers import (
+    ExportItem,
+    ExportReader,
+    ImportItem,
+    ImportResult,
+    Peekable,
+    Progress,
+    Source,
+    body_of,
+    checked,
+    condition,
+    entry_of,
+    import_body,
+    lines,
+    path_of,
+    pieces_of,
+    query_of,
+    replaced,
+    result_of,
+    verified,
+)
+from bellande_mesh_sync.errors import UsageError
+from bellande_mesh_sync.keys import check_prefix
+from bellande_mesh_sync.values import Change, Entry, Listing, NodeView, Receipt, Stats, Status, Value
+
+if TYPE_CHECKING:
+    import ssl
+
+    import httpx
+
+__all__ = ["Client", "ExportItem", "ImportItem", "ImportResult", "Progress", "Source"]
+
+CONNECT_TIMEOUT_S: Final = 5.0
+ANSWER_TIMEOUT_S: Final = 30.0
+"""Beyond the time a call itself may take. A watch hears from its node every 15 s."""
+
+OCTETS: Final = "application/octet-stream"
+
+Answered = TypeVar("Answered")
+
+
+class Client:
+    """Talks to one node.
+
+    Args:
+        api_url: `http://HOST:PORT` or `https://HOST:PORT`.
+        token: an API token; may be empty for `status` and `health`.
+        verify: for https: an ssl.SSLContext that trusts the mesh's authority, or False for no check.
+    """
+
+    def __init__(self, api_url: str, token: str = "", *, verify: ssl.SSLContext | bool = True) -> None:
+        import httpx  # 0.1 s that only programs which really call a node should pay
+
+        self.api_url = api_url.rstrip("/")
+        headers = {"accept-encoding": "identity", "user-agent": "bellande-mesh-sync"}
+        if token:
+            headers["authorization"] = f"Bearer {token}"
+        with translated(self.api_url):
+            self._http = httpx.Client(
+                base_url=self.api_url,
+                headers=headers,
+                verify=verify,
+                # A proxy or a .netrc from the environment is meant for the web, not for a mesh.
+                trust_env=False,
+                follow_redirects=False,
+                timeout=httpx.Timeout(ANSWER_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
+            )
+
+    def close(self) -> None:
+        self._http.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # -- the node ------------------------------------------------------------------------------
+
+    def status(self) -> Status:
+        return self._get("/status", Status)
+
+    def health(self, *, ready: bool = False) -> dict[str, Any]:
+        """`{"ok": bool, "checks": {name: {"ok", "detail"}}}`; with `ready`, whether it takes requests."""
+        with translated(self.api_url):
+            answer = self._http.get("/readyz" if ready else "/healthz")
+        if answer.status_code not in (200, 503):
+            raise error_in(answer.content, answer.status_code)
+        return msgspec.json.decode(answer.content, type=dict[str, Any])
+
+    def stats(self) -> Stats:
+        return self._get("/v1/stats", Stats)
+
+    def digest(self, prefix: str = "") -> dict[str, Any]:
+        """`{"records", "bytes", "digest"}` over all keys and values under `prefix`."""
+        return self._get("/v1/digest", dict[str, Any], prefix=check_prefix(prefix))
+
+    def nodes(self, state: str | None = None) -> list[NodeView]:
+        """All members, or those in one state."""
+        found: list[NodeView] = []
+        while True:
+            answer = self._get("/v1/nodes", dict[str, Any], state=state or "", offset=len(found))
+            page = msgspec.convert(answer["nodes"], list[NodeView])
+            found += page
+            if not page or len(found) >= answer["total"]:
+                return found
+
+    def node(self, name: str) -> NodeView:
+        """One member, by its id, the unique start of one, or its name."""
+        return self._get(f"/v1/nodes/{quote(name, safe='')}", NodeView)
+
+    def invite(self, *, role: str = "writer", expires_s: int = 3600, uses: int = 1) -> str:
+        """A join token. Needs an admin's token."""
+        wish = {"role": role, "expires_s": expires_s, "uses": uses}
+        return str(self._post("/v1/invites", dict[str, Any], json=wish)["token"])
+
+    # -- values --------------------------------------------------------------------------------
+
+    def put(
+        self,
+        key: str,
+        value: Source,
+        *,
+        content_type: str = OCTETS,
+        ack: str | None = None,
+        timeout: float | None = None,
+        context: str | None = None,
+        if_match: str | None = None,
+        size: int | None = None,
+        progress: Progress | None = None,
+    ) -> Receipt:
+        """Write a value: bytes, text, an open binary file (from where it stands), or pieces.
+
+        `size` is for files and pieces: the node then refuses a value that breaks off. `if_match` is
+        the version to replace, "" for a key that must not exist.
+        """
+        body, known = body_of(value)
+        size = known if known is not None else size
+        headers = {"content-type": content_type, **condition(if_match)}
+        if size is not None:
+            headers["content-length"] = str(size)
+        content = body if isinstance(body, bytes) and progress is None else pieces_of(body, progress)
+        answer = self._write("PUT", key, ack, timeout, context, headers=headers, content=content)
+        return msgspec.json.decode(answer.content, type=Receipt)
+
+    def put_file(self, key: str, path: str | os.PathLike[str], **options: Any) -> Receipt:
+        """Write a file's bytes; `options` as for `put`."""
+        with open(path, "rb") as file:
+            return self.put(key, file, size=os.fstat(file.fileno()).st_size, **options)
+
+    def delete(
+        self,
+        key: str,
+        *,
+        ack: str | None = None,
+        timeout: float | None = None,
+        context: str | None = None,
+        if_match: str | None = None,
+    ) -> Receipt:
+        answer = self._write("DELETE", key, ack, timeout, context, headers=condition(if_match))
+        return msgspec.json.decode(answer.content, type=Receipt)
+
+    def head(self, key: str) -> Entry:
+        """The visible version, without its bytes."""
+        with translated(self.api_url):
+            answer = self._http.head(path_of(key))
+        if answer.status_code != 200:
+            # An answer to HEAD has no body; a GET of no bytes tells why.
+            with self._stream("GET", path_of(key)) as told:
+                return entry_of(key, told.headers)
+        return entry_of(key, answer.headers)
+
+    def get(self, key: str) -> Value:
+        """The whole value, verified. For large ones use `get_file` or `open`."""
+        with self.open(key) as (entry, pieces):
+            data = b"".join(pieces)
+        return Value(data, entry.version, entry.author, entry.content_type, entry)
+
+    @contextlib.contextmanager
+    def open(
+        self, key: str, start: int = 0, end: int | None = None
+    ) -> Iterator[tuple[Entry, Iterator[bytes]]]:
+        """The entry and the pieces of a value, or of its bytes from `start` up to `end`.
+
+        A whole value is verified: the last piece raises IncompleteValueError if a byte is missing or
+        wrong. `entry.size` is the whole value's size.
+        """
+        headers = {}
+        if start or end is not None:
+            if start < 0 or (end is not None and end <= start):
+                raise UsageError(reason=f"bytes {start} up to {end} are no range")
+            headers["range"] = f"bytes={start}-{'' if end is None else end - 1}"
+        with self._stream("GET", path_of(key), headers=headers) as answer:
+            entry = entry_of(key, answer.headers)
+            pieces = checked(key, answer.iter_raw(), int(answer.headers["content-length"]))
+            yield entry, pieces if answer.status_code == 206 else verified(entry, pieces)
+
+    def get_file(self, key: str, path: str | os.PathLike[str], *, progress: Progress | None = None) -> Entry:
+        """Write the value to a file, which appears whole and verified, or not at all.
+
+        Something that is no regular file (a pipe, a device) is written to as the bytes come.
+        """
+        target = Path(path)
+        if target.exists() and not target.is_file():
+            with target.open("wb") as file:
+                return self.get_into(key, file, progress=progress)
+        with replaced(target) as file:
+            return self.get_into(key, file, progress=progress)
+
+    def get_into(self, key: str, file: BinaryIO, *, progress: Progress | None = None) -> Entry:
+        """Write the value's bytes to an open file. On an error what was written may be partial."""
+        with self.open(key) as (entry, pieces):
+            for piece in pieces:
+                file.write(piece)
+                if progress is not None:
+                    progress(len(piece))
+        return entry
+
+    def list_page(self, prefix: str = "", *, limit: int = 1000, cursor: str = "") -> Listing:
+        return self._get("/v1/data", Listing, prefix=check_prefix(prefix), limit=limit, cursor=cursor)
+
+    def list(self, prefix: str = "", *, page: int = 1000) -> Iterator[Entry]:
+        """Every key under `prefix`, in order, asked for page by page."""
+        cursor = ""
+        while True:
+            listing = self.list_page(prefix, limit=page, cursor=cursor)
+            yield from listing.entries
+            cursor = listing.cursor
+            if not cursor:
+                return
+
+    def watch(self, prefix: str = "", *, on_ready: Callable[[], object] | None = None) -> Iterator[Change]:
+        """Changes as they happen, without end. `on_ready` is called when nothing is missed any more."""
+        with self._stream("GET", "/v1/watch", params={"prefix": check_prefix(prefix)}) as answer:
+            for line in lines(answer.iter_raw()):
+                told = msgspec.json.decode(line, type=dict[str, Any])
+                if told["event"] == "change":
+                    yield msgspec.convert(told["change"], Change)
+                elif told["event"] == "error":
+                    raise error_in(told)
+                elif told["event"] == "watching" and on_ready is not None:
+                    on_ready()
+
+    # -- many values ---------------------------------------------------------------------------
+
+    def import_items(
+        self,
+        items: Iterable[ImportItem],
+        *,
+        ack: str | None = None,
+        timeout: float | None = None,
+        progress: Progress | None = None,
+    ) -> Iterator[ImportResult]:
+        """Write many values, small ones committed together; tells what became of each, in order.
+
+        A refused value does not stop the others. If the connection breaks, or a large file gets
+        shorter while it is sent, an error is raised: what was told before is written, the rest may
+        be sent again.
+        """
+        rest = Peekable(iter(items))
+        headers = {"content-type": "application/vnd.bellande.frames"}
+        while not rest.is_done():
+            answer = self._send(
+                "POST",
+                "/v1/import",
+                timeout=timeout,
+                params=query_of(ack=ack, timeout=timeout),
+                headers=headers,
+                content=pieces_of(import_body(rest), progress),
+            )
+            for line in answer.content.splitlines()[:-1]:
+                yield result_of(msgspec.json.decode(line, type=dict[str, Any]))
+
+    def export_items(self, prefix: str = "") -> Iterator[ExportItem]:
+        """Every value under `prefix`, with its bytes, in the order of keys, in one request."""
+        with self._stream("GET", "/v1/export", params={"prefix": check_prefix(prefix)}) as answer:
+            frames = ExportReader(answer.iter_raw())
+            while (head := frames.next_head()) is not None:
+                yield ExportItem(head, frames.value())
+
+    # -- messages ------------------------------------------------------------------------------
+
+    def send(self, to: str, body: bytes | str, *, topic: str = "", reliable: bool = False) -> int:
+        """Send to a node (id, unique start of one, or name), or to `*`; returns to how many it went."""
+        import base64
+
+        content = (
+            {"text": body} if isinstance(body, str) else {"body_base64": base64.b64encode(body).decode()}
+        )
+        message = {"to": to, **content, "topic": topic, "reliable": reliable}
+        return int(self._post("/v1/messages", dict[str, Any], json=message)["sent"])
+
+    def broadcast(self, body: bytes | str, *, topic: str = "") -> int:
+        return self.send("*", body, topic=topic)
+
+    def publish(self, topic: str, body: bytes | str) -> int:
+        """Publish on a topic; returns to how many nodes it went."""
+        content = body.encode() if isinstance(body, str) else body
+        path = f"/v1/topics/{quote(topic, safe='/')}"
+        return int(self._post(path, dict[str, Any], content=content)["sent"])
+
+    # -- requests ------------------------------------------------------------------------------
+
+    def _get(self, path: str, wanted: type[Answered], **params: Any) -> Answered:
+        answer = self._send("GET", path, params=params)
+        return msgspec.json.decode(answer.content, type=wanted)
+
+    def _post(self, path: str, wanted: type[Answered], **options: Any) -> Answered:
+        return msgspec.json.decode(self._send("POST", path, **options).content, type=wanted)
+
+    def _write(
+        self,
+        method: str,
+        key: str,
+        ack: str | None,
+        timeout: float | None,
+        context: str | None,
+        **options: Any,
+    ) -> httpx.Response:
+        params = query_of(ack=ack, timeout=timeout, context=context)
+        return self._send(method, path_of(key), timeout=timeout, params=params, **options)
+
+    def _send(
+        self, method: str, path: str, *, timeout: float | None = None, **options: Any
+    ) -> httpx.Response:
+        """A whole answer of a request that went well."""
+        with self._stream(method, path, timeout=timeout, **options) as answer:
+            answer.read()
+        return answer
+
+    @contextlib.contextmanager
+    def _stream(
+        self, method: str, path: str, *, timeout: float | None = None, **options: Any
+    ) -> Iterator[httpx.Response]:
+        import httpx
+
+        limit = httpx.Timeout(ANSWER_TIMEOUT_S + (timeout or 0), connect=CONNECT_TIMEOUT_S)
+        with (
+            translated(self.api_url),
+            self._http.stream(method, path, timeout=limit, **options) as answer,
+        ):
+            # 202 is an answer of its own kind: the write is kept, and the error says what is missing.
+            if answer.status_code >= 300 or answer.status_code == 202:
+                raise error_in(answer.read(), answer.status_code)
+            yield answer

@@ -1,0 +1,251 @@
+"""Config, MeshOptions and SpacePolicy: every setting with its meaning, checked when it is made.
+
+Importing this loads neither asyncio nor a cryptographic library, so that `bms --help` stays quick.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
+
+from bellande_mesh_sync.addresses import format_address, parse_address
+from bellande_mesh_sync.errors import ConfigError, InvalidKeyError, UnsupportedError
+from bellande_mesh_sync.keys import check_key
+
+if TYPE_CHECKING:
+    from msgspec import StructMeta
+else:
+    StructMeta = type(Struct)
+
+Ack = Literal["local", "one", "quorum", "all"]
+
+PORT_OFF = -1
+"""As `http_port` or `https_port`: do not serve it."""
+
+_YEAR_S = 365 * 86_400
+_Seconds = Annotated[float, Meta(gt=0, le=_YEAR_S)]
+_Port = Annotated[int, Meta(ge=0, le=65_535)]
+_ServedPort = Annotated[int, Meta(ge=PORT_OFF, le=65_535)]
+_VALIDATION_ERROR = re.compile(r"(?P<reason>.*?)(?: - at `(?:key in )?\$\.?(?P<path>.*)`)?", re.DOTALL)
+_ConfigT = TypeVar("_ConfigT", bound="Config | MeshOptions | SpacePolicy")
+
+
+class _Checked(StructMeta):
+    """Makes a Struct check names, types and ranges when code makes one, not only when it is decoded."""
+
+    def __call__(cls, *args: Any, **values: Any) -> Any:
+        if args:
+            raise TypeError(f"{cls.__name__} takes keyword arguments only")
+        _refuse_unknown(cls.__struct_fields__, values)
+        given = {name: _plain(name, value) for name, value in values.items()}
+        try:
+            return msgspec.convert(given, cls)
+        except msgspec.ValidationError as error:
+            raise _config_error(str(error)) from None
+
+
+class SpacePolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, metaclass=_Checked):
+    """How the keys of one space are kept; `[spaces.NAME]` in node.toml."""
+
+    replicas: Annotated[int, Meta(ge=1)] | Literal["all"] = "all"
+    """How many members hold each key. This version supports "all"."""
+    conflict: str = "lww"
+    """Which of two writes that did not know of each other is visible. This version supports "lww":
+    the later by hybrid clock; the other one is kept beside it and counted."""
+    history: Annotated[int, Meta(ge=0)] = 1
+    """Versions kept of a key. This version keeps the present one: 0 and 1 mean the same."""
+    ttl: _Seconds | None = None
+    """Seconds until a value expires; None: never. This version supports None."""
+    ack: Ack = "local"
+    """Durability of a write that does not ask for one: on this node's disk, on one other's, on a
+    majority's, on everyone's."""
+    encrypt: bool = False
+    """Whether values are sealed on disk. This version supports False; links are always encrypted."""
+
+
+class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, metaclass=_Checked):
+    """What a node is told about its place in the network. Unknown names, wrong types and values out
+    of range raise ConfigError, which names the field. The same fields stand at the top of node.toml.
+    """
+
+    listen_address: str = "127.0.0.1:8000"
+    """Where peers reach this node, HOST:PORT. Port 0: any free one. With port P, HTTP is on P+1 and
+    HTTPS on P+2. Everybody with more than one machine changes it, usually to 0.0.0.0:8000."""
+    node_timeout: _Seconds = 300.0
+    """Seconds after its last sign of life until a member counts as gone from the active list; at least
+    a few times `sync_interval`. Lower it where nodes come and go and lists must be fresh."""
+    bootstrap_nodes: tuple[str, ...] = ()
+    """Addresses (HOST:PORT) of members to call first. Two or three that are usually up are enough: the
+    others are learnt from them, and remembered."""
+    sync_interval: _Seconds = 30.0
+    """Seconds between two comparisons with a peer. Writes spread at once without it; this bounds how
+    long a lost one stays lost. 5 to 300; lower costs traffic that grows with the number of authors."""
+    db_url: str = ""
+    """Where records live. Empty: the built-in engine in the home's `data/`. `memory:`: nowhere, they
+    are gone at the end. `sqlite:///PATH`: that file; a relative PATH starts at the home."""
+    name: str = ""
+    """What people call this node, up to 64 characters. Empty: the machine's host name."""
+    advertise: tuple[str, ...] = ()
+    """Addresses (HOST:PORT) told to other members. Empty: the listen address. Set it behind NAT or a
+    container's port mapping."""
+    http_host: str = "127.0.0.1"
+    """Interface of the plain HTTP API. Anything but loopback sends tokens readable over the network."""
+    http_port: _ServedPort | None = None
+    """None: one above the listen port. 0: any free one. -1: off."""
+    https_port: _ServedPort | None = None
+    """None: two above the listen port. 0: any free one. -1: off, and then no one can join through
+    this node."""
+    max_clock_drift_s: _Seconds = 60.0
+    """A write stamped further ahead of this node's clock than this is held aside until its time has
+    come, and reported. Above the worst honest clock error of the fleet; 1 to 600."""
+    spaces: dict[str, SpacePolicy] = {}
+    """Policies by space name; a space without one has the defaults of SpacePolicy."""
+
+    def __post_init__(self) -> None:
+        _check_address("listen_address", self.listen_address, port_min=0)
+        for field in ("bootstrap_nodes", "advertise"):
+            for index, address in enumerate(getattr(self, field)):
+                _check_address(f"{field}[{index}]", address, port_min=1)
+        _check_address("http_host", format_address(self.http_host, 0))
+        _check_name(self.name)
+        _check_db_url(self.db_url)
+        for name, policy in self.spaces.items():
+            _check_space(name, policy)
+
+
+class MeshOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, metaclass=_Checked):
+    """How a node runs; `[options]` in node.toml. Where a field stands in Config too, the one given
+    here wins, unless it is None. Checked like Config."""
+
+    cert_path: str | None = None
+    """This node's certificate (PEM), if it is kept outside the home's `identity/`; with `key_path`."""
+    key_path: str | None = None
+    """The private key of `cert_path` (PEM, readable by its owner only)."""
+    dev_mode: bool = False
+    """Try things out on one machine: a throwaway authority shared by this user's dev nodes, no `bms
+    init` needed. Loopback only."""
+    metrics_interval: _Seconds = 60.0
+    """Seconds between two metric snapshots. 1 to 3600."""
+    max_connections: Annotated[int, Meta(ge=1, le=100_000)] = 1000
+    """Links open at once; beyond it the least recently used closes. Above 2 log2(members), and below the
+    process's limit of open files."""
+    enable_persistence: bool = False
+    """Keep records on disk. A node that was given a home keeps them there in any case; `db_url =
+    "memory:"` is the way to keep nothing."""
+    persistence_path: str | None = None
+    """The home to keep them in. None: the user's data folder. Given, it also turns persistence on."""
+    node_timeout: _Seconds | None = None
+    """See Config.node_timeout (300 s)."""
+    enable_discovery: bool = True
+    """Also call members that others told of or that were known before, not only `bootstrap_nodes`."""
+    bootstrap_nodes: tuple[str, ...] | None = None
+    """See Config.bootstrap_nodes."""
+    enable_encryption: bool = True
+    """Mutual TLS between nodes. It can be turned off in dev mode only."""
+    tcp_port: _Port | None = None
+    """The port for links, if not listen_address's. 0: any free one."""
+    udp_port: _Port | None = None
+    """The port for datagrams. This version sends none: leave it None."""
+    max_retries: Annotated[int, Meta(ge=0, le=1000)] = 3
+    """How often a request to a peer is tried again at once, before it waits for the next repair round."""
+    enable_replication: bool = True
+    """Exchange records with other members. Off: the node keeps its writes to itself."""
+    replication_factor: Annotated[int, Meta(ge=1, le=1000)] = 3
+    """Members that hold a key of a space with a number of replicas. Spaces with replicas = "all", the
+    only kind in this version, are on every member."""
+
+    def __post_init__(self) -> None:
+        for index, address in enumerate(self.bootstrap_nodes or ()):
+            _check_address(f"bootstrap_nodes[{index}]", address, port_min=1)
+        if (self.cert_path is None) != (self.key_path is None):
+            missing = "key_path" if self.key_path is None else "cert_path"
+            raise ConfigError(field=missing, reason="cert_path and key_path are given together or not at all")
+        if self.udp_port is not None:
+            raise UnsupportedError(what="udp_port (datagrams between nodes)", field="udp_port")
+
+
+def changed(settings: _ConfigT, **changes: Any) -> _ConfigT:
+    """A copy with some fields changed, checked like a new one."""
+    values = {name: getattr(settings, name) for name in settings.__struct_fields__}
+    return type(settings)(**{**values, **changes})
+
+
+def _plain(name: str, value: Any) -> Any:
+    """Paths become text, and each space's table is checked by itself so that an error can name it."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if name == "spaces" and isinstance(value, Mapping):
+        return {space: _policy(space, table) for space, table in value.items()}
+    return value
+
+
+def _policy(space: object, table: object) -> object:
+    if isinstance(table, SpacePolicy):
+        return table
+    if not isinstance(table, Mapping):
+        raise ConfigError(field=f"spaces.{space}", reason=f"a table is expected, not {table!r}")
+    try:
+        return SpacePolicy(**table)
+    except ConfigError as error:
+        raise ConfigError(field=f"spaces.{space}.{error.field}", reason=error.reason) from None
+
+
+def _refuse_unknown(known: tuple[str, ...], values: Mapping[str, Any]) -> None:
+    for name in values:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else f"; known are {', '.join(sorted(known))}"
+            raise ConfigError(field=name, reason="unknown" + hint)
+
+
+def _config_error(message: str) -> ConfigError:
+    match = _VALIDATION_ERROR.fullmatch(message)
+    assert match is not None, "the expression matches any text"
+    return ConfigError(field=match["path"] or "(all)", reason=match["reason"].replace("`", ""))
+
+
+def _check_address(field: str, address: str, port_min: int = 0) -> None:
+    try:
+        _, port = parse_address(address)
+    except ValueError as error:
+        raise ConfigError(field=field, reason=str(error)) from None
+    if port < port_min:
+        raise ConfigError(field=field, reason=f"{address!r}: port {port} cannot be called")
+
+
+def _check_name(name: str) -> None:
+    if len(name) > 64 or not (name.isprintable() or not name):
+        raise ConfigError(field="name", reason="a name is up to 64 printable characters")
+
+
+def _check_db_url(url: str) -> None:
+    if url in ("", "memory:") or (url.startswith("sqlite:///") and len(url) > len("sqlite:///")):
+        return
+    supported = "an empty text (built-in engine), memory: and sqlite:///PATH"
+    raise ConfigError(field="db_url", reason=f"{url!r}: this version supports {supported}")
+
+
+def _check_space(name: str, policy: SpacePolicy) -> None:
+    try:
+        check_key(name)
+    except InvalidKeyError as error:
+        raise ConfigError(field=f"spaces.{name}", reason=error.reason) from None
+    if "/" in name:
+        raise ConfigError(field=f"spaces.{name}", reason="a space is the first segment of a key, without '/'")
+    unsupported = {
+        "replicas": policy.replicas != "all",
+        "conflict": policy.conflict != "lww",
+        "history": policy.history > 1,
+        "ttl": policy.ttl is not None,
+        "encrypt": policy.encrypt,
+    }
+    for field, is_unsupported in unsupported.items():
+        if is_unsupported:
+            what = f"spaces.{name}.{field} = {getattr(policy, field)!r}"
+            raise UnsupportedError(what=what, field=f"spaces.{name}.{field}")

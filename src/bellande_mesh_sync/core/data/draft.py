@@ -1,0 +1,70 @@
+"""A batch in the making: everything one event wants to have on disk, together or not at all."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from bellande_mesh_sync.core.data.record import Record, fingerprint_of
+from bellande_mesh_sync.core.effects import Batch, IntervalChange
+from bellande_mesh_sync.core.members.member import MemberRecord
+from bellande_mesh_sync.ids import Author, Dot, Shard
+
+FINGERPRINT_MODULUS = 1 << 256
+
+
+class Draft:
+    __slots__ = ("_drops", "_intervals", "_members", "_puts", "credits", "epoch", "fingerprints", "ranges",
+                 "records", "requests", "size_bytes", "streams")  # fmt: skip
+
+    def __init__(self) -> None:
+        self._puts: dict[tuple[Shard, Dot], Record] = {}
+        self._drops: list[tuple[Shard, str, Dot]] = []
+        self._intervals: list[IntervalChange] = []
+        self._members: list[MemberRecord] = []
+        self.fingerprints: defaultdict[Shard, int] = defaultdict(int)
+        self.records: list[tuple[Shard, Record]] = []
+        """Every record that is new with this batch, in order, also those replaced within it."""
+        self.ranges: list[tuple[Shard, Author, int, int]] = []
+        """The dots this batch makes known."""
+        self.credits: defaultdict[int, int] = defaultdict(int)
+        """Bytes to give back to each link once this is durable."""
+        self.streams: defaultdict[int, int] = defaultdict(int)
+        """How many records of each asked-for stream are in here."""
+        self.requests: list[int] = []
+        """The callers whose writes are in here."""
+        self.epoch = b""
+        self.size_bytes = 0
+
+    def put(self, shard: Shard, record: Record) -> None:
+        self._puts[shard, record.dot] = record
+        self.records.append((shard, record))
+        self.fingerprints[shard] += fingerprint_of(record)
+
+    def drop(self, shard: Shard, record: Record) -> None:
+        if self._puts.pop((shard, record.dot), None) is None:
+            self._drops.append((shard, record.key, record.dot))
+        self.fingerprints[shard] -= fingerprint_of(record)
+
+    def claim(self, shard: Shard, author: Author, low: int, high: int, row: tuple[int, int],
+              absorbed: list[int]) -> None:  # fmt: skip
+        self.ranges.append((shard, author, low, high))
+        self._intervals.append(IntervalChange(shard, author, row[0], row[1], tuple(absorbed)))
+
+    def remember(self, member: MemberRecord) -> None:
+        self._members.append(member)
+
+    def is_empty(self) -> bool:
+        return not (self._puts or self._drops or self._intervals or self._members or self.epoch)
+
+    def batch(self, clock: int) -> Batch:
+        return Batch(
+            puts=tuple((shard, record) for (shard, _), record in self._puts.items()),
+            drops=tuple(self._drops),
+            intervals=tuple(self._intervals),
+            fingerprints=tuple(
+                (shard, amount % FINGERPRINT_MODULUS) for shard, amount in self.fingerprints.items() if amount
+            ),
+            members=tuple(self._members),
+            epoch=self.epoch,
+            clock=clock,
+        )

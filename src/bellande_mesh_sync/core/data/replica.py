@@ -1,0 +1,264 @@
+"""The replica: this node's records and knowledge, what is on disk and what is on its way there."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+
+from msgspec import Struct
+
+from bellande_mesh_sync.core.data.clock import HybridClock
+from bellande_mesh_sync.core.data.context import Context, covers, join
+from bellande_mesh_sync.core.data.draft import FINGERPRINT_MODULUS, Draft
+from bellande_mesh_sync.core.data.knowledge import Delta, Knowledge
+from bellande_mesh_sync.core.data.policies import visible
+from bellande_mesh_sync.core.data.record import Record
+from bellande_mesh_sync.core.effects import Commit
+from bellande_mesh_sync.core.events import Write
+from bellande_mesh_sync.core.reader import RecordReader, StoredState
+from bellande_mesh_sync.ids import Author, Now, Shard
+from bellande_mesh_sync.keys import shard_of
+
+
+class ShardState:
+    """One shard's knowledge, twice: what is durable, and what will be once all open commits are."""
+
+    __slots__ = ("committed", "fingerprint", "seen")
+
+    def __init__(self, delta: Delta = (), fingerprint: int = 0) -> None:
+        self.committed = Knowledge(delta)
+        self.seen = Knowledge(delta)
+        self.fingerprint = fingerprint
+
+
+class OpenCommit(Struct, frozen=True, gc=False):
+    """A batch on its way to the disk, and what to do when it is there."""
+
+    number: int
+    draft: Draft
+
+
+class Overlay(Struct, frozen=True, gc=False):
+    """A key's siblings as they will be after an open commit."""
+
+    siblings: tuple[Record, ...]
+    commit: int
+
+
+class Replica:
+    """Decides which record replaces which, numbers local writes, and knows what is durable.
+
+    Reads only committed records through `reader`; what open commits will change lies in an overlay,
+    so that a write sees the one before it without waiting for the disk.
+    """
+
+    def __init__(self, author: Author, clock: HybridClock, reader: RecordReader, state: StoredState) -> None:
+        self.author = author
+        self.clock = clock
+        self._reader = reader
+        self._shards = {s.shard: ShardState(s.knowledge, s.fingerprint) for s in state.shards}
+        self._overlay: dict[str, Overlay] = {}
+        self._open: deque[OpenCommit] = deque()
+        self._next_commit = 1
+        self._draft = Draft()
+        self.uncommitted_bytes = 0
+
+    # -- questions
+
+    def shard(self, shard: Shard) -> ShardState:
+        found = self._shards.get(shard)
+        if found is None:
+            found = self._shards[shard] = ShardState()
+        return found
+
+    def shards(self) -> Iterable[tuple[Shard, ShardState]]:
+        return sorted(self._shards.items())
+
+    @property
+    def draft(self) -> Draft:
+        return self._draft
+
+    def siblings(self, keys: Sequence[str]) -> dict[str, tuple[Record, ...]]:
+        """The siblings of each key, open commits included. One look-up in the store for all of them."""
+        overlay = self._overlay
+        result: dict[str, tuple[Record, ...]] = {}
+        stored: list[str] = []
+        for key in keys:
+            over = overlay.get(key)
+            if over is not None:
+                result[key] = over.siblings
+            elif key not in result:
+                result[key] = ()
+                stored.append(key)
+        if stored:
+            result.update(zip(stored, self._reader.siblings(stored), strict=True))
+        return result
+
+    # -- local writes
+
+    def refusal(self, writes: Sequence[Write], now: Now) -> str | None:
+        """The first key whose `if_match` does not hold, or None."""
+        conditional = [write for write in writes if write.if_match is not None]
+        if not conditional:
+            return None
+        held = self.siblings([write.key for write in conditional])
+        for write in conditional:
+            seen = visible(held[write.key], now.wall_ms)
+            if (seen.version if seen else "") != write.if_match:
+                return write.key
+        return None
+
+    def write(self, writes: Sequence[Write], now: Now) -> list[Record]:
+        """Number and stamp these writes and put them into the draft. Cost: O(1) a write."""
+        held = self.siblings([write.key for write in writes])
+        records: list[Record] = []
+        numbers: dict[Shard, list[int]] = {}
+        for write in writes:
+            shard = shard_of(write.key)
+            taken = numbers.get(shard)
+            if taken is None:
+                last = self.shard(shard).seen.last(self.author)
+                taken = numbers[shard] = [last, last]
+            taken[1] += 1
+            siblings = held[write.key]
+            record = self._record(write, shard, taken[1], siblings, now)
+            held[write.key] = self._place(shard, record, siblings)
+            records.append(record)
+        for shard, (before, last) in numbers.items():
+            self._claim(shard, self.author, before + 1, last)
+        return records
+
+    def _record(
+        self, write: Write, shard: Shard, sequence: int, siblings: tuple[Record, ...], now: Now
+    ) -> Record:
+        context = write.context
+        if context is None:
+            context = self.context_of(shard, siblings) if siblings else ()
+        return Record(
+            key=write.key,
+            author=self.author,
+            sequence=sequence,
+            stamp=self.clock.next(now),
+            kind=write.kind,
+            size=write.size,
+            digest=write.digest,
+            content_type=write.content_type,
+            context=context,
+            inline=write.inline,
+            manifest=write.manifest,
+            expires_ms=write.expires_ms,
+        )
+
+    def context_of(self, shard: Shard, siblings: Iterable[Record]) -> Context:
+        """What a reader of these siblings has seen."""
+        siblings = tuple(siblings)
+        return join(
+            [record.context for record in siblings],
+            [record.dot for record in siblings],
+            self.shard(shard).seen.contiguous,
+        )
+
+    # -- records from peers
+
+    def accept(self, shard: Shard, records: Sequence[Record], now: Now) -> None:
+        """Put records from a peer into the draft. None of their dots may be in `seen` yet.
+
+        A record that a sibling here has already replaced leaves only its dot.
+        """
+        held = self.siblings([record.key for record in records])
+        for record in records:
+            siblings = held[record.key]
+            self.clock.observe(record.stamp, now)
+            if any(covers(other.context, record.author, record.sequence) for other in siblings):
+                continue
+            held[record.key] = self._place(shard, record, siblings)
+        for author, low, high in _runs(records):
+            self._claim(shard, author, low, high)
+
+    def claim_obsolete(self, shard: Shard, delta: Delta) -> None:
+        """Take dots as known whose records were replaced by ones that are committed here."""
+        for author, ranges in delta:
+            for low, high in ranges:
+                self._claim(shard, author, low, high)
+
+    def _place(self, shard: Shard, record: Record, siblings: tuple[Record, ...]) -> tuple[Record, ...]:
+        draft = self._draft
+        kept = siblings
+        if siblings:
+            replaced = [s for s in siblings if covers(record.context, s.author, s.sequence)]
+            for sibling in replaced:
+                draft.drop(shard, sibling)
+            if replaced:
+                kept = tuple(s for s in siblings if s not in replaced)
+        draft.put(shard, record)
+        kept = (*kept, record)
+        self._overlay[record.key] = Overlay(kept, self._next_commit)
+        return kept
+
+    def _claim(self, shard: Shard, author: Author, low: int, high: int) -> None:
+        row, absorbed = self.shard(shard).seen.add(author, low, high)
+        self._draft.claim(shard, author, low, high, row, absorbed)
+
+    # -- commits
+
+    def seal(self) -> Commit | None:
+        """Close the draft into a commit, if there is anything in it."""
+        draft = self._draft
+        if draft.is_empty():
+            return None
+        commit = Commit(self._next_commit, draft.batch(self.clock.last))
+        self._open.append(OpenCommit(self._next_commit, draft))
+        self._next_commit += 1
+        self._draft = Draft()
+        self.uncommitted_bytes += draft.size_bytes
+        return commit
+
+    def committed(self, number: int) -> list[OpenCommit]:
+        """Take the commits up to `number` as durable; return them, oldest first."""
+        done: list[OpenCommit] = []
+        while self._open and self._open[0].number <= number:
+            commit = self._open.popleft()
+            self._settle(commit)
+            done.append(commit)
+        return done
+
+    def failed(self) -> list[OpenCommit]:
+        """Forget every open commit; return them. (There is no draft while events are handled.)"""
+        lost = list(self._open)
+        self._open.clear()
+        self._overlay.clear()
+        self.uncommitted_bytes = 0
+        for state in self._shards.values():
+            state.seen = Knowledge(state.committed.delta())
+        return lost
+
+    def _settle(self, commit: OpenCommit) -> None:
+        draft, overlay = commit.draft, self._overlay
+        self.uncommitted_bytes -= draft.size_bytes
+        for shard, author, low, high in draft.ranges:
+            self.shard(shard).committed.add(author, low, high)
+        for shard, amount in draft.fingerprints.items():
+            state = self.shard(shard)
+            state.fingerprint = (state.fingerprint + amount) % FINGERPRINT_MODULUS
+        for _, record in draft.records:
+            over = overlay.get(record.key)
+            if over is not None and over.commit == commit.number:
+                del overlay[record.key]
+
+    def take_new_epoch(self, author: Author, epoch: bytes) -> None:
+        """Become a new author: another store has numbered writes in our name."""
+        self.author = author
+        self._draft.epoch = epoch
+
+
+def _runs(records: Sequence[Record]) -> list[tuple[Author, int, int]]:
+    """The records' dots as runs of consecutive numbers, so that each run costs one look-up."""
+    runs: list[tuple[Author, int, int]] = []
+    for record in records:
+        if runs:
+            author, low, high = runs[-1]
+            if record.author == author and record.sequence == high + 1:
+                runs[-1] = (author, low, high + 1)
+                continue
+        runs.append((record.author, record.sequence, record.sequence))
+    return runs

@@ -1,0 +1,178 @@
+"""Acks: which nodes have a write on disk, and which callers wait to hear it."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from bellande_mesh_sync.core.data.knowledge import IntervalSet, Ranges
+from bellande_mesh_sync.core.data.record import Record
+from bellande_mesh_sync.core.effects import Effect, Reject, Resolve
+from bellande_mesh_sync.core.events import Receipt
+from bellande_mesh_sync.ids import Author, NodeId, Shard, node_of
+
+Log = tuple[Shard, Author]
+"""Writes that are numbered together."""
+
+
+@dataclass(slots=True, eq=False)
+class Waiting:
+    """A request whose writes are numbered; it waits for disks."""
+
+    request: int
+    ack: str
+    timeout_ns: int
+    records: list[Record]
+    ranges: dict[Log, tuple[int, int]]
+    owners: frozenset[NodeId]
+    need: int
+    nodes: dict[NodeId, int] = field(default_factory=dict)
+    """Per node, how many of `ranges` it is known to have."""
+    is_done: bool = False
+
+    def full(self) -> list[NodeId]:
+        return sorted(node for node, count in self.nodes.items() if count == len(self.ranges))
+
+
+class Acks:
+    """Counts disks per write. Levels: local 1, one 2, quorum a majority of the owners, all of them."""
+
+    def __init__(self, local: NodeId) -> None:
+        self._local = local
+        self._held: dict[NodeId, dict[Log, IntervalSet]] = {}
+        self._waiting: dict[Log, list[Waiting]] = {}
+        """Sorted by the last number of the range: writes are numbered in the order of arrival."""
+        self._done: dict[Log, int] = {}
+        """How many of each list are answered and only not yet taken out."""
+        self._requests: dict[int, Waiting] = {}
+
+    def __len__(self) -> int:
+        return len(self._requests)
+
+    def expect(self, waiting: Waiting) -> None:
+        self._requests[waiting.request] = waiting
+        for log in waiting.ranges:
+            self._waiting.setdefault(log, []).append(waiting)
+
+    def note(self, node: NodeId, shard: Shard, author: Author, ranges: Ranges) -> list[Effect]:
+        """`node` has these dots on disk; answer whoever waited for just that."""
+        log = (shard, author)
+        held = self._held.setdefault(node, {}).setdefault(log, IntervalSet())
+        effects: list[Effect] = []
+        for low, high in ranges:
+            if held.contains_range(low, high):
+                continue
+            new = list(held.gaps(low, high))
+            held.add(low, high)
+            for gap_low, gap_high in new:
+                effects += self._reached(node, log, held, gap_low, gap_high)
+        return effects
+
+    def _reached(self, node: NodeId, log: Log, held: IntervalSet, low: int, high: int) -> list[Effect]:
+        waiting = self._waiting.get(log)
+        if not waiting:
+            return []
+        effects: list[Effect] = []
+        index = bisect_left(waiting, low, key=lambda w: w.ranges[log][1])
+        while index < len(waiting):
+            each = waiting[index]
+            first, last = each.ranges[log]
+            if first > high:
+                break
+            if held.contains_range(first, last):
+                each.nodes[node] = each.nodes.get(node, 0) + 1
+                effects += self._check(each)
+            index += 1
+        return effects
+
+    def _check(self, waiting: Waiting) -> list[Effect]:
+        if waiting.is_done:
+            return []
+        full = waiting.full()
+        if sum(node in waiting.owners for node in full) < waiting.need or self._local not in full:
+            return []
+        self._finish(waiting)
+        return [Resolve(waiting.request, receipts(waiting, full))]
+
+    def _finish(self, waiting: Waiting) -> None:
+        """Let go of a request; its lists are tidied when most of what they hold is answered."""
+        waiting.is_done = True
+        del self._requests[waiting.request]
+        for log in waiting.ranges:
+            done = self._done[log] = self._done.get(log, 0) + 1
+            if done * 2 > len(self._waiting[log]):
+                # A new list: a walk over the old one may be under way.
+                self._tidy(log)
+
+    def _tidy(self, log: Log) -> None:
+        self._waiting[log] = [each for each in self._waiting[log] if not each.is_done]
+        self._done[log] = 0
+
+    def member_left(self, node: NodeId) -> list[Effect]:
+        """A node that said goodbye is no owner any more: `all` no longer waits for it."""
+        effects: list[Effect] = []
+        for waiting in list(self._requests.values()):
+            if node in waiting.owners:
+                waiting.owners = waiting.owners - {node}
+                if waiting.ack == "all":
+                    waiting.need = len(waiting.owners)
+                effects += self._check(waiting)
+        return effects
+
+    def overdue(self, request: int) -> list[Effect]:
+        waiting = self._requests.get(request)
+        if waiting is None:
+            return []
+        facts = {
+            "level": waiting.ack,
+            "timeout_s": waiting.timeout_ns / 1e9,
+            "have": sum(node in waiting.owners for node in waiting.full()),
+            "need": waiting.need,
+            "nodes": [node.hex() for node in waiting.full()],
+            "versions": [record.version for record in waiting.records[:100]],
+        }
+        self._finish(waiting)
+        return [Reject(request, "ack_timeout", facts)]
+
+    def lost(self, requests: Iterable[int], code: str, reason: str) -> list[Effect]:
+        """The local disk refused these writes: they never happened, and their numbers are free again."""
+        effects: list[Effect] = []
+        for request in requests:
+            waiting = self._requests.get(request)
+            if waiting is not None:
+                self._finish(waiting)
+                effects.append(Reject(request, code, {"reason": reason}))
+        for log in self._waiting:
+            self._tidy(log)
+        return effects
+
+    def held_by(self, node: NodeId, shard: Shard, author: Author) -> IntervalSet | None:
+        return self._held.get(node, {}).get((shard, author))
+
+    def forget(self, node: NodeId) -> None:
+        self._held.pop(node, None)
+
+
+def need_of(ack: str, owner_count: int) -> int:
+    """How many owners' disks a level asks for, this node's own among them."""
+    match ack:
+        case "local":
+            return 1
+        case "one":
+            return 2
+        case "quorum":
+            return owner_count // 2 + 1
+        case "all":
+            return owner_count
+        case _:
+            raise AssertionError(f"unknown ack level {ack!r}")
+
+
+def receipts(waiting: Waiting, nodes: list[NodeId]) -> tuple[Receipt, ...]:
+    return tuple(Receipt(r.key, r.version, tuple(nodes), waiting.ack) for r in waiting.records)
+
+
+def own_ranges(node: NodeId, delta: Iterable[tuple[Author, Ranges]]) -> list[tuple[Author, Ranges]]:
+    """The part of a knowledge that speaks of this node's own writes."""
+    return [(author, ranges) for author, ranges in delta if node_of(author) == node]

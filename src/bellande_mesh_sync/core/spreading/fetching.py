@@ -1,0 +1,260 @@
+"""Fetching: records whose value is in chunks wait here until every chunk is on disk."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from bellande_mesh_sync.core.config import CoreConfig
+from bellande_mesh_sync.core.counters import Counters
+from bellande_mesh_sync.core.data.knowledge import Delta, Knowledge
+from bellande_mesh_sync.core.data.record import ChunkRef, Record
+from bellande_mesh_sync.core.effects import Effect, FindMissing, Send, SetTimer
+from bellande_mesh_sync.core.events import MissingFound
+from bellande_mesh_sync.core.messages import ChunkWant
+from bellande_mesh_sync.core.session.links import Links
+from bellande_mesh_sync.core.timers import FetchOverdue
+from bellande_mesh_sync.ids import Dot, NodeId, Now, Shard
+
+FETCHES_MAX = 10_000
+"""Records that may wait for chunks at once; one more is not taken in now, repair brings it again."""
+WANT_CHUNKS_MAX = 64
+
+
+@dataclass(slots=True, eq=False)
+class Fetch:
+    """One record on its way in."""
+
+    number: int
+    shard: Shard
+    record: Record
+    stream: int
+    sources: list[NodeId]
+    """Who has it, as far as we know; tried in turn."""
+    missing: set[bytes] = field(default_factory=set)
+    failures: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Source:
+    """What is asked of one peer."""
+
+    queue: deque[ChunkRef] = field(default_factory=deque)
+    in_flight: dict[bytes, int] = field(default_factory=dict)
+    in_flight_bytes: int = 0
+    link: int = 0
+    """The link that the chunks in flight come over; 0: none is open yet."""
+    mark: int = 0
+    is_watched: bool = False
+
+
+class Fetcher:
+    """Asks for missing chunks, a window of bytes at a time from each source."""
+
+    def __init__(self, config: CoreConfig, links: Links, counters: Counters) -> None:
+        self._config = config
+        self._links = links
+        self._counters = counters
+        self._fetches: dict[int, Fetch] = {}
+        self._by_dot: dict[tuple[Shard, Dot], Fetch] = {}
+        self._waiting: dict[bytes, list[Fetch]] = {}
+        """Who waits for a chunk. A chunk is asked of one source at a time."""
+        self._sources: dict[NodeId, Source] = {}
+        self._next_fetch = 1
+
+    def __len__(self) -> int:
+        return len(self._fetches)
+
+    def arriving(self, shard: Shard) -> Delta:
+        knowledge = Knowledge()
+        for held_shard, dot in self._by_dot:
+            if held_shard == shard:
+                knowledge.add(dot.author, dot.sequence, dot.sequence)
+        return knowledge.delta()
+
+    def is_arriving(self, shard: Shard, record: Record, peer: NodeId) -> bool:
+        """Whether this record waits here already; if so, the peer becomes one more source."""
+        fetch = self._by_dot.get((shard, record.dot)) if self._by_dot else None
+        if fetch is None:
+            return False
+        if peer not in fetch.sources:
+            fetch.sources.append(peer)
+        return True
+
+    def start(self, shard: Shard, record: Record, stream: int, peer: NodeId) -> list[Effect] | None:
+        """Take in a record with a manifest; None if too many wait already."""
+        assert record.manifest is not None, "only large values are fetched"
+        if len(self._fetches) >= FETCHES_MAX:
+            self._counters["fetches_refused"] += 1
+            return None
+        fetch = Fetch(self._next_fetch, shard, record, stream, [peer])
+        self._next_fetch += 1
+        self._fetches[fetch.number] = fetch
+        self._by_dot[shard, record.dot] = fetch
+        return [FindMissing(fetch.number, record.manifest)]
+
+    def handle_missing(self, found: MissingFound, now: Now) -> tuple[list[Effect], list[Fetch], list[Fetch]]:
+        """(effects, fetches whose value is whole now, fetches given up)."""
+        fetch = self._fetches.get(found.fetch)
+        if fetch is None:
+            return [], [], []
+        if found.code:
+            return [], [], [self._remove(fetch)]
+        if not found.chunks:
+            return [], [self._remove(fetch)], []
+        fetch.missing = {chunk.hash for chunk in found.chunks}
+        peer = self._source_of(fetch)
+        if peer is None:
+            return [], [], [self._remove(fetch)]
+        source = self._sources.setdefault(peer, Source())
+        for chunk in found.chunks:
+            waiting = self._waiting.get(chunk.hash)
+            if waiting is None:
+                self._waiting[chunk.hash] = [fetch]
+                source.queue.append(chunk)
+            elif fetch not in waiting:
+                waiting.append(fetch)
+        return self.pump(peer, now), [], []
+
+    def _source_of(self, fetch: Fetch) -> NodeId | None:
+        """The next linked source in turn, any linked peer when none of them is."""
+        linked = [peer for peer in fetch.sources if self._links.to(peer) is not None]
+        if not linked and fetch.failures:
+            linked = list(self._links.linked_peers())
+        return linked[fetch.failures % len(linked)] if linked else None
+
+    # -- asking
+
+    def needs_link(self) -> list[NodeId]:
+        """Peers of whom chunks are wanted and to whom no chunk link is open."""
+        return [
+            peer
+            for peer, source in self._sources.items()
+            if source.queue and not source.link and self._links.to(peer) is not None
+        ]
+
+    def link_opened(self, peer: NodeId, link: int, now: Now) -> list[Effect]:
+        """Use this link for what is asked of the peer, if there is none yet."""
+        source = self._sources.get(peer)
+        if source is None or source.link:
+            return []
+        source.link = link
+        return self.pump(peer, now)
+
+    def pump(self, peer: NodeId, now: Now) -> list[Effect]:
+        """Ask for as much as the window allows."""
+        source = self._sources.get(peer)
+        if source is None:
+            return []
+        if not source.link:
+            lane = self._links.for_chunks(peer)
+            if lane is None:
+                return []  # `needs_link` makes the core dial one.
+            source.link = lane.link
+        asked: list[bytes] = []
+        while source.queue and source.in_flight_bytes < self._config.fetch_window_bytes:
+            chunk = source.queue.popleft()
+            if chunk.hash in self._waiting and chunk.hash not in source.in_flight:
+                source.in_flight[chunk.hash] = chunk.size
+                source.in_flight_bytes += chunk.size
+                asked.append(chunk.hash)
+        effects: list[Effect] = [
+            Send(source.link, ChunkWant(tuple(asked[start : start + WANT_CHUNKS_MAX])))
+            for start in range(0, len(asked), WANT_CHUNKS_MAX)
+        ]
+        if source.in_flight and not source.is_watched:
+            source.is_watched = True
+            effects.append(self._watch(source, now))
+        return effects
+
+    def _watch(self, source: Source, now: Now) -> Effect:
+        at_ns = now.mono_ns + 3 * self._config.stall_timeout_ns
+        return SetTimer(FetchOverdue(source.link, source.mark), at_ns)
+
+    def is_using(self, link: int) -> bool:
+        return any(source.link == link and source.in_flight for source in self._sources.values())
+
+    # -- answers
+
+    def stored(self, peer: NodeId, hashes: tuple[bytes, ...], now: Now) -> tuple[list[Effect], list[Fetch]]:
+        """Chunks are on disk: (effects, fetches to be looked at again with FindMissing)."""
+        whole: list[Fetch] = []
+        source = self._sources.get(peer)
+        for chunk_hash in hashes:
+            if source is not None:
+                source.in_flight_bytes -= source.in_flight.pop(chunk_hash, 0)
+                source.mark += 1
+            for fetch in self._waiting.pop(chunk_hash, ()):
+                fetch.missing.discard(chunk_hash)
+                if not fetch.missing:
+                    whole.append(fetch)
+        self._counters["chunks_fetched"] += len(hashes)
+        effects: list[Effect] = []
+        for fetch in whole:
+            assert fetch.record.manifest is not None
+            effects.append(FindMissing(fetch.number, fetch.record.manifest))
+        return effects + self.pump(peer, now), whole
+
+    def refused(self, peer: NodeId, hashes: tuple[bytes, ...], now: Now) -> tuple[list[Effect], list[Fetch]]:
+        """A source could not give these chunks: try the next one. (effects, fetches given up)."""
+        source = self._sources.get(peer)
+        affected: dict[int, Fetch] = {}
+        for chunk_hash in hashes:
+            if source is not None:
+                source.in_flight_bytes -= source.in_flight.pop(chunk_hash, 0)
+            for fetch in self._waiting.pop(chunk_hash, ()):
+                affected[fetch.number] = fetch
+        return self._retry(affected, now)
+
+    def _retry(self, affected: dict[int, Fetch], now: Now) -> tuple[list[Effect], list[Fetch]]:
+        effects: list[Effect] = []
+        given_up: list[Fetch] = []
+        for fetch in affected.values():
+            fetch.failures += 1
+            if fetch.failures > 2 * len(fetch.sources) + 2 or self._source_of(fetch) is None:
+                given_up.append(self._remove(fetch))
+                continue
+            self._stop_waiting(fetch)
+            assert fetch.record.manifest is not None
+            effects.append(FindMissing(fetch.number, fetch.record.manifest))
+        return effects, given_up
+
+    def handle_overdue(self, link: int, mark: int, now: Now) -> tuple[list[Effect], bool]:
+        """(effects, whether the link made no progress and should be hung up)."""
+        for source in self._sources.values():
+            if source.link == link and source.is_watched:
+                if not source.in_flight:
+                    source.is_watched = False
+                    return [], False
+                if source.mark == mark:
+                    return [], True
+                return [self._watch(source, now)], False
+        return [], False
+
+    def link_closed(self, link: int, now: Now) -> tuple[list[Effect], list[Fetch]]:
+        """What was asked over this link is asked of the next source."""
+        affected: dict[int, Fetch] = {}
+        for peer, source in list(self._sources.items()):
+            gone = self._links.to(peer) is None
+            if source.link != link and not gone:
+                continue
+            for chunk_hash in [*source.in_flight, *(chunk.hash for chunk in source.queue)]:
+                for fetch in self._waiting.pop(chunk_hash, ()):
+                    affected[fetch.number] = fetch
+            del self._sources[peer]
+        return self._retry(affected, now)
+
+    def _stop_waiting(self, fetch: Fetch) -> None:
+        for chunk_hash in fetch.missing:
+            waiting = self._waiting.get(chunk_hash)
+            if waiting is not None and fetch in waiting:
+                waiting.remove(fetch)
+                if not waiting:
+                    del self._waiting[chunk_hash]
+        fetch.missing = set()
+
+    def _remove(self, fetch: Fetch) -> Fetch:
+        self._stop_waiting(fetch)
+        del self._fetches[fetch.number]
+        del self._by_dot[fetch.shard, fetch.record.dot]
+        return fetch

@@ -1,0 +1,238 @@
+"""Pulls: the asking half of repair. What others have and this node lacks becomes Wants, then claims."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from bellande_mesh_sync.core.config import CoreConfig
+from bellande_mesh_sync.core.counters import Counters
+from bellande_mesh_sync.core.data.knowledge import Delta, Knowledge, count_of
+from bellande_mesh_sync.core.data.replica import Replica
+from bellande_mesh_sync.core.effects import Effect, Send, SetTimer
+from bellande_mesh_sync.core.messages import StreamEnd, Want
+from bellande_mesh_sync.core.session.links import Link, Links
+from bellande_mesh_sync.core.timers import PullDue, StreamOverdue
+from bellande_mesh_sync.ids import Author, NodeId, Now, Shard, node_of
+
+WANT_RANGES_MAX = 4096
+"""Ranges in one Want; what is beyond is asked for when the stream has ended."""
+
+
+@dataclass(slots=True, eq=False)
+class Pull:
+    """One stream asked for.
+
+    Its dots that do not come are obsolete, but that may be believed only when every record of the
+    stream is committed here, together with all else that the sender knew (see `StreamEnd`).
+    """
+
+    stream: int
+    link: int
+    shard: Shard
+    dots: Knowledge
+    uncommitted_count: int = 0
+    is_tainted: bool = False
+    """A record of it was not taken in, so nothing may be concluded from what did not come."""
+    knowledge: Delta | None = None
+    """The sender's, once the stream has ended."""
+    mark: int = 0
+    """Raised by any progress."""
+
+
+@dataclass(slots=True, eq=False)
+class Offers:
+    """What a peer has said it has, waiting for its time."""
+
+    shards: dict[Shard, Knowledge] = field(default_factory=dict)
+    is_timer_set: bool = False
+
+
+class Pulls:
+    """Asks each missing dot of one peer at a time, and claims what turns out to be obsolete."""
+
+    def __init__(
+        self, config: CoreConfig, local: NodeId, links: Links, replica: Replica, counters: Counters,
+        arriving: Callable[[Shard], Delta],
+    ) -> None:  # fmt: skip
+        self._config = config
+        self._local = local
+        self._links = links
+        self._replica = replica
+        self._counters = counters
+        self._arriving = arriving
+        """The dots whose records are here and wait for their chunks."""
+        self._pulls: dict[int, Pull] = {}
+        self._offers: dict[int, Offers] = {}
+        self._next_stream = 1
+
+    # -- offers
+
+    def offered(self, link: Link, shard: Shard, dots: Delta, now: Now) -> list[Effect]:
+        """A peer says it has these. Ask at once, unless a closer node is about to send them."""
+        missing = self._lacking(shard, dots)
+        if not missing:
+            return []
+        soon = tuple(entry for entry in missing if self._is_coming(entry[0], link))
+        effects: list[Effect] = []
+        if soon:
+            effects += self._remember(link.link, shard, soon, now)
+        at_once = tuple(entry for entry in missing if entry not in soon)
+        if at_once:
+            effects += self._ask(link, shard, at_once, now)
+        return effects
+
+    def _is_coming(self, author: Author, link: Link) -> bool:
+        """Whether the author itself, and not the one who offers, is linked with us: it pushes."""
+        writer = node_of(author)
+        return writer != link.peer and self._links.to(writer) is not None
+
+    def _remember(self, link: int, shard: Shard, dots: Delta, now: Now) -> list[Effect]:
+        offers = self._offers.setdefault(link, Offers())
+        offers.shards.setdefault(shard, Knowledge()).merge(dots)
+        if offers.is_timer_set:
+            return []
+        offers.is_timer_set = True
+        return [SetTimer(PullDue(link), now.mono_ns + self._config.pull_delay_ns)]
+
+    def handle_pull_due(self, number: int, now: Now) -> list[Effect]:
+        offers = self._offers.pop(number, None)
+        link = self._links.get(number)
+        if offers is None or link is None:
+            return []
+        effects: list[Effect] = []
+        for shard, dots in sorted(offers.shards.items()):
+            missing = self._lacking(shard, dots.delta())
+            if missing:
+                effects += self._ask(link, shard, missing, now)
+        return effects
+
+    def _lacking(self, shard: Shard, dots: Delta) -> Delta:
+        """Those of the dots that are neither here, nor on their way to the disk, nor asked for."""
+        missing = self._replica.shard(shard).seen.missing_from(dots)
+        if not missing:
+            return ()
+        for pull in self._pulls.values():
+            if missing and pull.shard == shard:
+                missing = pull.dots.missing_from(missing)
+        if missing:
+            missing = Knowledge(self._arriving(shard)).missing_from(missing)
+        return missing
+
+    # -- streams
+
+    def _ask(self, link: Link, shard: Shard, missing: Delta, now: Now) -> list[Effect]:
+        if sum(pull.link == link.link for pull in self._pulls.values()) >= self._config.streams_max:
+            return self._remember(link.link, shard, missing, now)
+        dots = _first_ranges(missing)
+        pull = Pull(self._next_stream, link.link, shard, Knowledge(dots))
+        self._next_stream += 1
+        self._pulls[pull.stream] = pull
+        self._counters["dots_asked"] += count_of(dots)
+        return [Send(link.link, Want(pull.stream, shard, dots)), self._watch(pull, now)]
+
+    def _watch(self, pull: Pull, now: Now) -> Effect:
+        return SetTimer(StreamOverdue(pull.stream, pull.mark), now.mono_ns + self._config.stall_timeout_ns)
+
+    def arrived(self, stream: int, link: int, shard: Shard) -> Pull | None:
+        """Records of a stream came; the pull they belong to, if it still stands."""
+        pull = self._pulls.get(stream)
+        if pull is None or pull.link != link or pull.shard != shard:
+            return None
+        pull.mark += 1
+        return pull
+
+    def taint(self, stream: int) -> None:
+        pull = self._pulls.get(stream)
+        if pull is not None:
+            pull.is_tainted = True
+
+    def taint_all(self) -> None:
+        """The disk refused commits: no stream may conclude anything from what it sent."""
+        for pull in self._pulls.values():
+            pull.is_tainted = True
+            pull.uncommitted_count = 0
+
+    def abandoned(self, stream: int) -> None:
+        """A record of the stream that waited for its chunks was given up."""
+        pull = self._pulls.get(stream)
+        if pull is not None:
+            pull.is_tainted = True
+            pull.uncommitted_count = max(0, pull.uncommitted_count - 1)
+
+    def handle_end(self, link: Link, end: StreamEnd, now: Now) -> list[Effect]:
+        pull = self._pulls.get(end.stream)
+        if pull is None or pull.link != link.link or pull.shard != end.shard:
+            return []
+        pull.mark += 1
+        pull.knowledge = end.knowledge
+        return self._conclude(pull, now)
+
+    def committed(self, streams: dict[int, int], shards: set[Shard], now: Now) -> list[Effect]:
+        """Records of these streams became durable; every ended pull in these shards may conclude now."""
+        for stream, count in streams.items():
+            pull = self._pulls.get(stream)
+            if pull is not None:
+                pull.uncommitted_count = max(0, pull.uncommitted_count - count)
+                pull.mark += 1
+        effects: list[Effect] = []
+        for pull in list(self._pulls.values()):
+            if pull.knowledge is not None and pull.shard in shards:
+                effects += self._conclude(pull, now)
+        return effects
+
+    def _conclude(self, pull: Pull, now: Now) -> list[Effect]:
+        """Claim the obsolete dots of an ended stream, if that is safe by now."""
+        assert pull.knowledge is not None, "concluding a stream that runs"
+        if pull.uncommitted_count:
+            return []
+        knowledge = pull.knowledge
+        if not pull.is_tainted:
+            state = self._replica.shard(pull.shard)
+            obsolete = _common(state.seen.missing_from(knowledge), pull.dots)
+            if Knowledge(obsolete).missing_from(state.committed.missing_from(knowledge)):
+                return []  # Something else that the sender knew is still on its way to us.
+            if obsolete:
+                self._replica.claim_obsolete(pull.shard, obsolete)
+                self._counters["dots_obsolete"] += count_of(obsolete)
+        del self._pulls[pull.stream]
+        link = self._links.get(pull.link)
+        if link is None or pull.is_tainted:
+            return []
+        effects = self.handle_pull_due(link.link, now)
+        return effects + self.offered(link, pull.shard, knowledge, now)
+
+    def handle_overdue(self, stream: int, mark: int, now: Now) -> tuple[list[Effect], bool]:
+        """(effects, whether a stream was given up and repair should look elsewhere)."""
+        pull = self._pulls.get(stream)
+        if pull is None:
+            return [], False
+        if pull.mark != mark:
+            return [self._watch(pull, now)], False
+        del self._pulls[stream]
+        self._counters["streams_stalled"] += 1
+        return [], True
+
+    def link_closed(self, link: int) -> None:
+        self._offers.pop(link, None)
+        for stream in [pull.stream for pull in self._pulls.values() if pull.link == link]:
+            del self._pulls[stream]
+
+    def __len__(self) -> int:
+        return len(self._pulls)
+
+
+def _first_ranges(delta: Delta) -> Delta:
+    room = WANT_RANGES_MAX
+    result = []
+    for author, ranges in delta:
+        part = ranges[:room]
+        if part:
+            result.append((author, part))
+        room -= len(part)
+    return tuple(result)
+
+
+def _common(delta: Delta, knowledge: Knowledge) -> Delta:
+    """The dots of `delta` that are in `knowledge`."""
+    return Knowledge(knowledge.missing_from(delta)).missing_from(delta)

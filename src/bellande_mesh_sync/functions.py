@@ -1,0 +1,154 @@
+"""The original library's names, as functions that take the mesh first. The work is in `Mesh`."""
+
+from __future__ import annotations
+
+from bellande_mesh_sync.addresses import parse_address
+from bellande_mesh_sync.mesh import Mesh, init, init_with_options
+from bellande_mesh_sync.shell.feeds import Subscription
+from bellande_mesh_sync.values import NodeView, Receipt, Stats, Status, Value
+
+__all__ = [
+    "broadcast",
+    "broadcast_message",
+    "get_active_nodes",
+    "get_local_id",
+    "get_node_count",
+    "get_node_list",
+    "get_node_port",
+    "get_nodes",
+    "get_nodes_paginated",
+    "get_stats",
+    "get_status",
+    "init",
+    "init_with_options",
+    "is_node_connected",
+    "is_running",
+    "retrieve_data",
+    "send_message",
+    "send_to_node",
+    "shutdown",
+    "start",
+    "stop",
+    "store_data",
+    "subscribe",
+]
+
+# -- system control
+
+
+async def start(mesh: Mesh) -> None:
+    """Open the store, listen, and become part of the mesh."""
+    await mesh.start()
+
+
+async def stop(mesh: Mesh) -> None:
+    """Say goodbye to the mesh and close everything. The node can be started again."""
+    await mesh.stop()
+
+
+async def shutdown(mesh: Mesh) -> None:
+    """Stop for good; what the node held open is released."""
+    await mesh.shutdown()
+
+
+async def is_running(mesh: Mesh) -> bool:
+    """Whether the node is started and takes calls."""
+    return mesh.is_running()
+
+
+async def get_stats(mesh: Mesh) -> Stats:
+    """Counters since the start, and sizes now."""
+    return await mesh.stats()
+
+
+async def get_status(mesh: Mesh) -> Status:
+    """Who the node is and how it is."""
+    return await mesh.status()
+
+
+# -- network
+
+
+async def get_node_port(mesh: Mesh) -> int:
+    """The TCP port on which other nodes reach this one; 0 while it is not running."""
+    address = (await mesh.status()).tcp
+    return parse_address(address)[1] if address else 0
+
+
+# -- nodes
+
+
+async def get_nodes(mesh: Mesh) -> list[NodeView]:
+    """All members as this node sees them, itself first."""
+    return await mesh.nodes()
+
+
+async def get_active_nodes(mesh: Mesh) -> list[NodeView]:
+    """The members that are alive."""
+    return await mesh.nodes("alive")
+
+
+async def get_nodes_paginated(mesh: Mesh, page: int, page_size: int) -> list[NodeView]:
+    """Page `page` (from 0) of the members."""
+    return (await mesh.nodes())[page * page_size : (page + 1) * page_size]
+
+
+async def get_node_count(mesh: Mesh) -> int:
+    """How many members there are, this node included."""
+    return len(await mesh.nodes())
+
+
+async def get_node_list(mesh: Mesh) -> list[str]:
+    """The ids of all members."""
+    return [view.node for view in await mesh.nodes()]
+
+
+async def get_local_id(mesh: Mesh) -> str:
+    """This node's id."""
+    return mesh.node_id
+
+
+async def is_node_connected(mesh: Mesh, node: str) -> bool:
+    """Whether a link with this node is open now."""
+    return any(view.node == node and view.linked for view in await mesh.nodes())
+
+
+# -- messages
+
+
+async def send_message(mesh: Mesh, node: str, body: bytes | str) -> None:
+    """Send a message to one node, best effort."""
+    await mesh.send(node, body)
+
+
+async def send_to_node(mesh: Mesh, node: str, body: bytes | str) -> None:
+    """Send a message to one node, best effort."""
+    await mesh.send(node, body)
+
+
+async def broadcast(mesh: Mesh, body: bytes | str) -> int:
+    """Send a message to every linked node, best effort; to how many it went."""
+    return await mesh.broadcast(body)
+
+
+async def broadcast_message(mesh: Mesh, body: bytes | str) -> int:
+    """Send a message to every linked node, best effort; to how many it went."""
+    return await mesh.broadcast(body)
+
+
+async def subscribe(mesh: Mesh, pattern: str = "**") -> Subscription:
+    """Messages by topic, as an async iterator."""
+    return mesh.subscribe(pattern)
+
+
+# -- data
+
+
+async def store_data(mesh: Mesh, key: str, value: bytes | str) -> Receipt:
+    """Write a value; returns when it is on this node's disk."""
+    return await mesh.put(key, value)
+
+
+async def retrieve_data(mesh: Mesh, key: str) -> Value:
+    """The visible value of a key."""
+    return await mesh.get(key)

@@ -1,0 +1,627 @@
+"""Mesh: the object a program holds. One node of a mesh, with its data, its messages and its peers."""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+import hmac
+import logging
+import secrets
+import time
+from collections.abc import AsyncIterator, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version as package_version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from blake3 import blake3
+
+from bellande_mesh_sync.addresses import format_address, parse_address
+from bellande_mesh_sync.config import PORT_OFF, Config, MeshOptions, Settings, resolve
+from bellande_mesh_sync.core import effects as do
+from bellande_mesh_sync.core import events as on
+from bellande_mesh_sync.core.config import LocalNode
+from bellande_mesh_sync.core.data.context import parse_context
+from bellande_mesh_sync.core.data.record import TOMBSTONE, VALUE, Record
+from bellande_mesh_sync.errors import (
+    BellandeMeshError,
+    MessageTooLargeError,
+    NotFoundError,
+    NotRunningError,
+    UnauthorizedError,
+    UnsupportedError,
+    UsageError,
+)
+from bellande_mesh_sync.ids import NODE_ID_BYTES, NodeId
+from bellande_mesh_sync.keys import check_key, check_prefix, space_of
+from bellande_mesh_sync.observe import views
+from bellande_mesh_sync.security.admission import JoinDesk
+from bellande_mesh_sync.security.identity import Identity, verify
+from bellande_mesh_sync.shell.boot import Ground, advertised, core_config, new_epoch, prepare
+from bellande_mesh_sync.shell.feeds import Feeds, Subscription, Watch
+from bellande_mesh_sync.shell.link_config import LinkConfig
+from bellande_mesh_sync.shell.links import Links
+from bellande_mesh_sync.shell.runner import WORKER_THREADS, Runner, now
+from bellande_mesh_sync.shell.value_io import ValueIo, ValueStream
+from bellande_mesh_sync.store.chunker import WrittenValue
+from bellande_mesh_sync.values import (
+    Change,
+    Entry,
+    Listing,
+    MeshMessage,
+    NodeView,
+    Receipt,
+    Stats,
+    Status,
+    Value,
+)
+
+if TYPE_CHECKING:
+    from bellande_mesh_sync.api.servers import HttpServers
+
+log = logging.getLogger("bellande_mesh_sync")
+
+ACK_LEVELS = ("local", "one", "quorum", "all")
+ACK_TIMEOUT_S = 10.0
+LIST_LIMIT_MAX = 10_000
+DEFAULT_CONTENT_TYPE = "application/octet-stream"
+
+
+class Mesh:
+    """One node. Make it with `init`; use it as `async with`, or call `start` and `stop`.
+
+    All calls belong to the event loop that started it. Node ids and versions are text.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._state = "stopped"
+        self._started_s = 0.0
+        self._feeds = Feeds()
+        self._failure: BellandeMeshError | None = None
+        self._ended = asyncio.Event()
+        self._ground: Ground
+        self._runner: Runner
+        self._io: ValueIo
+        self._http: HttpServers | None = None
+        self._tcp_address = ""
+
+    # -- life
+
+    async def start(self) -> None:
+        """Open the store, listen, and become part of the mesh. Starting twice does nothing.
+
+        Raises:
+            ConfigError and its kinds: the home is in use, a port is taken, there is no identity.
+            StorageError: the store cannot be opened. Nothing is left running in either case.
+        """
+        if self._state != "stopped":
+            return
+        self._state = "starting"
+        self._executor = ThreadPoolExecutor(WORKER_THREADS, thread_name_prefix="bms-worker")
+        try:
+            await self._start()
+        except BaseException:
+            await self._tear_down()
+            raise
+        self._state = "running"
+
+    async def _start(self) -> None:
+        settings = self.settings
+        self._failure = None
+        self._ended.clear()
+        self._ground = await asyncio.to_thread(prepare, settings)
+        state = await asyncio.to_thread(self._ground.store.open)
+        self._io = ValueIo(self._ground.store, self._executor)
+        identity = self._ground.identity
+        runner = self._runner = Runner(
+            self._ground.store,
+            self._executor,
+            on_changed=self._changed,
+            on_message=self._arrived,
+            on_member=self._member_changed,
+            on_stop=self._must_stop,
+        )
+        runner.links = Links(
+            identity=identity,
+            config=LinkConfig(encrypted=settings.encryption),
+            make_hello=lambda lane: runner.core.hello(lane),
+            sink=runner,
+        )
+        host, port = await runner.links.listen(settings.listen_host, settings.tcp_port)
+        self._tcp_address = format_address(host, port)
+        me = LocalNode(
+            node=identity.node,
+            public_key=identity.public_key,
+            mesh=identity.mesh_id,
+            name=settings.name,
+            role=identity.role,
+            boot=secrets.token_bytes(8),
+            software=software(),
+            addresses=advertised(settings, host, port),
+            bootstrap=settings.bootstrap,
+            sign=identity.sign,
+            verify=verify,
+        )
+        runner.start(core_config(settings), me, state, secrets.randbits(64), new_epoch)
+        self._started_s = time.monotonic()
+        await self._start_http()
+        if self._ground.lock is not None:
+            self._ground.lock.update(node=self.node_id, **self._addresses())
+
+    async def _start_http(self) -> None:
+        if self.settings.http_port == PORT_OFF and self.settings.https_port == PORT_OFF:
+            return
+        # Half a second of start-up and some megabytes that a node without HTTP does not need.
+        from bellande_mesh_sync.api.servers import HttpServers
+
+        self._http = HttpServers(self)
+        await self._http.start()
+
+    async def stop(self) -> None:
+        """Say goodbye to the mesh and close everything; what was acknowledged is on disk. May be repeated."""
+        if self._state != "running":
+            return
+        self._state = "stopping"
+        await self._tear_down()
+
+    async def shutdown(self) -> None:
+        """As `stop`: nothing of a stopped node stays open, and `start` works again after both."""
+        await self.stop()
+
+    async def _tear_down(self) -> None:
+        self._feeds.close()
+        if self._http is not None:
+            await self._http.stop()
+            self._http = None
+        if hasattr(self, "_runner"):
+            await self._runner.close()
+            del self._runner
+        if hasattr(self, "_ground"):
+            await asyncio.to_thread(self._ground.store.close)
+            self._executor.shutdown(wait=False, cancel_futures=True)
+            await asyncio.to_thread(self._ground.leave)
+            del self._ground
+        self._executor.shutdown(wait=False)
+        self._state = "stopped"
+        self._ended.set()
+
+    async def __aenter__(self) -> Mesh:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    def is_running(self) -> bool:
+        return self._state == "running"
+
+    async def wait_stopped(self) -> None:
+        """Wait until the node has stopped; raises what made it stop by itself, if anything did."""
+        await self._ended.wait()
+        if self._failure is not None:
+            raise self._failure
+
+    def _must_stop(self, error: BellandeMeshError) -> None:
+        if self._failure is None:
+            self._failure = error
+            log.critical("the node stops: %s", error)
+            self._stopping = asyncio.create_task(self.stop())
+
+    # -- writing
+
+    async def put(
+        self,
+        key: str,
+        value: bytes | bytearray | memoryview | str,
+        *,
+        content_type: str | None = None,
+        ack: str | None = None,
+        timeout: float | None = None,
+        context: str | None = None,
+        if_match: str | None = None,
+    ) -> Receipt:
+        """Write a value; return when the ack level is true.
+
+        Args:
+            value: text is written as UTF-8.
+            ack: `local` (this node's disk), `one` (and one other), `quorum`, `all`; the space's default.
+            timeout: seconds to wait for other nodes, 10 if not given.
+            context: from an Entry: replace just what its reader saw. Otherwise all that this node holds.
+            if_match: write only if the visible version is this one; "" means if there is none.
+
+        Raises:
+            InvalidKeyError, ConflictError: nothing was written.
+            AckTimeoutError: written here and spreading, but not yet on as many disks as asked for.
+            StorageError, BusyError: nothing was written.
+        """
+        runner = self._alive()
+        check_key(key)
+        if isinstance(value, str):
+            content_type, value = content_type or "text/plain; charset=utf-8", value.encode()
+        written = await self._io.write_bytes(value)
+        return await self._write(runner, key, written, content_type, ack, timeout, context, if_match)
+
+    async def put_stream(
+        self,
+        key: str,
+        pieces: AsyncIterator[bytes],
+        *,
+        size: int | None = None,
+        content_type: str | None = None,
+        ack: str | None = None,
+        timeout: float | None = None,
+        context: str | None = None,
+        if_match: str | None = None,
+    ) -> Receipt:
+        """As `put`, from a stream that is never held whole. IncompleteValueError if it misses `size`."""
+        runner = self._alive()
+        check_key(key)
+        written = await self._io.write_stream(key, pieces, size)
+        return await self._write(runner, key, written, content_type, ack, timeout, context, if_match)
+
+    async def put_file(
+        self,
+        key: str,
+        path: str | Path,
+        *,
+        content_type: str | None = None,
+        ack: str | None = None,
+        timeout: float | None = None,
+        context: str | None = None,
+        if_match: str | None = None,
+    ) -> Receipt:
+        """As `put`, from a file. UsageError if it cannot be read."""
+        runner = self._alive()
+        check_key(key)
+        written = await self._io.write_file(Path(path))
+        return await self._write(runner, key, written, content_type, ack, timeout, context, if_match)
+
+    async def put_many(
+        self, items: Iterable[tuple[str, bytes]], *, ack: str | None = None, timeout: float | None = None
+    ) -> list[Receipt]:
+        """Write many values together: one commit, one answer. The quick way for small ones."""
+        runner = self._alive()
+        writes = []
+        for key, value in items:
+            check_key(key)
+            written = await self._io.write_bytes(value)
+            writes.append(_write_of(key, written, DEFAULT_CONTENT_TYPE, None, None))
+        if not writes:
+            return []
+        return await self._submit(runner, tuple(writes), ack, timeout)
+
+    async def delete(
+        self,
+        key: str,
+        *,
+        ack: str | None = None,
+        timeout: float | None = None,
+        context: str | None = None,
+        if_match: str | None = None,
+    ) -> Receipt:
+        """Delete a key: a write like any other, acknowledged and spread alike. NotFoundError if none."""
+        runner = self._alive()
+        self._find(key)
+        write = on.Write(key, TOMBSTONE, context=_context(context), if_match=if_match)
+        return (await self._submit(runner, (write,), ack, timeout))[0]
+
+    async def _write(
+        self, runner: Runner, key: str, written: WrittenValue, content_type: str | None,
+        ack: str | None, timeout: float | None, context: str | None, if_match: str | None,
+    ) -> Receipt:  # fmt: skip
+        write = _write_of(key, written, content_type or DEFAULT_CONTENT_TYPE, _context(context), if_match)
+        return (await self._submit(runner, (write,), ack, timeout))[0]
+
+    async def _submit(
+        self, runner: Runner, writes: tuple[on.Write, ...], ack: str | None, timeout: float | None
+    ) -> list[Receipt]:
+        level = ack or self.settings.policy(space_of(writes[0].key)).ack
+        if level not in ACK_LEVELS:
+            raise UsageError(reason=f"ack={level!r} is none of {', '.join(ACK_LEVELS)}")
+        limit_s = ACK_TIMEOUT_S if timeout is None else timeout
+        if not 0 < limit_s < 1e6:
+            raise UsageError(reason=f"timeout={timeout!r} is no number of seconds above 0")
+        timeout_ns = round(limit_s * 1e9)
+        receipts = await runner.ask(lambda request: on.WriteMany(request, writes, level, timeout_ns))
+        nodes = {node: node.hex() for node in receipts[0].nodes}
+        return [
+            Receipt(each.key, each.version, tuple(nodes[node] for node in each.nodes), each.ack)
+            for each in receipts
+        ]
+
+    # -- reading
+
+    async def get(self, key: str) -> Value:
+        """The visible value, whole. NotFoundError if there is none; for large ones use `open_value`."""
+        record, entry = self._find(key)
+        if record.inline is not None:
+            data = record.inline
+        else:
+            data = b"".join([piece async for piece in self._io.read(record, 0, record.size)])
+        return Value(data, entry.version, entry.author, entry.content_type, entry)
+
+    async def head(self, key: str) -> Entry:
+        """As `get`, without the bytes."""
+        return self._find(key)[1]
+
+    def open_value(self, key: str, start: int = 0, end: int | None = None) -> ValueStream:
+        """`async with` this, then iterate: the bytes from `start` up to `end`, never held whole."""
+        record, entry = self._find(key)
+        stop = record.size if end is None else min(end, record.size)
+        return ValueStream(self._io, record, entry, min(start, stop), stop)
+
+    async def list(self, prefix: str = "", *, limit: int = 1000, cursor: str = "") -> Listing:
+        """Up to `limit` keys (at most 10,000) with this prefix, in code-point order, after `cursor`."""
+        self._alive()
+        check_prefix(prefix)
+        if not 1 <= limit <= LIST_LIMIT_MAX:
+            raise UsageError(reason=f"limit={limit} is not between 1 and {LIST_LIMIT_MAX}")
+        page = self._ground.store.scan(prefix, cursor, limit)
+        wall_ms = now().wall_ms
+        found = (self._entry(siblings, wall_ms) for _, siblings in page.entries)
+        return Listing(tuple(each[1] for each in found if each is not None), page.cursor)
+
+    async def keys(self, prefix: str = "") -> AsyncIterator[Entry]:
+        """All entries with this prefix, a page at a time."""
+        cursor = ""
+        while True:
+            listing = await self.list(prefix, cursor=cursor)
+            for entry in listing.entries:
+                yield entry
+            cursor = listing.cursor
+            if not cursor:
+                return
+            await asyncio.sleep(0)  # A long listing must not hold up everyone else.
+
+    async def digest(self, prefix: str = "", *, deep: bool = False) -> dict[str, Any]:
+        """One BLAKE3 over all visible keys and values with this prefix; equal on nodes that agree.
+
+        Args:
+            deep: read every byte again and check it, instead of trusting the recorded digests.
+        """
+        hasher = blake3()
+        records = size = 0
+        async for entry in self.keys(prefix):
+            digest = bytes.fromhex(entry.digest)
+            if deep:
+                digest = await self._io.digest(self._find(entry.key)[0])
+            key = entry.key.encode()
+            hasher.update(len(key).to_bytes(4, "big") + key + entry.size.to_bytes(8, "big") + digest)
+            records += 1
+            size += entry.size
+        return {"records": records, "bytes": size, "digest": hasher.hexdigest()}
+
+    def _find(self, key: str) -> tuple[Record, Entry]:
+        self._alive()
+        check_key(key)
+        found = self._entry(self._ground.store.siblings([key])[0], now().wall_ms)
+        if found is None:
+            raise NotFoundError(what="key", name=key)
+        return found
+
+    def _entry(self, siblings: tuple[Record, ...], wall_ms: int) -> tuple[Record, Entry] | None:
+        return views.entry_of(self._runner.core, siblings, wall_ms)
+
+    # -- listening
+
+    def watch(self, prefix: str = "") -> Watch:
+        """Changes of keys with this prefix from now on, wherever made, once they are durable here."""
+        self._alive()
+        return self._feeds.watch(check_prefix(prefix))
+
+    def subscribe(self, pattern: str = "**") -> Subscription:
+        """Messages by topic: `*` is one segment, `**` any number of them. Direct ones have topic ""."""
+        return self._feeds.subscribe(pattern)
+
+    def _changed(self, effect: do.Changed) -> None:
+        if not self._feeds.has_watches:
+            return
+        keys = {record.key: record for record in effect.records if self._feeds.is_watched(record.key)}
+        wall_ms = now().wall_ms
+        stored = self._ground.store.siblings(list(keys))
+        for (key, record), siblings in zip(keys.items(), stored, strict=True):
+            found = self._entry(siblings, wall_ms)
+            if found is None:
+                self._feeds.changed(
+                    Change(key, "delete", record.version, record.author[:NODE_ID_BYTES].hex(), None)
+                )
+            else:
+                entry = found[1]
+                self._feeds.changed(Change(key, "put", entry.version, entry.author, entry))
+
+    def _arrived(self, effect: do.Deliver) -> None:
+        delivered = self._feeds.message(MeshMessage(effect.sender.hex(), effect.topic, effect.body))
+        self._runner.core.counters["notes_delivered" if delivered else "notes_unheard"] += 1
+
+    def _member_changed(self, effect: do.MemberChanged) -> None:
+        before = effect.old_state or "unknown"
+        log.info("%s: %s -> %s (%s)", effect.name, before, effect.new_state, effect.reason)
+
+    # -- messages
+
+    async def send(self, node: str, body: bytes | str, *, topic: str = "", reliable: bool = False) -> None:
+        """Send a message to one node, best effort. UnreachableError if no link with it is open."""
+        if reliable:
+            raise UnsupportedError(what="reliable delivery of messages")
+        await self._send(_node_id(node), topic, body)
+
+    async def broadcast(self, body: bytes | str, *, topic: str = "") -> int:
+        """Send a message to every linked node, best effort; to how many it went."""
+        return await self._send(None, topic, body)
+
+    async def publish(self, topic: str, body: bytes | str) -> int:
+        """As `broadcast`, and to this node's own subscribers; the count is of other nodes."""
+        content = body.encode() if isinstance(body, str) else bytes(body)
+        count = await self._send(None, topic, content)
+        self._feeds.message(MeshMessage(self.node_id, topic, content))
+        return count
+
+    async def _send(self, to: NodeId | None, topic: str, body: bytes | str) -> int:
+        runner = self._alive()
+        content = body.encode() if isinstance(body, str) else bytes(body)
+        limit = runner.core.config.notes_bytes_max
+        if len(content) > limit:
+            raise MessageTooLargeError(size=len(content), limit=limit)
+        if topic:
+            check_key(topic)
+        identifier = secrets.token_bytes(16)
+        count: int = await runner.ask(lambda request: on.SendNote(request, to, topic, content, identifier))
+        return count
+
+    # -- the mesh
+
+    @property
+    def identity(self) -> Identity:
+        self._check_ground()
+        return self._ground.identity
+
+    @property
+    def node_id(self) -> str:
+        return self.identity.node.hex()
+
+    @property
+    def admin_token(self) -> str:
+        """The token that the HTTP API takes from this node's owner."""
+        self._check_ground()
+        return self._ground.admin_token
+
+    async def nodes(self, state: str | None = None) -> builtins.list[NodeView]:
+        """The members as this node sees them, itself first; those in `state` if given."""
+        found = views.node_views(self._alive().core, now())
+        return [view for view in found if state is None or view.state == state]
+
+    async def invite(self, *, role: str = "writer", expires_s: int = 3600, uses: int = 1) -> str:
+        """A join token for `bms join`. Only a node that holds the authority's key can make one."""
+        self._alive()
+        if self._http is None or not self._http.https_address:
+            raise UsageError(reason="newcomers join over HTTPS, and this node does not serve it")
+        _, port = parse_address(self._http.https_address)
+        hosts = [parse_address(address)[0] for address in self._runner.core.me.addresses]
+        addresses = [format_address(host, port) for host in hosts]
+        return await asyncio.to_thread(
+            self._desk().invite, role=role, expires_s=expires_s, uses=uses, addresses=addresses
+        )
+
+    async def handle_join_request(self, body: dict[str, Any], address: str) -> dict[str, Any]:
+        """Answer a newcomer's `POST /join`."""
+        self._alive()
+        return await asyncio.to_thread(self._desk().handle_join_request, body, address)
+
+    def _desk(self) -> JoinDesk:
+        addresses = self._runner.core.me.addresses
+        return JoinDesk.open(self._ground.identity, self._ground.identity_dir, lambda: addresses)
+
+    def authorize(self, token: str) -> str:
+        """The role that an API token gives; UnauthorizedError if it is none of ours. Constant time."""
+        self._check_ground()
+        if not hmac.compare_digest(token.encode(errors="surrogateescape"), self._ground.admin_token.encode()):
+            raise UnauthorizedError(reason="the token is not known here")
+        return "admin"
+
+    # -- looking
+
+    async def status(self) -> Status:
+        """Who this node is and how it is. Works in every state once it has been started."""
+        ground_is_there = hasattr(self, "_ground")
+        counts = self._ground.store.counts() if self.is_running() else None
+        identity = self._ground.identity if ground_is_there else None
+        core = self._runner.core if self.is_running() else None
+        return Status(
+            node=identity.node.hex() if identity else "",
+            name=self.settings.name,
+            mesh=identity.mesh_name if identity else "",
+            mesh_id=identity.mesh_id.hex() if identity else "",
+            state=self._state,
+            version=package_version("bellande-mesh-sync"),
+            uptime_s=round(time.monotonic() - self._started_s, 3) if core else 0.0,
+            **self._addresses(),
+            keys=counts.keys if counts else 0,
+            records=counts.records if counts else 0,
+            members=views.member_counts(core) if core else {},
+            links=len(core.links) if core else 0,
+            encrypted=self.settings.encryption,
+        )
+
+    def _addresses(self) -> dict[str, str]:
+        return {
+            "tcp": self._tcp_address,
+            "http": self._http.http_address if self._http else "",
+            "https": self._http.https_address if self._http else "",
+        }
+
+    async def stats(self) -> Stats:
+        """Counters since the start, and sizes now."""
+        runner = self._alive()
+        counts = self._ground.store.counts()
+        gauges = {
+            **views.gauges_of(runner.core),
+            "keys": counts.keys,
+            "records": counts.records,
+            "disk_bytes": counts.disk_bytes,
+        }
+        return Stats(
+            node=self.node_id,
+            uptime_s=round(time.monotonic() - self._started_s, 3),
+            counters=dict(sorted(runner.core.counters.items())),
+            gauges=gauges,
+            peers=views.peers_of(runner.core, runner.links.info()),
+        )
+
+    def health(self) -> dict[str, dict[str, Any]]:
+        """Checks by name, each with `ok` and a sentence."""
+        if not self.is_running():
+            return {"node": {"ok": False, "detail": f"it is {self._state}"}}
+        return views.health_of(self._runner.core)
+
+    def _alive(self) -> Runner:
+        if self._state != "running":
+            raise NotRunningError()
+        return self._runner
+
+    def _check_ground(self) -> None:
+        if not hasattr(self, "_ground"):
+            raise NotRunningError()
+
+
+async def init(config: Config) -> Mesh:
+    """A node with default options. It is not started yet."""
+    return await init_with_options(config, MeshOptions())
+
+
+async def init_with_options(config: Config, options: MeshOptions) -> Mesh:
+    """A node, not started yet. ConfigError if the settings contradict each other."""
+    return Mesh(resolve(config, options))
+
+
+def software() -> str:
+    """What this node runs, as its member record says."""
+    return f"bellande-mesh-sync {package_version('bellande-mesh-sync')}"
+
+
+def _write_of(
+    key: str, written: WrittenValue, content_type: str, context: Any, if_match: str | None
+) -> on.Write:
+    return on.Write(
+        key, VALUE, written.size, written.digest, content_type, written.inline, written.manifest, 0, context,
+        if_match,
+    )  # fmt: skip
+
+
+def _context(text: str | None) -> Any:
+    if text is None:
+        return None
+    try:
+        return parse_context(text)
+    except ValueError as error:
+        raise UsageError(reason=str(error)) from None
+
+
+def _node_id(text: str) -> NodeId:
+    try:
+        raw = bytes.fromhex(text)
+    except ValueError:
+        raw = b""
+    if len(raw) != NODE_ID_BYTES:
+        raise UsageError(reason=f"{text!r} is no node id (64 hex digits)")
+    return NodeId(raw)

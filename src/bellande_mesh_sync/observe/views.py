@@ -1,0 +1,123 @@
+"""Views: what a core knows, in the form that people and programs read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bellande_mesh_sync.core.data.context import context_text
+from bellande_mesh_sync.core.data.policies import visible
+from bellande_mesh_sync.core.data.record import Record
+from bellande_mesh_sync.core.node import NodeCore
+from bellande_mesh_sync.ids import NodeId, Now, node_of, stamp_ms
+from bellande_mesh_sync.keys import shard_of
+from bellande_mesh_sync.values import Entry, NodeView
+
+
+def entry_of(core: NodeCore, siblings: Sequence[Record], wall_ms: int) -> tuple[Record, Entry] | None:
+    """The visible record among these siblings and what is told of it; None if the key counts as gone."""
+    record = visible(siblings, wall_ms)
+    if record is None:
+        return None
+    context = core.replica.context_of(shard_of(record.key), siblings)
+    return record, Entry(
+        key=record.key,
+        version=record.version,
+        size=record.size,
+        content_type=record.content_type,
+        author=node_of(record.author).hex(),
+        time_ms=stamp_ms(record.stamp),
+        digest=record.digest.hex(),
+        siblings=len(siblings),
+        context=context_text(context),
+    )
+
+
+def node_views(core: NodeCore, now: Now) -> list[NodeView]:
+    """This node first, then the others by id."""
+    own = core.directory.own
+    views = [
+        NodeView(
+            own.node.hex(), own.name, "alive", own.addresses, own.role, own.software, True, False, None, 0.0,
+            "this node",
+        )
+    ]  # fmt: skip
+    for member in core.directory.others():
+        record = member.record
+        link = core.links.to(record.node)
+        heard_ns = link.last_heard_ns if link else None
+        views.append(
+            NodeView(
+                node=record.node.hex(),
+                name=record.name,
+                state=str(member.state),
+                addresses=record.addresses,
+                role=record.role,
+                software=record.software,
+                is_local=False,
+                linked=link is not None,
+                rtt_ms=link.rtt_ns / 1e6 if link and link.rtt_ns >= 0 else None,
+                last_heard_s=(now.mono_ns - heard_ns) / 1e9 if heard_ns is not None else None,
+                reason=member.reason,
+            )
+        )
+    return views
+
+
+def member_counts(core: NodeCore) -> dict[str, int]:
+    counts: dict[str, int] = {"alive": 1}
+    for member in core.directory.others():
+        counts[str(member.state)] = counts.get(str(member.state), 0) + 1
+    return counts
+
+
+def gauges_of(core: NodeCore) -> dict[str, float]:
+    return {
+        "links": len(core.links),
+        "fetches": len(core.fetcher),
+        "streams": len(core.pulls),
+        "acks_waiting": len(core.acks),
+        "uncommitted_bytes": core.replica.uncommitted_bytes,
+    }
+
+
+def peers_of(core: NodeCore, links: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """What is known of each linked peer, by node id; `links` is the shell's account of bytes."""
+    peers: dict[str, dict[str, Any]] = {}
+    for link in core.links.records_links():
+        traffic = next((dict(each) for each in links if each.get("link") == link.link), {})
+        peers[link.peer.hex()] = {
+            **{name: value for name, value in traffic.items() if isinstance(value, int | float | str)},
+            "name": core.directory.name_of(link.peer),
+            "rtt_ms": link.rtt_ns / 1e6 if link.rtt_ns >= 0 else None,
+            "credit_bytes": link.credit,
+            "lacks_of_ours": _lag(core, link.peer),
+        }
+    return peers
+
+
+def _lag(core: NodeCore, peer: NodeId) -> int:
+    """How many of this node's own writes the peer has not reported on its disk yet."""
+    author = core.replica.author
+    lag = 0
+    for shard, state in core.replica.shards():
+        held = core.acks.held_by(peer, shard, author)
+        for low, high in state.committed.of(author):
+            gaps = held.gaps(low, high) if held is not None else [(low, high)]
+            lag += sum(last - first + 1 for first, last in gaps)
+    return lag
+
+
+def health_of(core: NodeCore) -> dict[str, dict[str, Any]]:
+    """Checks by name. A lonely node is healthy: it was built to work alone."""
+    refused = core.counters.get("commits_failed", 0)
+    fingerprints = core.counters.get("fingerprint_mismatches", 0)
+    ahead = core.counters.get("clock_ahead", 0)
+    return {
+        "store": {"ok": refused == 0, "detail": f"{refused} times the disk refused to take writes"},
+        "replicas": {
+            "ok": fingerprints == 0,
+            "detail": f"{fingerprints} comparisons found equal knowledge with unequal records",
+        },
+        "clock": {"ok": ahead == 0, "detail": f"{ahead} records held off that come from the future"},
+    }

@@ -1,0 +1,291 @@
+"""The runner: one core, its links, its disk and its timers, on one event loop.
+
+All of it runs on the loop's thread; what may block runs in worker threads and comes back as an
+event. No await happens between an event and the effects it causes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from bellande_mesh_sync.core import effects as do
+from bellande_mesh_sync.core import events as on
+from bellande_mesh_sync.core.config import CoreConfig, LocalNode
+from bellande_mesh_sync.core.data.knowledge import Delta
+from bellande_mesh_sync.core.messages import Note
+from bellande_mesh_sync.core.node import NodeCore
+from bellande_mesh_sync.core.reader import StoredState
+from bellande_mesh_sync.errors import BellandeMeshError, StorageError, error_of
+from bellande_mesh_sync.ids import Now
+from bellande_mesh_sync.shell.chunk_traffic import ChunkReceiver, ChunkSender
+from bellande_mesh_sync.shell.commits import CommitWriter
+from bellande_mesh_sync.shell.links import Links
+from bellande_mesh_sync.store.interface import ChangesView, Page, Store
+
+log = logging.getLogger("bellande_mesh_sync")
+
+NOTES_BUFFER_BYTES_MAX = 8 * 1024 * 1024
+"""Best-effort messages are dropped, and counted, for a peer whose outgoing queue is longer than this."""
+WORKER_THREADS = 4
+
+
+def now() -> Now:
+    return Now(time.monotonic_ns(), time.time_ns() // 1_000_000)
+
+
+class Runner:
+    """Performs what a core decides.
+
+    Args:
+        on_changed, on_message, on_member: news for programs, called in order; they must not block.
+        on_stop: the node must not go on (the disk is broken, or another node has our identity).
+    """
+
+    def __init__(
+        self, store: Store, executor: ThreadPoolExecutor, *,
+        on_changed: Callable[[do.Changed], None],
+        on_message: Callable[[do.Deliver], None],
+        on_member: Callable[[do.MemberChanged], None],
+        on_stop: Callable[[BellandeMeshError], None],
+    ) -> None:  # fmt: skip
+        self._store = store
+        self._executor = executor
+        self._on_stop = on_stop
+        self._loop = asyncio.get_running_loop()
+        self._pending: deque[on.Event] = deque()
+        self._is_handling = False
+        self._is_open = True
+        self._next_request = 1
+        self._requests: dict[int, asyncio.Future[Any]] = {}
+        self._views: dict[int, asyncio.Future[ChangesView]] = {}
+        self._reads: set[asyncio.Task[None]] = set()
+        self.core: NodeCore
+        self.links: Links
+        self._perform: dict[type, Callable[[Any], None]] = {
+            do.Send: self._send,
+            do.Dial: self._dial,
+            do.Hangup: self._hang_up,
+            do.SetTimer: self._set_timer,
+            do.Commit: self._commit,
+            do.OpenChanges: self._open_changes,
+            do.NextPage: self._next_page,
+            do.CloseChanges: self._close_changes,
+            do.FindMissing: self._find_missing,
+            do.SendChunks: self._send_chunks,
+            do.Resolve: self._resolve,
+            do.Reject: self._reject,
+            do.Changed: on_changed,
+            do.Deliver: on_message,
+            do.MemberChanged: on_member,
+            do.Log: self._log,
+            do.Stop: self._stop,
+        }
+
+    def start(
+        self,
+        config: CoreConfig,
+        me: LocalNode,
+        state: StoredState,
+        seed: int,
+        new_epoch: Callable[[], bytes],
+    ) -> None:
+        """Bring the core to life. `self.links` listens by now, so that `me.addresses` are known."""
+        links = self.links
+        self._commits = CommitWriter(
+            self._store,
+            on_committed=lambda number: self.feed(on.Committed(number)),
+            on_refused=lambda error: self.feed(on.CommitFailed(error.code, str(error))),
+            on_broken=self._broken,
+        )
+        self._sender = ChunkSender(self._store, links, self._executor)
+        self._receiver = ChunkReceiver(self._store, self._executor, self.feed, links.chunk_done)
+        self.core = NodeCore(config, me, self._store, state, random.Random(seed), new_epoch)
+        self._do(self.core.start(now()))
+
+    async def close(self) -> None:
+        """Leave the mesh, write what is open, close every link. Waiting callers get `not_running`."""
+        if hasattr(self, "core"):
+            await self.ask(lambda request: on.Leave(request))
+        self._is_open = False
+        if hasattr(self, "links"):
+            await self.links.close()
+        if hasattr(self, "core"):
+            await self._sender.close()
+            await self._receiver.close()
+            await asyncio.gather(*self._reads, return_exceptions=True)
+            await self._commits.close()
+            # The thread's last words to the loop: what it committed answers those who wait.
+            await asyncio.sleep(0)
+        for reading in list(self._views):
+            self._close_changes(do.CloseChanges(reading))
+        for future in self._requests.values():
+            if not future.done():
+                future.set_exception(error_of("not_running", {}))
+        self._requests.clear()
+
+    # -- events
+
+    def feed(self, event: on.Event) -> None:
+        """Hand an event to the core and perform what comes back, before anything else happens."""
+        self._pending.append(event)
+        if self._is_handling:
+            return  # Caused by an effect of the event at work: its turn comes when that is done.
+        self._is_handling = True
+        try:
+            while self._pending:
+                each = self._pending.popleft()
+                if isinstance(each, on.LinkClosed):
+                    self._sender.link_closed(each.link)
+                self._do(self.core.handle(each, now()))
+        finally:
+            self._is_handling = False
+
+    def event(self, event: on.LinkOpened | on.DialFailed | on.LinkClosed | on.Received) -> None:
+        """What links report (the sink's half)."""
+        if hasattr(self, "core"):
+            self.feed(event)
+        elif isinstance(event, on.LinkOpened):
+            # A peer that was quicker than our own start dials again in a moment.
+            self.links.hangup(event.link, "closing", "the node is starting")
+
+    def chunk(self, link: int, hash: bytes, data: bytearray) -> None:
+        self._receiver.take(link, hash, data)
+
+    def ask(self, command: Callable[[int], on.Event]) -> asyncio.Future[Any]:
+        """Give the core a command; the future is its answer."""
+        request = self._next_request
+        self._next_request += 1
+        future: asyncio.Future[Any] = self._loop.create_future()
+        if not self._is_open:
+            future.set_exception(error_of("not_running", {}))
+            return future
+        self._requests[request] = future
+        self.feed(command(request))
+        return future
+
+    # -- effects
+
+    def _do(self, effects: list[do.Effect]) -> None:
+        perform = self._perform
+        for effect in effects:
+            perform[type(effect)](effect)
+
+    def _send(self, effect: do.Send) -> None:
+        if (
+            isinstance(effect.message, Note)
+            and self.links.buffered_bytes(effect.link) > NOTES_BUFFER_BYTES_MAX
+        ):
+            self.core.counters["notes_dropped"] += 1
+            return
+        self.links.send(effect.link, effect.message)
+
+    def _dial(self, effect: do.Dial) -> None:
+        self.links.dial(effect.dial, effect.address, effect.peer, effect.lane)
+
+    def _hang_up(self, effect: do.Hangup) -> None:
+        log.debug("hanging up link %d: %s (%s)", effect.link, effect.code, effect.reason)
+        self._sender.link_closed(effect.link)
+        self.links.hangup(effect.link, effect.code, effect.reason)
+
+    def _set_timer(self, effect: do.SetTimer) -> None:
+        delay_s = max(0.0, (effect.at_ns - time.monotonic_ns()) / 1e9)
+        self._loop.call_later(delay_s, self._timer_fired, effect.timer)
+
+    def _timer_fired(self, timer: Any) -> None:
+        if self._is_open:
+            self.feed(on.TimerFired(timer))
+
+    def _commit(self, effect: do.Commit) -> None:
+        self._commits.submit(effect)
+
+    def _resolve(self, effect: do.Resolve) -> None:
+        future = self._requests.pop(effect.request, None)
+        if future is not None and not future.done():
+            future.set_result(effect.result)
+
+    def _reject(self, effect: do.Reject) -> None:
+        future = self._requests.pop(effect.request, None)
+        if future is not None and not future.done():
+            future.set_exception(error_of(effect.code, effect.facts))
+
+    def _log(self, effect: do.Log) -> None:
+        level = logging.getLevelNamesMapping()[effect.level.upper()]
+        log.log(level, "%s %s", effect.code, effect.facts, extra={"facts": effect.facts})
+
+    def _stop(self, effect: do.Stop) -> None:
+        self._on_stop(error_of(effect.code, {"reason": effect.reason}))
+
+    def _broken(self, error: StorageError) -> None:
+        """After a failed sync nobody knows what the disk holds; going on could lose what was acknowledged."""
+        log.critical("the store failed, the node stops: %s", error)
+        self._on_stop(error)
+
+    # -- reading for peers
+
+    def _open_changes(self, effect: do.OpenChanges) -> None:
+        self._views[effect.reading] = self._loop.run_in_executor(
+            self._executor, self._store.open_changes, effect.shard, effect.dots
+        )
+        self._read_page(effect.reading)
+
+    def _next_page(self, effect: do.NextPage) -> None:
+        self._read_page(effect.reading)
+
+    def _read_page(self, reading: int) -> None:
+        task = self._loop.create_task(self._page(reading), name=f"bms-page-{reading}")
+        self._reads.add(task)
+        task.add_done_callback(self._reads.discard)
+
+    async def _page(self, reading: int) -> None:
+        opening = self._views.get(reading)
+        if opening is None:
+            return
+        try:
+            view = await asyncio.shield(opening)
+            page, knowledge = await self._loop.run_in_executor(self._executor, self._read, view)
+        except StorageError as error:
+            log.error("records cannot be read for a peer: %s", error)
+            self.feed(on.PageRead(reading, (), 0, True, (), error.code))
+            return
+        self.feed(on.PageRead(reading, page.records, page.size_bytes, page.is_last, knowledge))
+
+    def _read(self, view: ChangesView) -> tuple[Page, Delta]:
+        page = view.read_page(self.core.config.page_bytes)
+        return page, view.knowledge() if page.is_last else ()
+
+    def _close_changes(self, effect: do.CloseChanges) -> None:
+        opening = self._views.pop(effect.reading, None)
+        if opening is not None:
+            opening.add_done_callback(self._close_view)
+
+    def _close_view(self, opening: asyncio.Future[ChangesView]) -> None:
+        if not opening.cancelled() and opening.exception() is None:
+            self._executor.submit(opening.result().close)
+
+    # -- chunks
+
+    def _find_missing(self, effect: do.FindMissing) -> None:
+        task = self._loop.create_task(self._missing(effect), name=f"bms-missing-{effect.fetch}")
+        self._reads.add(task)
+        task.add_done_callback(self._reads.discard)
+
+    async def _missing(self, effect: do.FindMissing) -> None:
+        try:
+            chunks, is_index = await self._loop.run_in_executor(
+                self._executor, self._store.missing_chunks, effect.manifest
+            )
+        except BellandeMeshError as error:
+            log.error("a manifest cannot be followed: %s", error)
+            self.feed(on.MissingFound(effect.fetch, (), False, error.code))
+            return
+        self.feed(on.MissingFound(effect.fetch, chunks, is_index))
+
+    def _send_chunks(self, effect: do.SendChunks) -> None:
+        self._sender.send(effect.link, effect.hashes)

@@ -1,0 +1,120 @@
+"""TLS between members: contexts that trust this mesh's authority alone, and who is at the other end.
+
+OpenSSL checks the chain, the dates and the purpose of a certificate during the handshake; which node
+it belongs to is checked by `verified_peer`, right after the handshake and before any byte is read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import ssl
+import tempfile
+from collections.abc import Iterator
+
+from bellande_mesh_sync.errors import AuthenticationError
+from bellande_mesh_sync.ids import NodeId
+from bellande_mesh_sync.security.certificates import (
+    CertificateFault,
+    check_issued_by,
+    check_valid_at,
+    load_bundle,
+    parse_member_der,
+    utc_now,
+)
+from bellande_mesh_sync.security.identity import Identity
+
+ALPN = "bmesh/1"
+
+
+def server_context(identity: Identity) -> ssl.SSLContext:
+    """For links that are accepted: TLS 1.3, and the other end must show a certificate of this mesh."""
+    context = _mutual(ssl.PROTOCOL_TLS_SERVER, identity)
+    # A resumed session would skip the look at the certificate, which may have expired since.
+    context.num_tickets = 0
+    return context
+
+
+def client_context(identity: Identity) -> ssl.SSLContext:
+    """For links that are dialled: TLS 1.3, our certificate shown, theirs required to be of this mesh."""
+    return _mutual(ssl.PROTOCOL_TLS_CLIENT, identity)
+
+
+def https_context(identity: Identity) -> ssl.SSLContext:
+    """For the HTTPS API: this node's certificate, no certificate asked of the client."""
+    context = _tls13(ssl.PROTOCOL_TLS_SERVER, identity)
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def verified_peer(session: ssl.SSLObject | ssl.SSLSocket, identity: Identity) -> tuple[NodeId, str]:
+    """The node at the other end of a finished handshake, and its role.
+
+    Raises:
+        AuthenticationError: the other end is not a member of this mesh that speaks our protocol over
+            TLS 1.3; the reason says what is wrong. Close the connection.
+    """
+    if session.version() != "TLSv1.3":
+        raise AuthenticationError(reason=f"the peer speaks {session.version()}; TLS 1.3 is required")
+    if session.selected_alpn_protocol() != ALPN:
+        raise AuthenticationError(reason=f"the peer did not agree to speak {ALPN}")
+    der = session.getpeercert(True)
+    if der is None:
+        raise AuthenticationError(reason="the peer showed no certificate")
+    try:
+        member = parse_member_der(der)
+        # OpenSSL has done these two; a context made wrongly somewhere must not be the end of them.
+        check_issued_by(member, load_bundle(identity.authority_pem))
+        check_valid_at(member.x509, utc_now())
+    except CertificateFault as fault:
+        raise AuthenticationError(reason=str(fault)) from None
+    return member.node, member.role
+
+
+def refusal_reason(error: BaseException) -> str:
+    """Why a handshake failed, in words: for the log of an operator, never sent to the peer."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the peer's certificate is refused: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS failed: {error.reason or error}"
+    return str(error) or type(error).__name__
+
+
+def _mutual(protocol: int, identity: Identity) -> ssl.SSLContext:
+    context = _tls13(protocol, identity)
+    context.check_hostname = False  # Members are known by key, not by name: see verified_peer.
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.verify_flags |= ssl.VERIFY_X509_STRICT
+    context.load_verify_locations(cadata=identity.authority_pem.decode("ascii"))
+    context.set_alpn_protocols([ALPN])
+    return context
+
+
+def _tls13(protocol: int, identity: Identity) -> ssl.SSLContext:
+    context = ssl.SSLContext(protocol)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.maximum_version = ssl.TLSVersion.TLSv1_3
+    context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION
+    with _as_file(identity.certificate_pem + identity.private_key_pem()) as path:
+        context.load_cert_chain(path)
+    return context
+
+
+@contextlib.contextmanager
+def _as_file(content: bytes) -> Iterator[str]:
+    """A path that holds `content` for a moment: the ssl module reads keys from files only.
+
+    On Linux the file is in memory, so the key of a throwaway identity never touches a disk.
+    """
+    if hasattr(os, "memfd_create") and os.path.isdir("/proc/self/fd"):
+        fd = os.memfd_create("bms-tls", os.MFD_CLOEXEC)
+        try:
+            os.write(fd, content)
+            yield f"/proc/self/fd/{fd}"
+        finally:
+            os.close(fd)
+    else:
+        with tempfile.NamedTemporaryFile(prefix="bms-tls-") as file:  # Made with mode 0600.
+            file.write(content)
+            file.flush()
+            yield file.name

@@ -1,0 +1,465 @@
+"""A simulated network: dials, ordered streams, delays, resets, partitions, and ends that learn late."""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from blake3 import blake3
+
+from bellande_mesh_sync.core.events import DialFailed, Event, LinkClosed, LinkOpened, Received
+from bellande_mesh_sync.core.messages import RECORDS_LANE, Goodbye, Hello, Message, Records
+from bellande_mesh_sync.ids import NodeId
+from bellande_mesh_sync.sim.envelope import Unpacker, pack
+from bellande_mesh_sync.sim.world import MICROSECOND_NS, MILLISECOND_NS, SECOND_NS, World
+
+DIAL_TIMEOUT_NS: Final = 10 * SECOND_NS
+"""As the shell's: for the connection, TLS and both Hellos together."""
+QUEUE_BYTES_MAX: Final = 32 * 1024 * 1024
+"""What the shell lets wait on one link before it closes it."""
+RETRANSMIT_NS: Final = 200 * MILLISECOND_NS
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkConfig:
+    latency_min_ns: int = 100 * MICROSECOND_NS
+    latency_mean_ns: int = MILLISECOND_NS
+    """One way, beyond the minimum; exponentially distributed."""
+    loss_ratio: float = 0.0
+    """How many writes lose a packet: they, and all behind them, come a retransmission later."""
+    reset_ratio: float = 0.0
+    """How many writes break their connection."""
+    dial_failure_ratio: float = 0.0
+    corrupt_chunk_ratio: float = 0.0
+    """How many chunks arrive with wrong bytes (a peer's memory or disk is bad)."""
+    late_notice_ratio: float = 0.1
+    """How many ends hear of a broken connection only much later."""
+    late_notice_mean_ns: int = 20 * SECOND_NS
+    stall_timeout_mean_ns: int = 25 * SECOND_NS
+    """How long the system resends into the void before it gives a connection up."""
+    bytes_per_second: int = 100 * 1024 * 1024
+
+
+class Host(Protocol):
+    """What the network needs of a node."""
+
+    index: int
+    node: NodeId
+    boot: int
+
+    @property
+    def is_running(self) -> bool: ...
+
+    @property
+    def is_paused(self) -> bool: ...
+
+    def make_hello(self, lane: int) -> Hello: ...
+
+    def new_link(self) -> int: ...
+
+    def post(self, event: Event) -> None: ...
+
+    def chunk_arrived(self, link: int, hash: bytes, body: bytes) -> None: ...
+
+
+@dataclass(slots=True)
+class Parcel:
+    """What one write puts on a stream."""
+
+    arrives_ns: int
+    size_bytes: int
+    frames: bytes = b""
+    hello: bool = False
+    chunk: tuple[bytes, bytes] | None = None
+    end: bool = False
+    """The sender's process died here: nothing follows."""
+    record_bytes: int = 0
+
+
+class End:
+    """One node's end of a connection; it sends to `other`, and is told what `other` sent."""
+
+    other: End
+
+    def __init__(self, network: Network, host: Host, link: int, lane: int, dial: int, address: str) -> None:
+        self.host = host
+        self.boot = host.boot
+        self.link = link
+        self.lane = lane
+        self.dial = dial
+        self.address = address
+        self.is_open = False
+        """The core knows this link."""
+        self.is_over = False
+        """Nothing is sent or taken here any more."""
+        self.will_learn = False
+        self.way: deque[Parcel] = deque()  # From here to the other end.
+        self.way_bytes = 0
+        self.record_bytes = 0
+        self.stalled_ns = -1
+        self._network = network
+        self._last_arrival_ns = 0
+        self._free_ns = 0
+
+    # -- sending
+
+    def send(self, parcel: Parcel) -> None:
+        if self.is_over:
+            return
+        if self.other.is_over:
+            self._network.learn_soon(self)  # It answers a packet of ours with a reset, if it can be reached.
+            return
+        network = self._network
+        self.way.append(parcel)
+        self.way_bytes += parcel.size_bytes
+        self.record_bytes += parcel.record_bytes
+        now_ns = network.world.now_ns
+        self._free_ns = max(self._free_ns, now_ns) + parcel.size_bytes * SECOND_NS // network.config.bytes_per_second
+        self._last_arrival_ns = max(self._last_arrival_ns, self._free_ns + network.draw_delay(self))
+        parcel.arrives_ns = self._last_arrival_ns
+        if len(self.way) == 1:
+            network.world.at(parcel.arrives_ns, self.pump)
+        if self.way_bytes > QUEUE_BYTES_MAX:
+            network.counts["queue_overflow"] += 1
+            network.break_connection(self, "queue_overflow")
+        elif network.breaks(self):
+            network.break_connection(self, "reset")
+
+    # -- arriving
+
+    def pump(self) -> None:
+        """Hand over what has arrived at the other end; called when the next parcel is due."""
+        network = self._network
+        now_ns = network.world.now_ns
+        while self.way and not self.other.is_over:
+            parcel = self.way[0]
+            if parcel.arrives_ns > now_ns:
+                network.world.at(parcel.arrives_ns, self.pump)
+                return
+            if network.is_blocked(self.host.index, self.other.host.index):
+                network.stall(self)
+                return
+            self._take_first()
+            self.other.receive(parcel)
+
+    def resume(self) -> None:
+        """The way is free again: the system's next retransmission brings what waits."""
+        self.stalled_ns = -1
+        if not self.way:
+            return
+        later_ns = self._network.world.now_ns + self._network.draw_delay(self) + self._network.draw_retransmission()
+        for parcel in self.way:
+            parcel.arrives_ns = max(parcel.arrives_ns, later_ns)
+        self._last_arrival_ns = max(self._last_arrival_ns, later_ns)
+        self._network.world.at(later_ns, self.pump)
+
+    def _take_first(self) -> None:
+        parcel = self.way.popleft()
+        self.way_bytes -= parcel.size_bytes
+        self.record_bytes -= parcel.record_bytes
+
+    def drop_way(self) -> None:
+        self.way.clear()
+        self.way_bytes = self.record_bytes = 0
+
+    def receive(self, parcel: Parcel) -> None:
+        if self.is_over:
+            return
+        if parcel.end:
+            self.finish("closed", "the other end is gone", tell_peer=False)
+        elif parcel.chunk is not None:
+            self.host.chunk_arrived(self.link, *parcel.chunk)
+        elif parcel.hello:
+            self._open(parcel)
+        else:
+            self._receive_messages(parcel)
+
+    def _open(self, parcel: Parcel) -> None:
+        (hello,) = self._network.unpacker.unpack(parcel.frames)
+        assert isinstance(hello, Hello)
+        self.is_open = True
+        self.host.post(LinkOpened(self.link, self.other.host.node, hello, self.address, self.dial))
+
+    def _receive_messages(self, parcel: Parcel) -> None:
+        messages = self._network.unpacker.unpack(parcel.frames)
+        last = messages[-1]
+        if isinstance(last, Goodbye):
+            messages = messages[:-1]
+        if messages:
+            self.host.post(Received(self.link, tuple(messages), parcel.size_bytes))
+        if isinstance(last, Goodbye):
+            self.finish(last.code, last.reason, tell_peer=False)
+
+    # -- ending
+
+    def finish(self, code: str, reason: str, *, tell_peer: bool = True) -> None:
+        """This end is over and its core is told; the peer gets a Goodbye behind all that was sent."""
+        if self.is_over:
+            return
+        if tell_peer and self.is_open and not self.other.is_over:
+            self.send(self._network.parcel_of((Goodbye(code, reason),)))
+        if self.is_over:
+            return  # The very Goodbye met a reset.
+        self._end(code, reason)
+        self.other.drop_way()
+        if not tell_peer:
+            self.drop_way()
+
+    def fail(self, code: str) -> None:
+        """This end is over at once, with nothing said to the peer."""
+        if not self.is_over:
+            self._end(code, "the connection broke")
+
+    def _end(self, code: str, reason: str) -> None:
+        self.is_over = True
+        self._network.forget(self)
+        if self.host.boot != self.boot:
+            return
+        if self.is_open:
+            self.host.post(LinkClosed(self.link, code, reason))
+        elif self.dial:
+            self.host.post(DialFailed(self.dial, code, reason))
+
+
+class Network:
+    """All hosts, addresses and connections, and what is wrong between them."""
+
+    def __init__(self, world: World, config: NetworkConfig) -> None:
+        self.world = world
+        self.config = config
+        self.counts: dict[str, int] = {
+            "dials": 0,
+            "resets": 0,
+            "stalls": 0,
+            "queue_overflow": 0,
+            "bytes": 0,
+            "dials_failed": 0,
+            "chunks_corrupted": 0,
+        }
+        self.record_bytes_in_flight_max = 0
+        self.unpacker = Unpacker()
+        self._rng = world.rng("network")
+        self._hosts: dict[int, Host] = {}
+        self._addresses: dict[str, Host] = {}
+        self._blocked: set[tuple[int, int]] = set()
+        self._ends: dict[tuple[int, int], End] = {}
+        """By host index and link number; every end that is not over."""
+        self.slowdown = 1
+
+    # -- hosts
+
+    def register(self, host: Host, address: str) -> None:
+        """`host` listens at `address`, and nowhere else any more."""
+        self._hosts[host.index] = host
+        self._addresses = {known: other for known, other in self._addresses.items() if other is not host}
+        self._addresses[address] = host
+
+    def host_died(self, host: Host, *, power: bool) -> None:
+        """All its connections end. With the power gone too, nobody is there to say so."""
+        for end in [end for end in self._ends.values() if end.host is host]:
+            end.is_over = True
+            self.forget(end)
+            end.other.drop_way()
+            if power:
+                end.drop_way()
+                self.learn_later(end.other)
+            elif not end.other.is_over:
+                end.way.append(Parcel(self.world.now_ns, 0, end=True))
+                if len(end.way) == 1:
+                    self.world.after(self.draw_delay(end), end.pump)
+
+    # -- dialling
+
+    def dial(self, host: Host, dial: int, address: str, peer: NodeId | None, lane: int) -> None:
+        self.counts["dials"] += 1
+        there = self._addresses.get(address)
+        if there is None:
+            self._fail_dial(host, dial, "unreachable", self._delay_ns())
+        elif there is host:
+            self._fail_dial(host, dial, "self", MILLISECOND_NS)
+        elif self.is_blocked(host.index, there.index) or self.is_blocked(there.index, host.index):
+            self._fail_dial(host, dial, "unreachable", DIAL_TIMEOUT_NS)
+        elif not there.is_running:
+            self._fail_dial(host, dial, "unreachable", 2 * self._delay_ns())
+        else:
+            # TCP and TLS 1.3 take two round trips before the dialler may speak.
+            self.world.after(4 * self._delay_ns(), self._accept, host, host.boot, dial, address, there, peer, lane)
+
+    def _accept(
+        self, host: Host, boot: int, dial: int, address: str, there: Host, peer: NodeId | None, lane: int
+    ) -> None:
+        if host.boot != boot or not host.is_running:
+            return
+        if self.is_blocked(host.index, there.index) or self.is_blocked(there.index, host.index):
+            self._fail_dial(host, dial, "unreachable", DIAL_TIMEOUT_NS)
+        elif not there.is_running or self._rng.random() < self.config.dial_failure_ratio:
+            self._fail_dial(host, dial, "unreachable", self._delay_ns())
+        elif there.is_paused or host.is_paused:
+            self._fail_dial(host, dial, "deadline", DIAL_TIMEOUT_NS)
+        elif peer is not None and there.node != peer:
+            self._fail_dial(host, dial, "authentication_failed", self._delay_ns())
+        else:
+            self._connect(host, dial, address, there, lane)
+
+    def _connect(self, host: Host, dial: int, address: str, there: Host, lane: int) -> None:
+        near = End(self, host, host.new_link(), lane, dial, address)
+        far = End(self, there, there.new_link(), lane, 0, f"10.9.9.9:{40_000 + near.link % 20_000}")
+        near.other, far.other = far, near
+        for end in (near, far):
+            self._ends[(end.host.index, end.link)] = end
+        for end in (near, far):
+            hello = self.parcel_of((end.host.make_hello(lane),))
+            hello.hello = True
+            end.send(hello)
+
+    def _fail_dial(self, host: Host, dial: int, code: str, delay_ns: int) -> None:
+        self.counts["dials_failed"] += 1
+        self.world.after(delay_ns, self._tell_dial_failed, host, host.boot, dial, code)
+
+    def _tell_dial_failed(self, host: Host, boot: int, dial: int, code: str) -> None:
+        if host.boot == boot and host.is_running:
+            host.post(DialFailed(dial, code, "simulated"))
+
+    # -- sending
+
+    def send(self, host: Host, link: int, messages: Sequence[Message]) -> None:
+        end = self._ends.get((host.index, link))
+        if end is not None and end.is_open:
+            end.send(self.parcel_of(messages))
+            self.record_bytes_in_flight_max = max(self.record_bytes_in_flight_max, end.record_bytes)
+
+    def send_chunk(self, host: Host, link: int, hash: bytes, body: bytes) -> None:
+        end = self._ends.get((host.index, link))
+        if end is None or not end.is_open:
+            return
+        if self._rng.random() < self.config.corrupt_chunk_ratio:
+            self.counts["chunks_corrupted"] += 1
+            body = body[:-1] + bytes([body[-1] ^ 1])
+        self.counts["bytes"] += len(body)
+        end.send(Parcel(0, len(body), chunk=(hash, body)))
+
+    def hangup(self, host: Host, link: int, code: str, reason: str) -> None:
+        end = self._ends.get((host.index, link))
+        if end is not None:
+            end.finish(code, reason)
+
+    def parcel_of(self, messages: Sequence[Message]) -> Parcel:
+        frames = pack(messages)
+        self.counts["bytes"] += len(frames)
+        return Parcel(0, len(frames), frames, record_bytes=len(frames) if has_records(messages) else 0)
+
+    # -- trouble
+
+    def block(self, pairs: Iterable[tuple[int, int]]) -> None:
+        """Packets from the first to the second of each pair get lost until `unblock`."""
+        self._blocked.update(pairs)
+
+    def unblock(self, pairs: Iterable[tuple[int, int]]) -> None:
+        self._blocked.difference_update(pairs)
+        self._resume_stalled()
+
+    def unblock_all(self) -> None:
+        self._blocked.clear()
+        self._resume_stalled()
+
+    def is_blocked(self, source: int, target: int) -> bool:
+        # An ack must come back for a write to count, so a one-way fault stops streams both ways
+        # sooner or later; here it stops just the stream it names.
+        return (source, target) in self._blocked
+
+    def _resume_stalled(self) -> None:
+        for end in list(self._ends.values()):
+            for stream in (end, end.other):
+                if stream.stalled_ns >= 0 and not self.is_blocked(stream.host.index, stream.other.host.index):
+                    stream.resume()
+
+    def stall(self, end: End) -> None:
+        if end.stalled_ns >= 0:
+            return
+        self.counts["stalls"] += 1
+        end.stalled_ns = self.world.now_ns
+        patience_ns = int(self._rng.expovariate(1.0) * self.config.stall_timeout_mean_ns) + SECOND_NS
+        self.world.after(patience_ns, self._give_up, end, end.stalled_ns)
+
+    def _give_up(self, end: End, stalled_ns: int) -> None:
+        if end.stalled_ns == stalled_ns and end.way:
+            self.break_connection(end, "timeout")
+
+    def break_connection(self, end: End, code: str) -> None:
+        """All that is under way is lost. `end` hears of it at once, the other end in its own time."""
+        self.counts["resets"] += 1
+        end.drop_way()
+        end.other.drop_way()
+        end.fail(code)
+        self.learn_later(end.other)
+
+    def break_random(self, rng: random.Random) -> None:
+        ends = list(self._ends.values())
+        if ends:
+            self.break_connection(rng.choice(ends), "reset")
+
+    def learn_soon(self, end: End) -> None:
+        if not end.will_learn:
+            end.will_learn = True
+            self.world.after(2 * self.draw_delay(end), self._learn, end)
+
+    def learn_later(self, end: End) -> None:
+        if end.is_over:
+            return
+        if self._rng.random() < self.config.late_notice_ratio:
+            delay_ns = int(self._rng.expovariate(1.0) * self.config.late_notice_mean_ns)
+        else:
+            delay_ns = self.draw_delay(end)
+        self.world.after(delay_ns, self._learn, end)
+
+    def _learn(self, end: End) -> None:
+        end.will_learn = False
+        if end.is_over:
+            return
+        if self.is_blocked(end.other.host.index, end.host.index):
+            self.world.after(5 * SECOND_NS, self._learn, end)  # The reset gets lost too.
+            return
+        end.fail("reset")
+
+    # -- chance
+
+    def breaks(self, end: End) -> bool:
+        return self._rng.random() < self.config.reset_ratio
+
+    def draw_delay(self, end: End) -> int:
+        delay_ns = self._delay_ns()
+        if self.config.loss_ratio and self._rng.random() < self.config.loss_ratio:
+            delay_ns += self.draw_retransmission()
+        return delay_ns
+
+    def draw_retransmission(self) -> int:
+        return RETRANSMIT_NS << self._rng.choices((0, 1, 2, 3), (70, 20, 8, 2))[0]
+
+    def _delay_ns(self) -> int:
+        config = self.config
+        return (config.latency_min_ns + int(self._rng.expovariate(1.0) * config.latency_mean_ns)) * self.slowdown
+
+    # -- books
+
+    def forget(self, end: End) -> None:
+        self._ends.pop((end.host.index, end.link), None)
+
+    def links_of(self, host: Host) -> int:
+        return sum(end.host is host for end in self._ends.values())
+
+    def lanes_in_flight(self) -> Iterable[tuple[int, int, int]]:
+        """(host index, link, bytes of records under way) of every records lane."""
+        return [
+            (end.host.index, end.link, end.record_bytes) for end in self._ends.values() if end.lane == RECORDS_LANE
+        ]
+
+
+def has_records(messages: Sequence[Message]) -> bool:
+    return any(isinstance(message, Records) for message in messages)
+
+
+def is_intact(hash: bytes, body: bytes) -> bool:
+    return blake3(body).digest() == hash

@@ -1,0 +1,380 @@
+"""A simulated shell around one core: does its effects, brings it events, crashes and restarts it."""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from bellande_mesh_sync.core.config import CoreConfig, LocalNode
+from bellande_mesh_sync.core.effects import (
+    Changed,
+    CloseChanges,
+    Commit,
+    Deliver,
+    Dial,
+    Effect,
+    FindMissing,
+    Hangup,
+    Log,
+    MemberChanged,
+    NextPage,
+    OpenChanges,
+    Reject,
+    Resolve,
+    Send,
+    SendChunks,
+    SetTimer,
+    Stop,
+)
+from bellande_mesh_sync.core.events import ChunkRefused, ChunksStored, Event, Leave, SendNote, TimerFired, WriteMany
+from bellande_mesh_sync.core.messages import ChunkMissing, Hello, Message
+from bellande_mesh_sync.core.reader import RecordReader, StoredState
+from bellande_mesh_sync.ids import NodeId, Now
+from bellande_mesh_sync.sim import identity
+from bellande_mesh_sync.sim.disk import SimDisk
+from bellande_mesh_sync.sim.identity import SimIdentity
+from bellande_mesh_sync.sim.network import Network, is_intact
+from bellande_mesh_sync.sim.trace import Trace
+from bellande_mesh_sync.sim.world import MILLISECOND_NS, SECOND_NS, NodeClock, World
+
+MESH_ID: Final = b"simulated mesh 1"
+STOP_PATIENCE_NS: Final = 10 * SECOND_NS
+"""How long a clean stop may take before somebody pulls the plug."""
+
+
+class Core(Protocol):
+    """What the simulator needs of a core; `NodeCore` is one."""
+
+    def start(self, now: Now) -> list[Effect]: ...
+
+    def handle(self, event: Event, now: Now) -> list[Effect]: ...
+
+    def hello(self, lane: int) -> Hello: ...
+
+
+MakeCore = Callable[
+    [CoreConfig, LocalNode, RecordReader, StoredState, random.Random, Callable[[], bytes]],
+    Core,
+]
+
+
+class NodeWatcher(Protocol):
+    """What checkers hear of a node."""
+
+    def changed(self, node: SimNode, effect: Changed) -> None: ...
+
+    def delivered(self, node: SimNode, effect: Deliver) -> None: ...
+
+    def stopped(self, node: SimNode, effect: Stop) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSetup:
+    """What does not change between a node's runs."""
+
+    config: CoreConfig
+    bootstrap: tuple[str, ...]
+    make_core: MakeCore
+    timer_late_max_ns: int = 2 * MILLISECOND_NS
+
+
+Answer = Callable[[Resolve | Reject | None], None]
+"""Told how a command ended; None when the node died before it did."""
+
+
+class SimNode:
+    """One machine: a disk, a clock, and now and then a process with a core in it."""
+
+    def __init__(
+        self,
+        world: World,
+        me: SimIdentity,
+        setup: NodeSetup,
+        disk: SimDisk,
+        network: Network,
+        clock: NodeClock,
+        trace: Trace,
+        watcher: NodeWatcher,
+    ) -> None:
+        self.index = me.index
+        self.name = me.name
+        self.node: NodeId = me.node
+        self.boot = 0
+        self.address = f"10.0.0.{me.index}:7000"
+        self.disk = disk
+        self.clock = clock
+        self.core: Core | None = None
+        self.is_leaving = False
+        self.answers: dict[int, Answer] = {}
+        self.left_count = 0
+        self.dies_after_effects = -1
+        """A crash in the middle of doing the next effects, after this many; -1 for none."""
+        self.on_death: Callable[[], None] = lambda: None
+        self._world = world
+        self._me = me
+        self._setup = setup
+        self._network = network
+        self._trace = trace
+        self._watcher = watcher
+        self._rng = world.rng(f"node {me.index}")
+        self._inbox: deque[tuple[Event, Callable[[], None] | None]] = deque()
+        self._is_busy = False
+        self._paused = False
+        self._next_link = 1
+        self._next_request = 1
+        self._outgoing: dict[int, list[Message]] = {}
+        disk.post = self.post
+        disk.sync_failed = self._sync_failed
+        network.register(self, self.address)
+
+    # -- life and death
+
+    @property
+    def is_running(self) -> bool:
+        return self.core is not None
+
+    @property
+    def is_paused(self) -> bool:
+        return self._paused
+
+    def move(self, address: str) -> None:
+        """The machine gets another address; for a stopped node."""
+        self.address = address
+        self._network.register(self, address)
+
+    def start(self) -> None:
+        """Start a process: a new boot id, and the state that the disk has."""
+        assert self.core is None, "already running"
+        self.boot += 1
+        self._paused = False
+        self.is_leaving = False
+        self.clock.reboot(self._rng.randrange(1, 10**15))
+        rng = random.Random(self._rng.getrandbits(128))
+        local = LocalNode(
+            node=self.node,
+            public_key=self._me.public_key,
+            mesh=MESH_ID,
+            name=self.name,
+            role="writer",
+            boot=rng.randbytes(8),
+            software="simulated",
+            addresses=(self.address,),
+            bootstrap=self._setup.bootstrap,
+            sign=self._me.sign,
+            verify=identity.verify,
+        )
+        self._trace.add(self._world.now_ns, self.name, "!", f"starts, boot {self.boot}")
+        state = self.disk.open()
+        core = self._setup.make_core(self._setup.config, local, self.disk, state, rng, lambda: rng.randbytes(8))
+        self.core = core
+        self._is_busy = True
+        self._perform(core.start(self.clock.now()))
+        self._is_busy = False
+        self._drain()
+
+    def crash(self, *, power: bool = False) -> None:
+        """The process is gone, and with `power` the machine too: nobody tells its peers."""
+        if self.core is None:
+            return
+        self._trace.add(self._world.now_ns, self.name, "!", "loses power" if power else "is killed")
+        self._die(power=power)
+
+    def _die(self, *, power: bool) -> None:
+        self.core = None
+        self.boot += 1
+        self.dies_after_effects = -1
+        self._inbox.clear()
+        self._outgoing.clear()
+        self.disk.crash()
+        self._network.host_died(self, power=power)
+        answers, self.answers = self.answers, {}
+        for answer in answers.values():
+            answer(None)
+        self.on_death()
+
+    def pause(self) -> None:
+        """Stand still, as under SIGSTOP: what comes waits."""
+        self._paused = True
+        self._trace.add(self._world.now_ns, self.name, "!", "is paused")
+
+    def resume(self) -> None:
+        if self._paused:
+            self._paused = False
+            self._trace.add(self._world.now_ns, self.name, "!", "goes on")
+            self._drain()
+
+    def leave(self) -> None:
+        """Stop cleanly: say goodbye, let the disk finish, end."""
+        if self.core is None or self.is_leaving:
+            return
+        self.is_leaving = True
+        self.left_count += 1
+        boot = self.boot
+        self.command(Leave, lambda answer: self._end_when_idle(boot))
+        self._world.after(STOP_PATIENCE_NS, self._lose_patience, boot)
+
+    def _end_when_idle(self, boot: int) -> None:
+        if self.boot != boot or self.core is None:
+            return
+        if self.disk.is_idle():
+            self._trace.add(self._world.now_ns, self.name, "!", "has stopped")
+            self._die(power=False)
+        else:
+            self._world.after(MILLISECOND_NS, self._end_when_idle, boot)
+
+    def _lose_patience(self, boot: int) -> None:
+        if self.boot == boot:
+            self.crash()
+
+    def _sync_failed(self) -> None:
+        """Nobody knows what the disk holds after a failed sync, so a shell stops at once."""
+        self.crash()
+
+    # -- what comes in
+
+    def post(self, event: Event, prepare: Callable[[], None] | None = None) -> None:
+        """Put an event into the process's queue; for a dead one it is lost."""
+        if self.core is None:
+            return
+        self._inbox.append((event, prepare))
+        self._drain()
+
+    def command(self, make: Callable[..., Event], answer: Answer, *arguments: Any) -> int:
+        """Give the core a command: `make(request, *arguments)`. Returns the request's number."""
+        request = self._next_request
+        self._next_request += 1
+        self.answers[request] = answer
+        self.post(make(request, *arguments))
+        return request
+
+    def write(self, answer: Answer, *arguments: Any) -> int:
+        return self.command(WriteMany, answer, *arguments)
+
+    def send_note(self, answer: Answer, *arguments: Any) -> int:
+        return self.command(SendNote, answer, *arguments)
+
+    def _drain(self) -> None:
+        if self._is_busy:
+            return  # Called from within an effect: the loop below comes to it.
+        self._is_busy = True
+        boot = self.boot
+        while self._inbox and not self._paused and self.core is not None and self.boot == boot:
+            event, prepare = self._inbox.popleft()
+            if prepare is not None:
+                prepare()
+            self._trace.add(self._world.now_ns, self.name, "<", event)
+            self._perform(self.core.handle(event, self.clock.now()))
+        self._is_busy = False
+
+    # -- what goes out
+
+    def _perform(self, effects: list[Effect]) -> None:
+        boot = self.boot
+        last_count = self.dies_after_effects
+        for count, effect in enumerate(effects):
+            if count == last_count:
+                self._die_amid()
+                return
+            self._trace.add(self._world.now_ns, self.name, ">", effect)
+            self._do(effect)
+            if self.boot != boot:
+                return  # It died of this effect.
+        self._flush()
+        if last_count >= 0 and effects:
+            self._die_amid()
+
+    def _die_amid(self) -> None:
+        self._flush()
+        self._trace.add(self._world.now_ns, self.name, "!", "is killed amid its effects")
+        self._die(power=False)
+
+    def _do(self, effect: Effect) -> None:
+        match effect:
+            case Send():
+                self._outgoing.setdefault(effect.link, []).append(effect.message)
+            case SetTimer():
+                late_ns = self._rng.randrange(self._setup.timer_late_max_ns + 1)
+                at_ns = self.clock.world_time_of(effect.at_ns) + late_ns
+                self._world.at(at_ns, self._fire, self.boot, TimerFired(effect.timer))
+            case Commit():
+                self.disk.commit(effect.commit, effect.batch)
+            case Dial():
+                self._network.dial(self, effect.dial, effect.address, effect.peer, effect.lane)
+            case Hangup():
+                self._flush()
+                self._network.hangup(self, effect.link, effect.code, effect.reason)
+            case OpenChanges():
+                self.disk.open_changes(effect.reading, effect.shard, effect.dots)
+            case NextPage():
+                self.disk.next_page(effect.reading)
+            case CloseChanges():
+                self.disk.close_changes(effect.reading)
+            case FindMissing():
+                self.disk.find_missing(effect.fetch, effect.manifest)
+            case SendChunks():
+                for hash in effect.hashes:
+                    self.disk.read_later(self._send_chunk, effect.link, hash)
+            case Resolve() | Reject():
+                self._answer(effect)
+            case Changed():
+                self._watcher.changed(self, effect)
+            case Deliver():
+                self._watcher.delivered(self, effect)
+            case Stop():
+                self._watcher.stopped(self, effect)
+                self._die(power=False)
+            case MemberChanged() | Log():
+                pass  # For people; the trace has them.
+
+    def _flush(self) -> None:
+        """All messages of one turn and link go in one write, as the shell does it."""
+        while self._outgoing:
+            outgoing, self._outgoing = self._outgoing, {}
+            for link, messages in outgoing.items():
+                self._network.send(self, link, messages)
+
+    def _fire(self, boot: int, event: TimerFired) -> None:
+        if boot == self.boot:
+            self.post(event)
+
+    def _answer(self, effect: Resolve | Reject) -> None:
+        answer = self.answers.pop(effect.request)  # A second answer to one request is a KeyError here.
+        answer(effect)
+
+    # -- chunks: the shell's own business
+
+    def _send_chunk(self, link: int, hash: bytes) -> None:
+        body = self.disk.chunk(hash)
+        if body is None:
+            self._network.send(self, link, [ChunkMissing((hash,))])
+        else:
+            self._network.send_chunk(self, link, hash, body)
+
+    def chunk_arrived(self, link: int, hash: bytes, body: bytes) -> None:
+        """A whole chunk came in: check it, store it, tell the core."""
+        if self.core is None:
+            return
+        if not is_intact(hash, body):
+            self.post(ChunkRefused(link, hash, "bad_hash"))
+        elif self.disk.is_full:
+            self.post(ChunkRefused(link, hash, "disk_full"))
+        else:
+            self.disk.read_later(self._store_chunk, link, hash, body)
+
+    def _store_chunk(self, link: int, hash: bytes, body: bytes) -> None:
+        self.disk.add_chunks({hash: body})
+        self.post(ChunksStored(link, (hash,)))
+
+    # -- what the network needs
+
+    def make_hello(self, lane: int) -> Hello:
+        assert self.core is not None
+        return self.core.hello(lane)
+
+    def new_link(self) -> int:
+        link = self._next_link
+        self._next_link += 1
+        return link

@@ -1,0 +1,115 @@
+"""What a simulated disk holds: the part of a store that survives a crash, and nothing clever."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from bellande_mesh_sync.core.data.knowledge import Delta, Ranges
+from bellande_mesh_sync.core.data.record import ChunkRef, Manifest, Record
+from bellande_mesh_sync.core.effects import Batch, IntervalChange
+from bellande_mesh_sync.core.members.member import MemberRecord
+from bellande_mesh_sync.core.reader import StoredShard, StoredState
+from bellande_mesh_sync.ids import Author, Dot, NodeId, Shard
+
+FINGERPRINT_MODULUS = 1 << 256
+_decode_index = msgspec.msgpack.Decoder(list[ChunkRef]).decode
+
+
+class Platter:
+    """Durable state: live records, knowledge, fingerprints, members, chunks."""
+
+    def __init__(self, epoch: bytes) -> None:
+        self.epoch = epoch
+        self.clock = 0
+        self.members: dict[NodeId, MemberRecord] = {}
+        self.live: dict[Shard, dict[Author, dict[int, Record]]] = {}
+        self.by_key: dict[str, dict[Dot, Record]] = {}
+        self.intervals: dict[Shard, dict[Author, dict[int, int]]] = {}
+        self.fingerprints: dict[Shard, int] = {}
+        self.chunks: dict[bytes, bytes] = {}
+
+    def apply(self, batch: Batch) -> None:
+        for shard, record in batch.puts:
+            self.live.setdefault(shard, {}).setdefault(record.author, {})[record.sequence] = record
+            self.by_key.setdefault(record.key, {})[record.dot] = record
+        for shard, key, dot in batch.drops:
+            self.live[shard][dot.author].pop(dot.sequence, None)
+            siblings = self.by_key.get(key, {})
+            siblings.pop(Dot(*dot), None)
+            if not siblings:
+                self.by_key.pop(key, None)
+        for change in batch.intervals:
+            self._change(change)
+        for shard, amount in batch.fingerprints:
+            self.fingerprints[shard] = (self.fingerprints.get(shard, 0) + amount) % FINGERPRINT_MODULUS
+        for member in batch.members:
+            self.members[member.node] = member
+        self.clock = max(self.clock, batch.clock)
+        if batch.epoch:
+            self.epoch = batch.epoch
+
+    def knowledge(self, shard: Shard) -> Delta:
+        authors = self.intervals.get(shard, {})
+        return tuple((author, tuple(sorted(authors[author].items()))) for author in sorted(authors))
+
+    def state(self) -> StoredState:
+        shards = sorted(self.intervals.keys() | self.live.keys())
+        return StoredState(
+            self.epoch,
+            tuple(StoredShard(shard, self.knowledge(shard), self.fingerprints.get(shard, 0)) for shard in shards),
+            tuple(self.members[node] for node in sorted(self.members)),
+            self.clock,
+        )
+
+    def live_among(self, shard: Shard, dots: Delta) -> Iterator[Record]:
+        """The live records among `dots`, per author in order of sequence."""
+        authors = self.live.get(shard, {})
+        for author, ranges in dots:
+            yield from _within(authors.get(author, {}), ranges)
+
+    def live_records(self) -> Iterator[tuple[Shard, Record]]:
+        for shard in sorted(self.live):
+            for author in sorted(self.live[shard]):
+                records = self.live[shard][author]
+                for sequence in sorted(records):
+                    yield shard, records[sequence]
+
+    def _change(self, change: IntervalChange) -> None:
+        held = self.intervals.setdefault(change.shard, {}).setdefault(change.author, {})
+        for low in change.absorbed:
+            held.pop(low, None)
+        held[change.low] = change.high
+
+
+def _within(records: dict[int, Record], ranges: Ranges) -> Iterator[Record]:
+    for low, high in ranges:
+        if high - low < len(records):
+            wanted: Iterable[int] = range(low, high + 1)
+        else:
+            wanted = sorted(sequence for sequence in records if low <= sequence <= high)
+        for sequence in wanted:
+            if sequence in records:
+                yield records[sequence]
+
+
+def value_chunks(manifest: Manifest, chunks: dict[bytes, bytes]) -> tuple[list[ChunkRef], list[ChunkRef]]:
+    """(index chunks, the value's own chunks that can be listed) of a manifest."""
+    if manifest.depth == 1:
+        return [], list(manifest.chunks)
+    listed = [ref for index in manifest.chunks if index.hash in chunks for ref in _decode_index(chunks[index.hash])]
+    return list(manifest.chunks), listed
+
+
+def missing_chunks(manifest: Manifest, chunks: dict[bytes, bytes]) -> tuple[tuple[ChunkRef, ...], bool]:
+    """As `Store.missing_chunks`: what of the value is not among `chunks`, and whether it is index chunks."""
+    index, listed = value_chunks(manifest, chunks)
+    absent_index = tuple(_first_of_each(ref for ref in index if ref.hash not in chunks))
+    if absent_index:
+        return absent_index, True
+    return tuple(_first_of_each(ref for ref in listed if ref.hash not in chunks)), False
+
+
+def _first_of_each(refs: Iterable[ChunkRef]) -> Iterator[ChunkRef]:
+    return iter({ref.hash: ref for ref in refs}.values())

@@ -1,0 +1,245 @@
+"""One run: the world is built from a scenario, goes through its faults, and must then come to rest."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from bellande_mesh_sync.core.effects import Batch, Changed, Deliver, Stop
+from bellande_mesh_sync.core.members.member import MemberRecord, signed
+from bellande_mesh_sync.core.node import NodeCore
+from bellande_mesh_sync.errors import BellandeMeshError
+from bellande_mesh_sync.sim.checkers import AckChecker, DiskChecker, Disk, Violation, differences
+from bellande_mesh_sync.sim.disk import SimDisk
+from bellande_mesh_sync.sim.faults import Faults
+from bellande_mesh_sync.sim.identity import SimIdentity, make_identity
+from bellande_mesh_sync.sim.network import Network
+from bellande_mesh_sync.sim.node import MakeCore, NodeSetup, SimNode
+from bellande_mesh_sync.sim.swarm import Scenario
+from bellande_mesh_sync.sim.trace import Trace, in_words
+from bellande_mesh_sync.sim.workload import Workload
+from bellande_mesh_sync.sim.world import SECOND_NS, NodeClock, World
+
+CHECK_INTERVAL_NS: Final = SECOND_NS
+FULL_CHECK_INTERVAL_NS: Final = 60 * SECOND_NS
+WARM_UP_MAX_NS: Final = 300 * SECOND_NS
+FRAME_SLACK_BYTES: Final = 64 * 1024
+"""What the wire adds to the weight that the core counts against credit, at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended. `violation` is empty if all was well."""
+
+    scenario: Scenario
+    violation: str
+    where: str
+    """The node that broke the promise, if it was one."""
+    digest: str
+    virtual_s: float
+    real_s: float
+    settled_s: float
+    """How long after the last fault all agreed."""
+    steps: int
+    faults: Counter[str]
+    counts: Counter[str]
+    trace: Trace
+
+
+class Simulation:
+    """A mesh of simulated nodes with all checkers attached."""
+
+    def __init__(
+        self, scenario: Scenario, *, make_core: MakeCore = NodeCore, echo: Callable[[str], None] | None = None
+    ) -> None:
+        self.scenario = scenario
+        self.world = World(scenario.seed)
+        self.trace = Trace(echo)
+        self.network = Network(self.world, scenario.network)
+        identities = [make_identity(scenario.seed, index) for index in range(scenario.nodes)]
+        ids = [identity.node for identity in identities]
+        self.disk_checker = DiskChecker(ids)
+        self.disks = [self._make_disk(index) for index in range(scenario.nodes)]
+        self.ack_checker = AckChecker(self.disks, ids, self.disk_checker)
+        self.nodes = [self._make_node(identity, make_core) for identity in identities]
+        if scenario.knows_members:
+            self._introduce(identities)
+        self.workload = Workload(self.world, scenario.workload, self.nodes, self.disk_checker, self.ack_checker)
+        self.faults = Faults(self.world, scenario.faults, self.nodes, self.network)
+        self.faults.wiped = self.ack_checker.wiped
+        self.faults.left = self.ack_checker.left.add
+        self._settled_ns = 0
+
+    # -- building
+
+    def _make_disk(self, index: int) -> SimDisk:
+        rng = self.world.rng(f"disk {index}")
+        return SimDisk(self.world, index, self.scenario.disk, rng, self)
+
+    def _make_node(self, identity: SimIdentity, make_core: MakeCore) -> SimNode:
+        scenario = self.scenario
+        rng = self.world.rng(f"clock {identity.index}")
+        clock = NodeClock(
+            self.world,
+            offset_ms=rng.randint(-scenario.clock_offset_max_ms, scenario.clock_offset_max_ms),
+            drift_ppm=rng.randint(-scenario.clock_drift_max_ppm, scenario.clock_drift_max_ppm),
+        )
+        # Everybody can be found from the first node, directly or through those before.
+        before = sorted({0, rng.randrange(max(identity.index, 1))} - {identity.index})
+        setup = NodeSetup(scenario.core, tuple(f"10.0.0.{index}:7000" for index in before), make_core)
+        disk = self.disks[identity.index]
+        return SimNode(self.world, identity, setup, disk, self.network, clock, self.trace, self)
+
+    def _introduce(self, identities: list[SimIdentity]) -> None:
+        """The nodes have met in an earlier life: their disks know all members."""
+        members = tuple(
+            signed(
+                MemberRecord(me.node, me.public_key, me.name, (f"10.0.0.{me.index}:7000",), "writer", 1, False, "old"),
+                me.sign,
+            )
+            for me in identities
+        )
+        for disk in self.disks:
+            disk.platter.apply(Batch(members=members))
+
+    # -- running
+
+    def run(self) -> Outcome:
+        """Go through the whole scenario. Whatever is raised within becomes the outcome's violation."""
+        started = time.perf_counter()
+        violation = where = ""
+        try:
+            self._run()
+        except Violation as error:
+            violation, where = str(error), error.node
+        except BellandeMeshError as error:
+            violation = f"peer_error: a node sent what a node refuses: {error!r}"
+        except Exception as error:  # noqa: BLE001 - a core that crashes is a finding like any other.
+            violation = f"exception: {_raised(error)}"
+        return Outcome(
+            scenario=self.scenario,
+            violation=violation,
+            where=where,
+            digest=self.trace.digest(),
+            virtual_s=self.world.now_ns / SECOND_NS,
+            real_s=time.perf_counter() - started,
+            settled_s=self._settled_ns / SECOND_NS,
+            steps=self.world.step_count,
+            faults=Counter(self.faults.counts),
+            counts=Counter(self.workload.counts) + Counter(self.network.counts),
+            trace=self.trace,
+        )
+
+    def _run(self) -> None:
+        rng = self.world.rng("start")
+        for node in self.nodes:
+            self.world.after(rng.randrange(SECOND_NS), node.start)
+        self.world.at(CHECK_INTERVAL_NS, self._check)
+        self.world.at(FULL_CHECK_INTERVAL_NS, self._check_fully)
+        self._warm_up()
+        self.workload.start()
+        self.faults.start()
+        end_ns = self.world.now_ns + int(self.scenario.faults_s * SECOND_NS)
+        self.world.run_until(end_ns)
+        self.workload.stop()
+        self.faults.stop()
+        for node in self.nodes:
+            node.clock.offset_ms = 0
+        self._settle(end_ns)
+
+    def _warm_up(self) -> None:
+        """Until every disk knows all members: before that, `quorum` and `all` mean what a node knows of."""
+        while any(len(disk.platter.members) < len(self.nodes) for disk in self.disks):
+            self.world.run_until(self.world.now_ns + SECOND_NS)
+            if self.world.now_ns > WARM_UP_MAX_NS:
+                raise Violation("meeting", "", "the nodes have not found each other")
+        self.world.run_until(self.world.now_ns + SECOND_NS)
+
+    def _settle(self, end_ns: int) -> None:
+        """The faults are over: within a bounded time all must hold the same."""
+        deadline_ns = end_ns + int(self.scenario.settle_s * SECOND_NS)
+        found = ["it was not looked at"]
+        while self.world.now_ns < deadline_ns:
+            self.world.run_until(self.world.now_ns + SECOND_NS)
+            if all(node.is_running and not node.is_leaving for node in self.nodes):
+                found = differences(self.disks)
+                if not found:
+                    break
+        if found:
+            raise Violation("convergence", "", f"after {self.scenario.settle_s:g} s: {'; '.join(found[:6])}")
+        self._settled_ns = self.world.now_ns - end_ns
+        # Agreement must last, and what was on its way must come to its end.
+        self.world.run_until(self.world.now_ns + 30 * SECOND_NS)
+        if found := differences(self.disks):
+            raise Violation("convergence", "", f"agreement did not last: {'; '.join(found[:6])}")
+        self._check_fully()
+        self.workload.check_answers()
+        for node in self.nodes:
+            if node.disk.view_count:
+                raise Violation("bounds", node.name, f"{node.disk.view_count} views are still open at rest")
+
+    # -- checks that go on all the time
+
+    def _check(self) -> None:
+        """Bounds: nothing that others can make grow may grow without end."""
+        self.world.after(CHECK_INTERVAL_NS, self._check)
+        self.workload.check_answers()
+        core = self.scenario.core
+        for index, link, in_flight_bytes in self.network.lanes_in_flight():
+            # A message is cut by weight; one record may go beyond the credit that is left.
+            if in_flight_bytes > 1.3 * (core.credit_bytes + core.page_bytes) + FRAME_SLACK_BYTES:
+                raise Violation("bounds", f"n{index}", f"{in_flight_bytes} bytes of records under way on link {link}")
+        commits_bytes_max = core.uncommitted_bytes_max + len(self.nodes) * core.credit_bytes
+        for disk in self.disks:
+            waiting_bytes = sum(
+                len(record.inline or b"") for batch in disk.outstanding for _, record in batch.puts
+            )
+            if waiting_bytes > 1.3 * commits_bytes_max + FRAME_SLACK_BYTES:
+                raise Violation("bounds", f"n{disk.index}", f"{waiting_bytes} bytes wait for the disk")
+            if disk.view_count > 2 * len(self.nodes) * core.streams_max:
+                raise Violation("bounds", f"n{disk.index}", f"{disk.view_count} views are open")
+
+    def _check_fully(self) -> None:
+        if self.world.now_ns % FULL_CHECK_INTERVAL_NS == 0:
+            self.world.after(FULL_CHECK_INTERVAL_NS, self._check_fully)
+        for disk in self.disks:
+            self.disk_checker.check_disk(disk)
+        self.ack_checker.check_all()
+
+    # -- what disks and nodes report
+
+    def applied(self, disk: Disk, batch: Batch) -> None:
+        self.disk_checker.applied(disk, batch)
+
+    def wiped(self, disk: Disk) -> None:
+        self.disk_checker.wiped(disk)
+
+    def changed(self, node: SimNode, effect: Changed) -> None:
+        for record in effect.records:
+            if not self.disk_checker.holds(node.disk, record.key, record.dot):
+                raise Violation("changed", node.name, f"{in_words(record)} is announced and not durable")
+
+    def delivered(self, node: SimNode, effect: Deliver) -> None:
+        self.workload.delivered(node, effect)
+
+    def stopped(self, node: SimNode, effect: Stop) -> None:
+        raise Violation("stopped", node.name, f"{effect.code}: {effect.reason}")
+
+
+def run(scenario: Scenario, *, echo: Callable[[str], None] | None = None) -> Outcome:
+    """Run a scenario from start to end."""
+    return Simulation(scenario, echo=echo).run()
+
+
+def _raised(error: Exception) -> str:
+    """The error, and the innermost places it came from."""
+    places: list[str] = []
+    step = error.__traceback__
+    while step is not None:
+        code = step.tb_frame.f_code
+        places.append(f"{code.co_filename.rsplit('/', 1)[-1]}:{step.tb_lineno} {code.co_name}")
+        step = step.tb_next
+    return f"{error!r} at {' < '.join(reversed(places[-6:]))}"

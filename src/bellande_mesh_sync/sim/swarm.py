@@ -1,0 +1,155 @@
+"""Scenarios: everything a run is made of, drawn from its seed.
+
+Each seed turns some kinds of faults and features off and others up, so that combinations meet that
+no one would have thought of (swarm testing; Groce et al., ISSTA 2012).
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from typing import Final
+
+from blake3 import blake3
+
+from bellande_mesh_sync.core.config import CoreConfig
+from bellande_mesh_sync.sim.disk import DiskConfig
+from bellande_mesh_sync.sim.faults import FaultConfig, draw_pace
+from bellande_mesh_sync.sim.network import NetworkConfig
+from bellande_mesh_sync.sim.workload import WorkloadConfig, spread
+from bellande_mesh_sync.sim.world import MICROSECOND_NS, MILLISECOND_NS, SECOND_NS
+
+KIB: Final = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """What to run. Equal scenarios give equal traces."""
+
+    seed: int
+    nodes: int
+    faults_s: float
+    """How long faults and clients go on; then all must agree within `settle_s`."""
+    settle_s: float
+    core: CoreConfig = field(default_factory=CoreConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    disk: DiskConfig = field(default_factory=DiskConfig)
+    workload: WorkloadConfig = field(default_factory=WorkloadConfig)
+    faults: FaultConfig = field(default_factory=FaultConfig)
+    clock_offset_max_ms: int = 0
+    clock_drift_max_ppm: int = 0
+    knows_members: bool = True
+    """Whether the nodes know each other from an earlier life, or meet through bootstrap addresses."""
+
+
+def draw(seed: int, *, nodes: tuple[int, int], minutes: float) -> Scenario:
+    """The scenario of a seed; the same in every process."""
+    rng = random.Random(int.from_bytes(blake3(f"{seed}/scenario".encode()).digest(), "big"))
+    core = _draw_core(rng)
+    wild_clocks = rng.random() < 0.15
+    jump_max_ms = rng.choice((600_000, 120_000)) if wild_clocks else rng.choice((100, 5_000, 20_000))
+    # A clock that was ahead has left its stamps; the others wait for their time to come.
+    settle_s = 60 + 6 * core.sync_interval_ns / SECOND_NS + 3 * core.stall_timeout_ns / SECOND_NS
+    settle_s += 2 * jump_max_ms / 1000 if wild_clocks else 0
+    return Scenario(
+        seed=seed,
+        nodes=rng.randint(*nodes),
+        faults_s=minutes * 60,
+        settle_s=settle_s,
+        core=core,
+        network=_draw_network(rng),
+        disk=_draw_disk(rng),
+        workload=_draw_workload(rng),
+        faults=_draw_faults(rng, jump_max_ms),
+        clock_offset_max_ms=min(jump_max_ms, 20_000),
+        clock_drift_max_ppm=rng.choice((0, 50, 200)),
+        knows_members=rng.random() < 0.5,
+    )
+
+
+def _draw_core(rng: random.Random) -> CoreConfig:
+    """Limits and timeouts near their smallest in many runs: that is where they do harm."""
+    return CoreConfig(
+        ping_interval_ns=rng.choice((2, 5, 5)) * SECOND_NS,
+        node_timeout_ns=rng.choice((20, 60, 300)) * SECOND_NS,
+        sync_interval_ns=rng.choice((3, 10, 30)) * SECOND_NS,
+        pull_delay_ns=rng.choice((20, 200, 200, 1000)) * MILLISECOND_NS,
+        stall_timeout_ns=rng.choice((3, 20)) * SECOND_NS,
+        redial_max_ns=rng.choice((2, 10, 30)) * SECOND_NS,
+        rebalance_after_ns=24 * 3600 * SECOND_NS,
+        credit_bytes=rng.choice((24 * KIB, 256 * KIB, 8 * KIB * KIB)),
+        page_bytes=rng.choice((4 * KIB, 64 * KIB, 256 * KIB)),
+        streams_max=rng.choice((1, 2, 4)),
+        fetch_window_bytes=rng.choice((64 * KIB, 1 * KIB * KIB, 16 * KIB * KIB)),
+        uncommitted_bytes_max=rng.choice((64 * KIB, 64 * KIB * KIB, 64 * KIB * KIB)),
+        acks_waiting_max=rng.choice((20, 100_000, 100_000)),
+    )
+
+
+def _draw_network(rng: random.Random) -> NetworkConfig:
+    return NetworkConfig(
+        latency_min_ns=int(spread(rng, 50, 20_000)) * MICROSECOND_NS,
+        latency_mean_ns=int(spread(rng, 100, 50_000)) * MICROSECOND_NS,
+        loss_ratio=rng.choice((0.0, 0.001, 0.01, 0.1)),
+        reset_ratio=rng.choice((0.0, 0.0, 0.0001, 0.002)),
+        dial_failure_ratio=rng.choice((0.0, 0.05, 0.3)),
+        corrupt_chunk_ratio=rng.choice((0.0, 0.0, 0.02)),
+        late_notice_ratio=rng.choice((0.0, 0.1, 0.5)),
+        late_notice_mean_ns=rng.choice((1, 20, 60)) * SECOND_NS,
+        stall_timeout_mean_ns=rng.choice((2, 25, 120)) * SECOND_NS,
+        bytes_per_second=int(spread(rng, 500_000, 500_000_000)),
+    )
+
+
+def _draw_disk(rng: random.Random) -> DiskConfig:
+    return DiskConfig(
+        sync_min_ns=int(spread(rng, 20, 5_000)) * MICROSECOND_NS,
+        sync_mean_ns=int(spread(rng, 100, 40_000)) * MICROSECOND_NS,
+        slow_sync_mean_ns=rng.choice((300, 1_500, 5_000)) * MILLISECOND_NS,
+        read_mean_ns=int(spread(rng, 50, 20_000)) * MICROSECOND_NS,
+        post_mean_ns=int(spread(rng, 5, 2_000)) * MICROSECOND_NS,
+        read_error_ratio=rng.choice((0.0, 0.0, 0.01)),
+    )
+
+
+def _draw_workload(rng: random.Random) -> WorkloadConfig:
+    return WorkloadConfig(
+        clients=rng.choice((1, 4, 10)),
+        pause_mean_ns=int(spread(rng, 300, 3_000)) * MILLISECOND_NS,
+        hot_keys=rng.choice((1, 3, 10, 50)),
+        hot_ratio=rng.choice((0.2, 0.6, 0.95)),
+        delete_ratio=rng.choice((0.0, 0.1, 0.4)),
+        batch_ratio=rng.choice((0.0, 0.1, 0.4)),
+        batch_max=rng.choice((3, 12, 60)),
+        chunked_ratio=rng.choice((0.0, 0.03, 0.15)),
+        chunk_bytes=rng.choice((500, 8_000, 30_000)),
+        limit_ratio=rng.choice((0.0, 0.02, 0.1)),
+        context_ratio=rng.choice((0.0, 0.1, 0.3)),
+        note_ratio=rng.choice((0.0, 0.1)),
+        spaces=rng.choice((1, 2, 3)),
+    )
+
+
+def _draw_faults(rng: random.Random, jump_max_ms: int) -> FaultConfig:
+    if rng.random() < 0.05:
+        return FaultConfig()  # Now and then nothing goes wrong at all.
+    return FaultConfig(
+        partition_s=draw_pace(rng, 0.6, 15, 60),
+        flap_s=draw_pace(rng, 0.4, 3, 20),
+        reset_s=draw_pace(rng, 0.4, 2, 20),
+        kill_s=draw_pace(rng, 0.4, 8, 40),
+        kill_amid_s=draw_pace(rng, 0.4, 8, 40),
+        power_s=draw_pace(rng, 0.4, 10, 60),
+        stop_s=draw_pace(rng, 0.3, 15, 60),
+        pause_s=draw_pace(rng, 0.4, 10, 40),
+        clock_jump_s=draw_pace(rng, 0.5, 10, 60),
+        disk_full_s=draw_pace(rng, 0.3, 15, 60),
+        disk_slow_s=draw_pace(rng, 0.3, 15, 60),
+        sync_failure_s=draw_pace(rng, 0.2, 20, 80),
+        wipe_s=draw_pace(rng, 0.1, 60, 150),
+        congestion_s=draw_pace(rng, 0.2, 20, 60),
+        blackout_s=draw_pace(rng, 0.1, 60, 200),
+        lasts_mean_s=rng.choice((2.0, 8.0, 25.0)),
+        jump_max_ms=jump_max_ms,
+        moves_ratio=rng.choice((0.0, 0.0, 0.3)),
+    )

@@ -1,0 +1,89 @@
+"""Choosing the store: what a `db_url` names."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from bellande_mesh_sync.errors import ConfigError
+from bellande_mesh_sync.store.chunk_files import ChunkFiles, Location
+from bellande_mesh_sync.store.disk_errors import disk_errors
+from bellande_mesh_sync.store.interface import Store
+from bellande_mesh_sync.store.memory import MemoryStore
+from bellande_mesh_sync.store.sqlite import SqliteStore
+
+SUPPORTED = '"" (the embedded store in the home), "sqlite:///PATH" or "memory:"'
+
+
+def open_engine(
+    db_url: str, *, data_dir: Path | None, chunks_dir: Path | None, new_epoch: Callable[[], bytes]
+) -> Store:
+    """The store that `db_url` names, not opened yet.
+
+    Args:
+        db_url: `""`: the embedded store in `data_dir`; `sqlite:///PATH`: the embedded store in that
+            file (four slashes for an absolute path); `memory:`: nothing outlives the process.
+        data_dir, chunks_dir: the home's folders; None for a node without a home.
+
+    Raises:
+        ConfigError: another URL, or one that needs a home where there is none.
+    """
+    if db_url == "memory:":
+        return MemoryStore(new_epoch=new_epoch, chunks=TemporaryChunks())
+    if db_url and not (db_url.startswith("sqlite:///") and len(db_url) > len("sqlite:///")):
+        raise ConfigError(
+            field="db_url", reason=f"{db_url!r} is not supported; this version knows {SUPPORTED}"
+        )
+    if chunks_dir is None or data_dir is None:
+        raise ConfigError(field="db_url", reason='a node without a home has no disk; use "memory:"')
+    if not db_url:
+        return SqliteStore(data_dir, chunks_dir, new_epoch=new_epoch)
+    path = Path(db_url.removeprefix("sqlite:///")).expanduser().absolute()
+    return SqliteStore(path.parent, chunks_dir, new_epoch=new_epoch, database_name=path.name)
+
+
+class TemporaryChunks:
+    """Chunks in packs in a temporary folder: large values do not fill the memory of a node without a home."""
+
+    def __init__(self) -> None:
+        self._directory: Path | None = None
+        self._files: ChunkFiles | None = None
+
+    def open(self) -> None:
+        with disk_errors(Path(tempfile.gettempdir())):
+            self._directory = Path(tempfile.mkdtemp(prefix="bms-chunks-"))
+        self._files = ChunkFiles(self._directory, _nothing_indexed)
+        self._files.open(None)
+
+    def close(self) -> None:
+        if self._files is not None and self._directory is not None:
+            self._files.close()
+            shutil.rmtree(self._directory, ignore_errors=True)
+            self._files = self._directory = None
+
+    def add(self, chunks: Sequence[tuple[bytes, bytes | memoryview]]) -> None:
+        self._opened.add(chunks)
+
+    def has(self, hashes: Sequence[bytes]) -> list[bool]:
+        return self._opened.has(hashes)
+
+    def read(self, hash: bytes) -> bytes:
+        return self._opened.read(hash)
+
+    def commit(self) -> None:
+        pass  # Nothing outlives the process, so nothing is synced.
+
+    @property
+    def size_bytes(self) -> int:
+        return self._opened.size_bytes
+
+    @property
+    def _opened(self) -> ChunkFiles:
+        assert self._files is not None, "the store is not open"
+        return self._files
+
+
+def _nothing_indexed(_: Sequence[bytes]) -> dict[bytes, Location]:
+    return {}

@@ -1,0 +1,287 @@
+"""The store in memory: for tests, for nodes that keep nothing, and as the disk of the simulator.
+
+No clock, no thread, no chance: the same calls give the same answers. What `apply` has taken
+survives `close` and `open`, as on a disk; what was only published or added to it does not count.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
+
+from blake3 import blake3
+
+from bellande_mesh_sync.core.data.knowledge import Delta
+from bellande_mesh_sync.core.data.record import ChunkRef, Manifest, Record
+from bellande_mesh_sync.core.effects import Batch, IntervalChange
+from bellande_mesh_sync.core.members.member import MemberRecord
+from bellande_mesh_sync.core.reader import StoredShard, StoredState
+from bellande_mesh_sync.errors import ChunkMissingError, CorruptStoreError
+from bellande_mesh_sync.ids import Author, NodeId, Shard
+from bellande_mesh_sync.store.interface import ChangesView, Page, ScanPage, StoreCounts
+from bellande_mesh_sync.store.key_index import KeyIndex
+from bellande_mesh_sync.store.manifests import find_missing, iterate_chunks
+
+FINGERPRINT_MODULUS = 1 << 256
+
+
+class ChunkPlace(Protocol):
+    """Where a MemoryStore keeps chunks."""
+
+    def open(self) -> None: ...
+    def close(self) -> None: ...
+    def add(self, chunks: Sequence[tuple[bytes, bytes | memoryview]]) -> None: ...
+    def has(self, hashes: Sequence[bytes]) -> list[bool]: ...
+    def read(self, hash: bytes) -> bytes: ...
+
+    def commit(self) -> None:
+        """Everything added so far survives the next `open`."""
+        ...
+
+    @property
+    def size_bytes(self) -> int: ...
+
+
+class ChunkDict:
+    """Chunks in a dictionary; those not committed are gone after `open`."""
+
+    def __init__(self) -> None:
+        self.chunks: dict[bytes, bytes] = {}
+        self._uncommitted: list[bytes] = []
+        self.size_bytes = 0
+
+    def open(self) -> None:
+        for hash in self._uncommitted:
+            self.size_bytes -= len(self.chunks.pop(hash))
+        self._uncommitted.clear()
+
+    def close(self) -> None:
+        pass
+
+    def add(self, chunks: Sequence[tuple[bytes, bytes | memoryview]]) -> None:
+        for hash, body in chunks:
+            if hash not in self.chunks:
+                self.chunks[hash] = bytes(body)
+                self._uncommitted.append(hash)
+                self.size_bytes += len(body)
+
+    def has(self, hashes: Sequence[bytes]) -> list[bool]:
+        return [hash in self.chunks for hash in hashes]
+
+    def read(self, hash: bytes) -> bytes:
+        body = self.chunks.get(hash)
+        if body is None:
+            raise ChunkMissingError(f"chunk {hash.hex()} is not on this node", chunk=hash.hex())
+        if blake3(body).digest() != hash:
+            raise CorruptStoreError(path="memory", reason=f"chunk {hash.hex()} does not fit its hash")
+        return body
+
+    def commit(self) -> None:
+        self._uncommitted.clear()
+
+
+class _Log:
+    """The live records of one author in one shard, by sequence number."""
+
+    __slots__ = ("_order", "number", "records")
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.records: dict[int, Record] = {}
+        self._order: list[int] | None = []  # Sorted sequence numbers; None: sort again when needed.
+
+    def put(self, record: Record) -> None:
+        order = self._order
+        if order is not None:
+            if not order or order[-1] < record.sequence:
+                order.append(record.sequence)
+            else:
+                self._order = None
+        self.records[record.sequence] = record
+
+    def drop(self, sequence: int) -> None:
+        self.records.pop(sequence, None)  # It stays in the order, until that is made again.
+
+    def between(self, low: int, high: int) -> list[Record]:
+        if self._order is None or len(self._order) > 2 * len(self.records) + 16:
+            self._order = sorted(self.records)
+        order = self._order
+        found = (
+            self.records.get(number) for number in order[bisect_left(order, low) : bisect_right(order, high)]
+        )
+        return [record for record in found if record is not None]
+
+
+class MemoryChangesView:
+    """References to the records that were live when it was opened."""
+
+    def __init__(self, records: Sequence[Record], knowledge: Delta) -> None:
+        self._records = records
+        self._knowledge = knowledge
+        self._position = 0
+
+    def knowledge(self) -> Delta:
+        return self._knowledge
+
+    def read_page(self, size_bytes_max: int) -> Page:
+        start = self._position
+        size = 0
+        while self._position < len(self._records):
+            more = approximate_size(self._records[self._position])
+            if self._position > start and size + more > size_bytes_max:
+                break
+            size += more
+            self._position += 1
+        return Page(tuple(self._records[start : self._position]), size, self._position == len(self._records))
+
+    def close(self) -> None:
+        self._records = ()
+        self._position = 0
+
+
+class MemoryStore:
+    """See `Store` for what each method promises.
+
+    Args:
+        new_epoch: draws the 8 bytes of the author epoch.
+        chunks: where chunks are kept; by default in memory as well.
+    """
+
+    def __init__(self, *, new_epoch: Callable[[], bytes], chunks: ChunkPlace | None = None) -> None:
+        self._new_epoch = new_epoch
+        self._chunks: ChunkPlace = ChunkDict() if chunks is None else chunks
+        # What a disk would hold:
+        self._epoch = b""
+        self._clock = 0
+        self._logs: dict[tuple[Shard, Author], _Log] = {}
+        self._knowledge: dict[Shard, dict[Author, dict[int, int]]] = {}
+        self._fingerprints: dict[Shard, int] = {}
+        self._members: dict[NodeId, MemberRecord] = {}
+        # What is published:
+        self._index = KeyIndex()
+        self._visible: dict[int, Record] = {}
+
+    def open(self) -> StoredState:
+        self._chunks.open()
+        self._epoch = self._epoch or self._new_epoch()
+        self._index, self._visible = KeyIndex(), {}
+        for log in self._logs.values():
+            for record in log.records.values():
+                self._show(log, record)
+        shards = sorted(self._knowledge.keys() | self._fingerprints.keys())
+        members = tuple(self._members[node] for node in sorted(self._members))
+        return StoredState(self._epoch, tuple(map(self._stored_shard, shards)), members, self._clock)
+
+    def _stored_shard(self, shard: Shard) -> StoredShard:
+        return StoredShard(shard, self._knowledge_of(shard), self._fingerprints.get(shard, 0))
+
+    def _knowledge_of(self, shard: Shard) -> Delta:
+        authors = self._knowledge.get(shard, {})
+        return tuple(
+            (author, tuple(sorted(held.items()))) for author, held in sorted(authors.items()) if held
+        )
+
+    def close(self) -> None:
+        self._chunks.close()
+
+    # -- records
+
+    def apply(self, batches: Sequence[Batch]) -> None:
+        self._chunks.commit()
+        for batch in batches:
+            self._apply(batch)
+
+    def _apply(self, batch: Batch) -> None:
+        for shard, record in batch.puts:
+            self._log(shard, record.author).put(record)
+        for shard, _, dot in batch.drops:
+            self._log(shard, dot.author).drop(dot.sequence)
+        for change in batch.intervals:
+            self._change_interval(change)
+        for shard, amount in batch.fingerprints:
+            self._fingerprints[shard] = (self._fingerprints.get(shard, 0) + amount) % FINGERPRINT_MODULUS
+        for member in batch.members:
+            self._members[member.node] = member
+        self._epoch = batch.epoch or self._epoch
+        self._clock = max(self._clock, batch.clock)
+
+    def _change_interval(self, change: IntervalChange) -> None:
+        held = self._knowledge.setdefault(change.shard, {}).setdefault(change.author, {})
+        for low in change.absorbed:
+            held.pop(low, None)
+        held[change.low] = change.high
+
+    def _log(self, shard: Shard, author: Author) -> _Log:
+        log = self._logs.get((shard, author))
+        if log is None:
+            log = self._logs[shard, author] = _Log(len(self._logs) + 1)
+        return log
+
+    def publish(self, batches: Sequence[Batch]) -> None:
+        for batch in batches:
+            for shard, record in batch.puts:
+                self._show(self._log(shard, record.author), record)
+            for shard, key, dot in batch.drops:
+                record_id = self._log(shard, dot.author).number << 40 | dot.sequence
+                _ = self._index.remove(key, record_id) or self._index.remove(key, -record_id)
+                self._visible.pop(record_id, None)
+
+    def _show(self, log: _Log, record: Record) -> None:
+        record_id = log.number << 40 | record.sequence
+        self._visible[record_id] = record
+        # Tombstones are negative, so that a scan can pass over them.
+        self._index.add(record.key, -record_id if record.is_tombstone else record_id)
+
+    def siblings(self, keys: Sequence[str]) -> list[tuple[Record, ...]]:
+        return [tuple(self._visible[abs(number)] for number in self._index.get(key)) for key in keys]
+
+    def scan(self, prefix: str, after: str, limit: int) -> ScanPage:
+        entries: list[tuple[str, tuple[Record, ...]]] = []
+        for key, ids in self._index.scan(prefix, after):
+            if max(ids) < 0:
+                continue
+            if len(entries) == limit:
+                return ScanPage(tuple(entries), entries[-1][0])
+            entries.append((key, tuple(self._visible[abs(number)] for number in ids)))
+        return ScanPage(tuple(entries), "")
+
+    def counts(self) -> StoreCounts:
+        return StoreCounts(self._index.key_count, self._index.record_count, self._chunks.size_bytes)
+
+    def fingerprints(self) -> dict[Shard, int]:
+        return dict(self._fingerprints)
+
+    def open_changes(self, shard: Shard, dots: Delta) -> ChangesView:
+        found: list[Record] = []
+        for author, ranges in dots:
+            log = self._logs.get((shard, author))
+            if log is not None:
+                for low, high in ranges:
+                    found += log.between(low, high)
+        return MemoryChangesView(found, self._knowledge_of(shard))
+
+    # -- chunks
+
+    def add_chunks(self, chunks: Sequence[tuple[bytes, bytes | memoryview]]) -> None:
+        self._chunks.add(chunks)
+
+    def has_chunks(self, hashes: Sequence[bytes]) -> list[bool]:
+        return self._chunks.has(hashes)
+
+    def read_chunk(self, hash: bytes) -> bytes:
+        return self._chunks.read(hash)
+
+    def missing_chunks(self, manifest: Manifest) -> tuple[tuple[ChunkRef, ...], bool]:
+        return find_missing(manifest, self.has_chunks, self.read_chunk)
+
+    def value_chunks(self, manifest: Manifest) -> Iterator[ChunkRef]:
+        return iterate_chunks(manifest, self.read_chunk)
+
+
+def approximate_size(record: Record) -> int:
+    """About what a record takes on the wire, without encoding it."""
+    contexts = sum(48 + 9 * len(extras) for _, _, extras in record.context)
+    chunks = 40 * len(record.manifest.chunks) if record.manifest is not None else 0
+    inline = len(record.inline) if record.inline is not None else 0
+    return 110 + len(record.key) + len(record.content_type) + contexts + chunks + inline

@@ -1,0 +1,292 @@
+"""The embedded store: records appended in dot order to SQLite, keys indexed in memory, chunks in packs.
+
+docs/decisions/0001-embedded-store.md has the measurements behind this layout.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from bellande_mesh_sync.core.data.knowledge import Delta
+from bellande_mesh_sync.core.data.record import ChunkRef, Manifest, Record
+from bellande_mesh_sync.core.effects import Batch
+from bellande_mesh_sync.core.reader import StoredState
+from bellande_mesh_sync.errors import CorruptStoreError
+from bellande_mesh_sync.ids import Shard
+from bellande_mesh_sync.store import sqlite_schema as schema
+from bellande_mesh_sync.store.chunk_files import ChunkFiles
+from bellande_mesh_sync.store.disk_errors import disk_errors
+from bellande_mesh_sync.store.epoch_file import read_epoch, write_epoch
+from bellande_mesh_sync.store.interface import ChangesView, ScanPage, StoreCounts
+from bellande_mesh_sync.store.key_index import KeyIndex
+from bellande_mesh_sync.store.manifests import find_missing, iterate_chunks
+from bellande_mesh_sync.store.sqlite_changes import Changes, LogName
+from bellande_mesh_sync.store.sqlite_chunks import ChunkTable
+from bellande_mesh_sync.store.sqlite_loading import LoadedState, load_state
+from bellande_mesh_sync.store.sqlite_rows import SELECT_BY_ID, Row, as_json, select_records
+from bellande_mesh_sync.store.sqlite_view import SqliteChangesView
+
+DATABASE_NAME: Final = "records.db"
+WAL_BYTES_MAX: Final = 512 << 20
+"""A write-ahead log longer than this is held up by a view that is read too slowly: views are ended."""
+_READER_CACHE_KIB: Final = 4_096
+_SCAN_READ_KEYS: Final = 256
+
+
+class SqliteStore:
+    """The store of a node on a disk; see `Store` for what each method promises.
+
+    Args:
+        new_epoch: draws the 8 bytes of a new author epoch.
+        database_name: the file's name in `data_dir`.
+    """
+
+    def __init__(
+        self,
+        data_dir: Path,
+        chunks_dir: Path,
+        *,
+        new_epoch: Callable[[], bytes],
+        database_name: str = DATABASE_NAME,
+        wal_bytes_max: int = WAL_BYTES_MAX,
+    ) -> None:
+        self._path = data_dir / database_name
+        self._wal_path = data_dir / f"{database_name}-wal"
+        self._epoch_path = data_dir / (
+            "epoch" if database_name == DATABASE_NAME else f"{database_name}.epoch"
+        )
+        self._new_epoch = new_epoch
+        self._wal_bytes_max = wal_bytes_max
+        self._writer: sqlite3.Connection | None = None
+        self._reader: sqlite3.Connection | None = None  # Of the core's thread.
+        self._chunk_table = ChunkTable(self._path)
+        self._chunks = ChunkFiles(chunks_dir, self._chunk_table.find)
+        self._index = KeyIndex()
+        self._logs: dict[LogName, int] = {}
+        self._fingerprints: dict[Shard, int] = {}
+        self._clock = 0
+        # Rows that applied, not yet published batches have deleted: `siblings` still shows them.
+        self._deleted: dict[int, Record] = {}
+        self._views: dict[SqliteChangesView, None] = {}
+        self._views_lock = threading.Lock()
+
+    # -- opening and closing
+
+    def open(self) -> StoredState:
+        """As `Store.open`. A damaged database is only ever read: its files stay as they are."""
+        try:
+            with disk_errors(self._path):
+                return self._open()
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self) -> StoredState:
+        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not self._path.exists() or self._path.stat().st_size == 0:
+            self._create()
+        self._index = KeyIndex()
+        self._deleted = {}
+        loaded = load_state(self._path, self._wal_path, self._index)
+        self._reader = schema.connect_reader(self._path, _READER_CACHE_KIB)
+        self._writer = schema.connect_writer(self._path)
+        self._logs = loaded.logs
+        self._fingerprints = loaded.fingerprints
+        self._clock = loaded.clock
+        self._chunk_table.open()
+        self._chunks.open(loaded.packs_end)
+        epoch = self._agree_on_epoch(loaded)
+        self.apply([])  # Chunks that were found without an index get one.
+        return StoredState(epoch, loaded.shards, loaded.members, loaded.clock)
+
+    def _create(self) -> None:
+        connection = schema.connect_writer(self._path)
+        try:
+            if schema.is_empty(connection):
+                schema.create_tables(connection)
+        finally:
+            connection.close()
+
+    def _agree_on_epoch(self, loaded: LoadedState) -> bytes:
+        """The epoch, if database and file agree on it; else a new one, in both.
+
+        They differ when one of them came from a backup: its sequence numbers may be used up.
+        """
+        if loaded.epoch and loaded.epoch == read_epoch(self._epoch_path):
+            return loaded.epoch
+        epoch = self._new_epoch()
+        self.apply([Batch(epoch=epoch)])
+        return epoch
+
+    def close(self) -> None:
+        for view in list(self._views):
+            view.close()
+        self._chunks.close()
+        self._chunk_table.close()
+        # The writer last: only then does closing empty the write-ahead log into the database.
+        for connection in (self._reader, self._writer):
+            if connection is not None:
+                with suppress(sqlite3.Error):  # What was acknowledged is synced; the log is replayed.
+                    connection.close()
+        self._reader = self._writer = None
+
+    # -- records
+
+    def apply(self, batches: Sequence[Batch]) -> None:
+        writer = self._writer
+        assert writer is not None, "the store is not open"
+        changes = Changes(batches, self._logs)
+        entries, packs_end = self._chunks.sync()
+        if not changes and not entries:
+            return
+        fingerprints = changes.new_fingerprints(self._fingerprints)
+        with disk_errors(self._path):
+            try:
+                writer.execute("BEGIN IMMEDIATE")
+                self._keep_deleted(writer, changes)
+                meta: list[Row] = [("packs_end", as_json(packs_end))] if entries else []
+                if changes.epoch:
+                    meta.append(("epoch", changes.epoch))
+                if changes.clock > self._clock:
+                    meta.append(("clock", changes.clock.to_bytes(8, "big")))
+                changes.write(writer, fingerprints, entries, meta)
+                if changes.epoch:
+                    write_epoch(self._epoch_path, changes.epoch)
+                writer.execute("COMMIT")
+            except BaseException:
+                if writer.in_transaction:
+                    writer.execute("ROLLBACK")
+                for record_id in (*changes.drops, *changes.passing):
+                    self._deleted.pop(record_id, None)
+                raise
+        self._logs.update(changes.new_logs)
+        self._fingerprints = fingerprints
+        self._clock = max(self._clock, changes.clock)
+        self._chunks.indexed(entries)
+        self._bound_wal()
+
+    def _keep_deleted(self, writer: sqlite3.Connection, changes: Changes) -> None:
+        if changes.drops:
+            ids, records, _ = select_records(
+                writer, self._path, SELECT_BY_ID, (as_json(list(changes.drops)),)
+            )
+            self._deleted.update(zip(ids, records, strict=True))
+        self._deleted.update(changes.passing)
+
+    def _bound_wal(self) -> None:
+        """End views while they keep the write-ahead log from starting anew and it is too long."""
+        with suppress(FileNotFoundError):
+            if self._wal_path.stat().st_size > self._wal_bytes_max:
+                for view in list(self._views):
+                    view.close()
+
+    def publish(self, batches: Sequence[Batch]) -> None:
+        index, logs = self._index, self._logs
+        for batch in batches:
+            for shard, record in batch.puts:
+                record_id = schema.row_id(logs[shard, record.author], record.sequence)
+                # Tombstones are negative, so that a scan can pass over them without reading.
+                index.add(record.key, -record_id if record.is_tombstone else record_id)
+            for shard, key, dot in batch.drops:
+                record_id = schema.row_id(logs[shard, dot.author], dot.sequence)
+                _ = index.remove(key, record_id) or index.remove(key, -record_id)
+                self._deleted.pop(record_id, None)
+
+    def siblings(self, keys: Sequence[str]) -> list[tuple[Record, ...]]:
+        ids = [self._index.get(key) for key in keys]
+        found = self._read([record_id for held in ids for record_id in held])
+        return [self._checked(key, held, found) for key, held in zip(keys, ids, strict=True)]
+
+    def _read(self, record_ids: Sequence[int]) -> dict[int, Record]:
+        """Records by their ids in the index."""
+        if not record_ids:
+            return {}
+        assert self._reader is not None, "the store is not open"
+        wanted = {abs(record_id): record_id for record_id in record_ids}
+        with disk_errors(self._path):
+            ids, records, _ = select_records(self._reader, self._path, SELECT_BY_ID, (as_json(list(wanted)),))
+        found = dict(zip(ids, records, strict=True))
+        if len(found) < len(wanted):
+            self._add_deleted(wanted, found)
+        return {record_id: found[row_id] for row_id, record_id in wanted.items()}
+
+    def _add_deleted(self, wanted: dict[int, int], found: dict[int, Record]) -> None:
+        for row_id in wanted.keys() - found.keys():
+            record = self._deleted.get(row_id)
+            if record is None:
+                raise CorruptStoreError(path=str(self._path), reason=f"record {row_id} is gone from it")
+            found[row_id] = record
+
+    def _checked(self, key: str, ids: Sequence[int], found: dict[int, Record]) -> tuple[Record, ...]:
+        records = tuple(found[record_id] for record_id in ids)
+        for record in records:
+            if record.key != key:
+                raise CorruptStoreError(path=str(self._path), reason=f"a record of {key!r} names another key")
+        return records
+
+    def scan(self, prefix: str, after: str, limit: int) -> ScanPage:
+        chosen: list[tuple[str, tuple[int, ...]]] = []
+        cursor = ""
+        for key, ids in self._index.scan(prefix, after):
+            if max(ids) < 0:
+                continue
+            if len(chosen) == limit:
+                cursor = chosen[-1][0]
+                break
+            chosen.append((key, ids))
+        entries: list[tuple[str, tuple[Record, ...]]] = []
+        for start in range(0, len(chosen), _SCAN_READ_KEYS):
+            part = chosen[start : start + _SCAN_READ_KEYS]
+            found = self._read([record_id for _, ids in part for record_id in ids])
+            entries += [(key, self._checked(key, ids, found)) for key, ids in part]
+        return ScanPage(tuple(entries), cursor)
+
+    def counts(self) -> StoreCounts:
+        disk_bytes = self._chunks.size_bytes
+        for path in (self._path, self._wal_path):
+            with suppress(FileNotFoundError):
+                disk_bytes += path.stat().st_size
+        return StoreCounts(self._index.key_count, self._index.record_count, disk_bytes)
+
+    def fingerprints(self) -> dict[Shard, int]:
+        return dict(self._fingerprints)
+
+    def open_changes(self, shard: Shard, dots: Delta) -> ChangesView:
+        logs = self._logs
+        ranges = [
+            (schema.row_id(log, low), schema.row_id(log, min(high, schema.SEQUENCE_MAX)))
+            for author, intervals in dots
+            if (log := logs.get((shard, author))) is not None
+            for low, high in intervals
+            if low <= schema.SEQUENCE_MAX
+        ]
+        view = SqliteChangesView(self._path, shard, ranges, self._forget_view)
+        with self._views_lock:
+            self._views[view] = None
+        return view
+
+    def _forget_view(self, view: SqliteChangesView) -> None:
+        with self._views_lock:
+            self._views.pop(view, None)
+
+    # -- chunks
+
+    def add_chunks(self, chunks: Sequence[tuple[bytes, bytes | memoryview]]) -> None:
+        self._chunks.add(chunks)
+
+    def has_chunks(self, hashes: Sequence[bytes]) -> list[bool]:
+        return self._chunks.has(hashes)
+
+    def read_chunk(self, hash: bytes) -> bytes:
+        return self._chunks.read(hash)
+
+    def missing_chunks(self, manifest: Manifest) -> tuple[tuple[ChunkRef, ...], bool]:
+        return find_missing(manifest, self.has_chunks, self.read_chunk)
+
+    def value_chunks(self, manifest: Manifest) -> Iterator[ChunkRef]:
+        return iterate_chunks(manifest, self.read_chunk)

@@ -1,0 +1,60 @@
+"""The index of chunks in the database, for any thread."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from bellande_mesh_sync.store.chunk_files import Location
+from bellande_mesh_sync.store.disk_errors import disk_errors
+from bellande_mesh_sync.store.manifests import HASH_BYTES
+from bellande_mesh_sync.store.sqlite_schema import connect_reader
+
+_HASHES_PER_STATEMENT: Final = 500
+_CACHE_KIB: Final = 2_048
+
+
+class ChunkTable:
+    """Look-ups of chunk locations over a connection of their own."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._connection: sqlite3.Connection | None = None
+
+    def open(self) -> None:
+        """Raises sqlite3.Error."""
+        self._connection = connect_reader(self._path, _CACHE_KIB)
+
+    def close(self) -> None:
+        with self._lock:
+            connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def find(self, hashes: Sequence[bytes]) -> dict[bytes, Location]:
+        """Locations of those chunks that are indexed. Raises CorruptStoreError, StorageError."""
+        found: dict[bytes, Location] = {}
+        for start in range(0, len(hashes), _HASHES_PER_STATEMENT):
+            found.update(self._find_some(hashes[start : start + _HASHES_PER_STATEMENT]))
+        return found
+
+    def _find_some(self, hashes: Sequence[bytes]) -> dict[bytes, Location]:
+        # One row of aggregates: each row more is one more wait for the interpreter lock.
+        statement = (
+            "SELECT CAST(group_concat(hash, '') AS BLOB), group_concat(pack), group_concat(position), "
+            f"group_concat(size) FROM chunks WHERE hash IN ({','.join('?' * len(hashes))})"
+        )
+        with self._lock, disk_errors(self._path):
+            assert self._connection is not None, "the store is not open"
+            names, *columns = self._connection.execute(statement, hashes).fetchone()
+        if names is None:
+            return {}
+        numbers = (map(int, column.split(",")) for column in columns)
+        return {
+            names[index * HASH_BYTES : (index + 1) * HASH_BYTES]: Location(*values)
+            for index, values in enumerate(zip(*numbers, strict=True))
+        }

@@ -1,0 +1,232 @@
+"""A mesh of one node in memory, with faults on demand: the double behind the HTTP tests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+from blake3 import blake3
+
+from bellande_mesh_sync.api.needs import ValueStream
+from bellande_mesh_sync.errors import (
+    BusyError,
+    ConflictError,
+    IncompleteValueError,
+    InvalidTokenError,
+    NotFoundError,
+    UnauthorizedError,
+)
+from bellande_mesh_sync.keys import check_key
+from bellande_mesh_sync.values import Change, Entry, Listing, NodeView, Receipt, Stats, Status
+
+NODE = "ab" * 32
+TOKENS = {f"{role}-token": role for role in ("observer", "reader", "writer", "admin")}
+PIECE_BYTES = 256 * 1024
+
+
+def node_view(node: str, name: str, state: str = "alive") -> NodeView:
+    return NodeView(node, name, state, ("127.0.0.1:1",), "writer", "t", node == NODE, True, 0.1, 0.1, "told")
+
+
+@dataclass
+class MemoryStream:
+    entry: Entry
+    data: bytes
+    fail_after: int | None = None
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for start in range(0, len(self.data), PIECE_BYTES):
+            if self.fail_after is not None and start >= self.fail_after:
+                raise BusyError(what="the disk", limit=1)
+            yield self.data[start : start + PIECE_BYTES]
+
+
+class MemoryWatch:
+    def __init__(self, mesh: MemoryMesh, prefix: str) -> None:
+        self.mesh = mesh
+        self.prefix = prefix
+        self.queue: asyncio.Queue[Change | Exception] = asyncio.Queue(1000)
+
+    async def __aiter__(self) -> AsyncIterator[Change]:
+        while True:
+            change = await self.queue.get()
+            if isinstance(change, Exception):
+                raise change
+            yield change
+
+    def close(self) -> None:
+        self.mesh.watches.remove(self)
+
+
+@dataclass
+class MemoryMesh:
+    """Answers as a mesh would. `faults` maps a method's name to the error it raises."""
+
+    values: dict[str, tuple[bytes, Entry]] = field(default_factory=dict)
+    faults: dict[str, BaseException] = field(default_factory=dict)
+    watches: list[MemoryWatch] = field(default_factory=list)
+    calls: list[tuple[Any, ...]] = field(default_factory=list)
+    written: int = 0
+    running: bool = True
+    checks: dict[str, dict[str, Any]] = field(default_factory=lambda: {"disk": {"ok": True, "detail": "fine"}})
+    node_id: str = NODE
+    settings: Any = field(
+        default_factory=lambda: SimpleNamespace(
+            http_host="127.0.0.1", http_port=0, https_host="127.0.0.1", https_port=-1
+        )
+    )
+    identity: Any = None
+    stall: asyncio.Event | None = None
+    """When set, `stats` waits for it."""
+    fail_reads_after: int | None = None
+
+    def is_running(self) -> bool:
+        return self.running
+
+    def health(self) -> Mapping[str, Mapping[str, Any]]:
+        return self.checks
+
+    def authorize(self, token: str) -> str:
+        if token not in TOKENS:
+            raise UnauthorizedError(reason="this token is not known")
+        return TOKENS[token]
+
+    def _fail(self, method: str) -> None:
+        if method in self.faults:
+            raise self.faults[method]
+
+    async def status(self) -> Status:
+        self._fail("status")
+        return Status(
+            NODE, "alone", "m", "00", "running", "1", 1.0, "", "", "", len(self.values), 0, {"alive": 1}, 0, True
+        )
+
+    async def stats(self) -> Stats:
+        if self.stall is not None:
+            await self.stall.wait()
+        self._fail("stats")
+        return Stats(NODE, 1.0, {"puts": self.written}, {}, {})
+
+    async def digest(self, prefix: str = "") -> Mapping[str, Any]:
+        hasher = blake3()
+        found = [(k, v[0]) for k, v in sorted(self.values.items()) if k.startswith(prefix)]
+        for key, data in found:
+            hasher.update(key.encode() + data)
+        size = sum(len(data) for _, data in found)
+        return {"records": len(found), "bytes": size, "digest": hasher.hexdigest()}
+
+    async def nodes(self, state: str | None = None) -> Sequence[NodeView]:
+        views = [
+            node_view(NODE, "alone"),
+            node_view("cd" * 32, "twin", "dead"),
+            node_view("cdcd" + "00" * 30, "other"),
+        ]
+        return [view for view in views if state in (None, view.state)]
+
+    async def put(
+        self,
+        key: str,
+        value: bytes,
+        *,
+        content_type: str = "application/octet-stream",
+        ack: str | None = None,
+        timeout: float | None = None,
+        context: str | None = None,
+        if_match: str | None = None,
+    ) -> Receipt:
+        check_key(key)
+        self.calls.append(("put", key, ack, timeout, context, if_match))
+        if if_match is not None and if_match != self._version(key):
+            raise ConflictError(key=key)
+        self._fail("put")
+        self.written += 1
+        version = f"{NODE}.{'00' * 8}.{self.written}"
+        digest = blake3(value).hexdigest()
+        entry = Entry(key, version, len(value), content_type, NODE, 1_700_000_000_000, digest, 1, "ctx")
+        self.values[key] = (value, entry)
+        self._tell(Change(key, "put", version, NODE, entry))
+        return Receipt(key, version, (NODE,), ack or "local")
+
+    async def put_stream(
+        self, key: str, pieces: AsyncIterator[bytes], *, size: int | None = None, **options: Any
+    ) -> Receipt:
+        check_key(key)
+        self._fail("put_stream")
+        value = b"".join([piece async for piece in pieces])
+        if size is not None and size != len(value):
+            raise IncompleteValueError(key=key)
+        return await self.put(key, value, **options)
+
+    async def put_many(
+        self, items: Iterable[tuple[str, bytes]], *, ack: str | None = None, timeout: float | None = None
+    ) -> Sequence[Receipt]:
+        self._fail("put_many")
+        taken = list(items)
+        self.calls.append(("put_many", len(taken)))
+        return [await self.put(key, value, ack=ack, timeout=timeout) for key, value in taken]
+
+    async def head(self, key: str) -> Entry:
+        self._fail("head")
+        if key not in self.values:
+            raise NotFoundError(what="key", name=key)
+        return self.values[key][1]
+
+    @asynccontextmanager
+    async def open_value(self, key: str, start: int = 0, end: int | None = None) -> AsyncIterator[ValueStream]:
+        self._fail("open_value")
+        entry = await self.head(key)
+        yield MemoryStream(entry, self.values[key][0][start:end], self.fail_reads_after)
+
+    async def delete(self, key: str, *, if_match: str | None = None, **options: Any) -> Receipt:
+        await self.head(key)
+        if if_match is not None and if_match != self._version(key):
+            raise ConflictError(key=key)
+        self.written += 1
+        del self.values[key]
+        version = f"{NODE}.{'00' * 8}.{self.written}"
+        self._tell(Change(key, "delete", version, NODE, None))
+        return Receipt(key, version, (NODE,), "local")
+
+    async def list(self, prefix: str = "", *, limit: int = 1000, cursor: str = "") -> Listing:
+        found = [e for k, (_, e) in sorted(self.values.items()) if k.startswith(prefix) and k > cursor]
+        page = tuple(found[:limit])
+        return Listing(page, page[-1].key if len(found) > limit else "")
+
+    async def keys(self, prefix: str = "") -> AsyncIterator[Entry]:
+        for entry in (await self.list(prefix, limit=1_000_000)).entries:
+            yield entry
+
+    def watch(self, prefix: str = "") -> MemoryWatch:
+        watch = MemoryWatch(self, prefix)
+        self.watches.append(watch)
+        return watch
+
+    async def send(self, node: str, body: bytes, *, topic: str = "", reliable: bool = False) -> None:
+        self.calls.append(("send", node, body, topic, reliable))
+
+    async def broadcast(self, body: bytes, *, topic: str = "") -> int:
+        self.calls.append(("broadcast", body, topic))
+        return 2
+
+    async def publish(self, topic: str, body: bytes) -> int:
+        self.calls.append(("publish", topic, body))
+        return 3
+
+    async def invite(self, *, role: str = "writer", expires_s: int = 3600, uses: int = 1) -> str:
+        return f"token:{role}:{expires_s}:{uses}"
+
+    async def handle_join_request(self, body: dict[str, Any], address: str) -> Mapping[str, Any]:
+        self.calls.append(("join", body, address))
+        raise InvalidTokenError(reason="it is not known here")
+
+    def _version(self, key: str) -> str:
+        return self.values[key][1].version if key in self.values else ""
+
+    def _tell(self, change: Change) -> None:
+        for watch in self.watches:
+            if change.key.startswith(watch.prefix):
+                watch.queue.put_nowait(change)

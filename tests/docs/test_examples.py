@@ -1,0 +1,80 @@
+"""The examples of the README and the documentation do what they say."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.docs.examples import ROOT, Example, examples
+
+EXAMPLE_SECONDS_MAX = 60
+TUTORIAL_SECONDS_MAX = 180
+
+PYTHON_EXAMPLES = examples("python")
+SETTLE = Path(__file__).with_name("settle.py")
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """A new user's: an empty home folder, and the commands of this installation on the path."""
+    folder = str(tmp_path / "user")
+    names = ("HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("BMS_")}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return {**kept, **dict.fromkeys(names, folder), "PATH": path}
+
+
+def run(command: list[str], cwd: Path, environment: dict[str, str], seconds: float) -> str:
+    done = subprocess.run(
+        command,
+        cwd=cwd,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        check=False,
+    )
+    assert done.returncode == 0, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.mark.parametrize("example", PYTHON_EXAMPLES, ids=str)
+def test_a_python_example_runs_as_pasted(
+    example: Example, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    script = tmp_path / "example.py"
+    script.write_text(example.code, encoding="utf-8")
+    output = run([sys.executable, str(script)], tmp_path, environment, EXAMPLE_SECONDS_MAX)
+    assert output.strip(), "an example shows something"
+
+
+def test_the_readme_and_the_tutorial_have_python_examples() -> None:
+    assert {"README.md", "docs/tutorial.md"} <= {example.page for example in PYTHON_EXAMPLES}
+
+
+def test_the_tutorial_works_from_top_to_bottom(tmp_path: Path, environment: dict[str, str]) -> None:
+    script = ["set -euo pipefail", "trap 'kill $(jobs -p) 2>/dev/null || true' EXIT"]
+    started: dict[str, None] = {}
+    for example in [example for example in examples("sh") if example.page == "docs/tutorial.md"]:
+        script.append(example.code)
+        homes = re.findall(r"bms start --home (\w+)", example.code)
+        started.update(dict.fromkeys(homes))
+        if homes:
+            script.append(f"{sys.executable} {SETTLE} {' '.join(started)}")
+    output = run(["bash", "-c", "\n".join(script)], tmp_path, environment, TUTORIAL_SECONDS_MAX)
+    for words in ("berth 4", "berth 7", "fog", "crane-1", "crane-2"):
+        assert words in output
+    after_the_delete = output.rpartition("fog")[2]
+    assert "fleet/plans/dock" not in after_the_delete
+
+
+def test_the_readme_names_the_two_commands_of_a_newcomer() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "make demo" in text
+    assert "make test" in text
