@@ -60,7 +60,7 @@ def play(root: Path, options: argparse.Namespace) -> int:
             return 1
         seconds = [[title, f"{value:.1f}"] for title, value in story.seconds.items()]
         screen.table("How long it took", ["phase", "seconds"], [*seconds, ["total", total_of(story)]])
-        screen.say("\n  [bold green]Every node holds the same digest.[/bold green]")
+        screen.phase("[green]Every node holds the same digest.[/green]")
         if not options.once:
             stay_up(story, screen)
     return 0
@@ -71,7 +71,7 @@ def total_of(story: Story) -> str:
 
 
 def stay_up(story: Story, screen: Screen) -> None:
-    screen.say("\n  The mesh stays up until Ctrl-C. Look around from another terminal:")
+    screen.say("The mesh stays up until Ctrl-C. Look around from another terminal:")
     screen.say(f"  curl {story.nodes[0].http_url}/status")
     screen.say(f"  {Path(sys.executable).parent}/bms list demo/live/ --home {story.nodes[0].home}")
     try:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
@@ -27,12 +28,10 @@ def megabytes(size_bytes: int) -> str:
     return f"{size_bytes / 1e6:,.1f} MB"
 
 
-class Meter:
-    """Shows how far each node has come, until the `with` block of `Screen.meter` ends."""
+class Meter(Protocol):
+    """Shows how far each node has come; `None` for one that is down."""
 
-    def show(self, name: str, holding: Holding | None) -> None:
-        """`None`: the node is down."""
-        raise NotImplementedError
+    def show(self, holdings: Mapping[str, Holding | None]) -> None: ...
 
 
 class Screen:
@@ -68,7 +67,7 @@ class Screen:
             lines.print_now()
 
 
-class _Bars(Meter):
+class _Bars:
     def __init__(self, console: Console, names: Sequence[str], total_bytes: int) -> None:
         self._progress = Progress(
             TextColumn("  {task.description}"),
@@ -80,12 +79,13 @@ class _Bars(Meter):
         )
         self._tasks = {name: self._progress.add_task(name, total=total_bytes, note="") for name in names}
 
-    def show(self, name: str, holding: Holding | None) -> None:
-        if holding is None:
-            self._progress.update(self._tasks[name], note="[red]down[/red]")
-        else:
-            note = f"{holding.records:,} records"
-            self._progress.update(self._tasks[name], completed=holding.size_bytes, note=note)
+    def show(self, holdings: Mapping[str, Holding | None]) -> None:
+        for name, holding in holdings.items():
+            if holding is None:
+                self._progress.update(self._tasks[name], note="[red]down[/red]")
+            else:
+                note = f"{holding.records:,} records"
+                self._progress.update(self._tasks[name], completed=holding.size_bytes, note=note)
 
     def __enter__(self) -> _Bars:
         self._progress.start()
@@ -95,16 +95,17 @@ class _Bars(Meter):
         self._progress.stop()
 
 
-class _Lines(Meter):
+class _Lines:
     def __init__(self, screen: Screen, names: Sequence[str]) -> None:
         self._screen = screen
         self._now = dict.fromkeys(names, "0 records")
         self._printed_at = time.monotonic()
 
-    def show(self, name: str, holding: Holding | None) -> None:
-        self._now[name] = (
-            "down" if holding is None else f"{holding.records:,} records {megabytes(holding.size_bytes)}"
-        )
+    def show(self, holdings: Mapping[str, Holding | None]) -> None:
+        for name, holding in holdings.items():
+            self._now[name] = (
+                f"{holding.records:,} records, {megabytes(holding.size_bytes)}" if holding else "down"
+            )
         if time.monotonic() - self._printed_at >= PLAIN_LINE_SECONDS:
             self.print_now()
 

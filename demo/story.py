@@ -9,12 +9,13 @@ import sysconfig
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from blake3 import blake3
 
 from bellande_mesh_sync.client import Client
-from demo.screen import Holding, Screen, megabytes
+from demo.screen import Holding, Meter, Screen, megabytes
 from demo.writer import Writer
 from tools.processes import NodeProcess, bms, join_mesh
 
@@ -32,7 +33,7 @@ SAMPLE_READS = 40
 PIECE_BYTES = 1 << 20
 
 # Not what a reader of the library is after, and not the same on every machine.
-_LEFT_OUT = shutil.ignore_patterns("__pycache__", "site-packages", "dist-packages", "config-*", "*.a", "test")
+_LEFT_OUT = shutil.ignore_patterns("__pycache__", "site-packages", "dist-packages", "config-*", "*.a")
 
 
 class DemoError(Exception):
@@ -50,6 +51,7 @@ class Story:
         self._blob_mib = blob_mib
         self._folder_bytes = 0
         self._clients: dict[str, Client] = {}
+        self._promised: dict[str, str] = {}
 
     def run(self) -> None:
         self._phase("found the mesh", self._found)
@@ -69,19 +71,18 @@ class Story:
         self.nodes += join_mesh(self._root, NAMES, mesh="demo")
         for node in self.nodes[1:]:
             node.start()
-        self._connect()
+        for name in NAMES:
+            self._connect(name)
         self._wait_until("every node sees three members", self._all_see_all, 30.0)
         for name, node in zip(NAMES, self.nodes, strict=True):
             self._screen.say(
                 f"{name}: pid {node.pid}, mesh on {node.ready['tcp']} (TLS 1.3), {node.http_url}"
             )
 
-    def _connect(self) -> None:
-        for name, node in zip(NAMES, self.nodes, strict=True):
-            old = self._clients.pop(name, None)
-            if old is not None:
-                old.close()
-            self._clients[name] = Client(node.http_url, token=node.admin_token())
+    def _connect(self, name: str) -> None:
+        """Talk to this node from now on; it may have come back on another port."""
+        node = self.nodes[NAMES.index(name)]
+        self._clients[name] = Client(node.http_url, node.admin_token())
 
     def _all_see_all(self) -> bool:
         return all(client.status().members.get("alive", 0) == len(NAMES) for client in self._clients.values())
@@ -114,28 +115,27 @@ class Story:
     # -- 3
 
     def _lose_a_node(self) -> None:
-        victim = self.nodes[2]
-        with Writer(self._clients[NAMES[0]], LIVE_PREFIX) as writer:
-            self._watch_for(BEFORE_KILL_SECONDS)
+        name, victim = NAMES[2], self.nodes[2]
+        with self._meter() as meter, Writer(self._clients[NAMES[0]], LIVE_PREFIX) as writer:
+            self._watch(meter, BEFORE_KILL_SECONDS)
             before = len(writer.promised)
             victim.kill()
-            self._screen.say(f"{NAMES[2]} was killed (SIGKILL); {NAMES[0]} goes on writing")
-            self._watch_for(OUTAGE_SECONDS)
+            self._screen.say(f"{name} was killed (SIGKILL); {NAMES[0]} goes on writing")
+            self._watch(meter, OUTAGE_SECONDS)
             missed = len(writer.promised) - before
             victim.start()
-            self._connect()
-            self._screen.say(
-                f"{NAMES[2]} is back as pid {victim.pid}; it missed {missed:,} acknowledged writes"
-            )
-            self._watch_for(AFTER_RESTART_SECONDS)
+            self._connect(name)
+            self._screen.say(f"{name} is back as pid {victim.pid}; it missed {missed:,} acknowledged writes")
+            self._watch(meter, AFTER_RESTART_SECONDS)
         if writer.errors:
             raise DemoError(f"a write was not acknowledged: {writer.errors[0]}") from writer.errors[0]
         if not missed:
             raise DemoError("nothing was acknowledged while a node was down")
         began = time.monotonic()
-        self._converge(lambda: True)
-        caught_up = time.monotonic() - began
-        self._screen.say(f"all equal {caught_up:.1f} s after the last of {len(writer.promised):,} writes")
+        self._wait_until("all nodes hold the same", lambda: all_equal(self._holdings()), CONVERGE_SECONDS_MAX)
+        self._screen.say(
+            f"all equal {time.monotonic() - began:.1f} s after the last of {len(writer.promised):,} writes"
+        )
         self._promised = writer.promised
 
     # -- 4
@@ -175,23 +175,27 @@ class Story:
             result[name] = _holding(client) if node.is_running else None
         return result
 
+    def _meter(self) -> AbstractContextManager[Meter]:
+        return self._screen.meter(NAMES, self._folder_bytes + (self._blob_mib << 20))
+
     def _converge(self, is_fed: Callable[[], bool]) -> None:
         """Show progress until `is_fed()` and all nodes hold the same."""
-        total = self._folder_bytes + (self._blob_mib << 20)
-        with self._screen.meter(NAMES, total) as meter:
+        with self._meter() as meter:
 
             def is_equal() -> bool:
                 fed = is_fed()  # Asked first: what is equal before the end may differ after it.
                 holdings = self._holdings()
-                for name, holding in holdings.items():
-                    meter.show(name, holding)
+                meter.show(holdings)
                 return fed and all_equal(holdings)
 
             self._wait_until("all nodes hold the same", is_equal, CONVERGE_SECONDS_MAX)
 
-    def _watch_for(self, seconds: float) -> None:
-        """Let time pass. The outage is timed on purpose: its length is part of the plot."""
-        threading.Event().wait(seconds)
+    def _watch(self, meter: Meter, seconds: float) -> None:
+        """Show progress for so long. The outage is timed on purpose: its length is part of the plot."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            meter.show(self._holdings())
+            time.sleep(POLL_SECONDS)
 
     def _wait_until(self, what: str, question: Callable[[], bool], seconds_max: float) -> None:
         deadline = time.monotonic() + seconds_max

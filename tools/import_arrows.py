@@ -23,7 +23,6 @@ PURE = frozenset({*BASE, "core", "wire", "search_path"})
 """Rooms whose code must give the same outputs for the same inputs."""
 
 _SETTINGS = frozenset({"addresses", "config", "config_file", "config_model", "files", "home"})
-_MESH = frozenset({"mesh", "reading"})
 _CLIENT = frozenset({"client", "client_errors", "client_transfers"})
 _EVERYDAY = BASE | _SETTINGS | {"core", "wire", "store", "security", "observe"}
 
@@ -38,16 +37,17 @@ ARROWS: dict[str, frozenset[str]] = {
     "observe": BASE | _SETTINGS | {"core"},
     "sim": BASE | {"core", "wire", "store.memory", "store.interface"},
     "shell": _EVERYDAY,
-    **dict.fromkeys(_MESH, _EVERYDAY | _MESH | {"shell"}),
+    # A mesh starts its own HTTP servers; they know it only by the calls in api.needs.
+    "mesh": _EVERYDAY | {"shell", "api.servers"},
     # What both ends of an import or export must agree on is with the server.
     **dict.fromkeys(_CLIENT, BASE | _SETTINGS | _CLIENT | {"api.framing"}),
-    "functions": _EVERYDAY | _MESH | {"shell", "api"},
-    "api": _EVERYDAY | _MESH | {"shell", "functions"},
+    "functions": _EVERYDAY | {"shell", "mesh", "api"},
+    "api": _EVERYDAY | {"shell", "mesh", "functions"},
     **dict.fromkeys(
         ("cli", "__main__"),
-        _EVERYDAY | _MESH | _CLIENT | {"shell", "functions", "api", "cli", "sim"},
+        _EVERYDAY | _CLIENT | {"shell", "mesh", "functions", "api", "cli", "sim"},
     ),
-    "__init__": _EVERYDAY | _MESH | {"functions"},
+    "__init__": _EVERYDAY | {"mesh", "functions"},
 }
 """Room -> what it may import of the package besides itself. The default is nothing."""
 

@@ -159,8 +159,8 @@ def join_mesh(root: Path, names: list[str], *, mesh: str) -> list[NodeProcess]:
     homes = [root / name for name in names]
     nodes = [NodeProcess(home) for home in homes]
     bms("init", "--mesh", mesh, "--name", names[0], home=homes[0])
-    nodes[0].start()
     try:
+        nodes[0].start()
         for name, home in zip(names[1:], homes[1:], strict=True):
             token = bms("invite", home=homes[0]).strip()
             bms("join", token, "--name", name, home=home)

@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from bellande_mesh_sync.client_errors import error_in, translated
+from bellande_mesh_sync.client_errors import checked_url, error_in, translated, translated_pieces
 from bellande_mesh_sync.client_transfers import (
     ExportItem,
     ExportReader,
@@ -40,6 +40,7 @@ from bellande_mesh_sync.client_transfers import (
     query_of,
     replaced,
     result_of,
+    sized,
     verified,
 )
 from bellande_mesh_sync.errors import UsageError
@@ -74,7 +75,7 @@ class Client:
     def __init__(self, api_url: str, token: str = "", *, verify: ssl.SSLContext | bool = True) -> None:
         import httpx  # 0.1 s that only programs which really call a node should pay
 
-        self.api_url = api_url.rstrip("/")
+        self.api_url = checked_url(api_url)
         headers = {"accept-encoding": "identity", "user-agent": "bellande-mesh-sync"}
         if token:
             headers["authorization"] = f"Bearer {token}"
@@ -164,7 +165,10 @@ class Client:
         headers = {"content-type": content_type, **condition(if_match)}
         if size is not None:
             headers["content-length"] = str(size)
-        content = body if isinstance(body, bytes) and progress is None else pieces_of(body, progress)
+        content: bytes | Iterable[bytes] = body
+        if not isinstance(body, bytes) or progress is not None:
+            pieces = pieces_of(body, progress)
+            content = pieces if size is None else sized(key, pieces, size)
         answer = self._write("PUT", key, ack, timeout, context, headers=headers, content=content)
         return msgspec.json.decode(answer.content, type=Receipt)
 
@@ -299,7 +303,7 @@ class Client:
     def export_items(self, prefix: str = "") -> Iterator[ExportItem]:
         """Every value under `prefix`, with its bytes, in the order of keys, in one request."""
         with self._stream("GET", "/v1/export", params={"prefix": check_prefix(prefix)}) as answer:
-            frames = ExportReader(answer.iter_raw())
+            frames = ExportReader(translated_pieces(self.api_url, answer.iter_raw()))
             while (head := frames.next_head()) is not None:
                 yield ExportItem(head, frames.value())
 

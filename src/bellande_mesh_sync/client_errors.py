@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -49,6 +50,18 @@ def error_in(body: bytes | Mapping[str, Any], status: int = 500) -> BellandeMesh
     return error_class(message, **facts)
 
 
+def checked_url(url: str) -> str:
+    """The address without a slash at its end; UsageError if it is none that can be called."""
+    try:
+        parts = urlsplit(url)
+        fits = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        fits = False
+    if not fits:
+        raise UsageError(reason=f"{url!r} is not http://HOST:PORT or https://HOST:PORT")
+    return url.rstrip("/")
+
+
 @contextlib.contextmanager
 def translated(address: str) -> Iterator[None]:
     """httpx's errors as ours: the node is not reachable, too slow, or the address is none."""
@@ -61,8 +74,17 @@ def translated(address: str) -> Iterator[None]:
     except (httpx.ReadTimeout, httpx.WriteTimeout) as error:
         limits = error.request.extensions.get("timeout", {})
         raise DeadlineError(what=f"an answer of {address}", timeout_s=limits.get("read") or 0.0) from None
+    except httpx.LocalProtocolError as error:
+        # What we were about to send is no HTTP: a token with a line feed in it, most often.
+        raise UsageError(reason=f"the request cannot be sent: {error}") from None
     except httpx.TransportError as error:
         raise UnreachableError(address=address, reason=_reason_of(error)) from None
+
+
+def translated_pieces(address: str, pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """The pieces of an answer that somebody reads outside any `translated` block."""
+    with translated(address):
+        yield from pieces
 
 
 def _reason_of(error: Exception) -> str:

@@ -99,6 +99,19 @@ def body_of(value: Source) -> tuple[bytes | Iterable[bytes], int | None]:
     return value, None
 
 
+def sized(key: str, pieces: Iterable[bytes], size: int) -> Iterator[bytes]:
+    """The pieces, if they are `size` bytes together; else IncompleteValueError, and nothing is written."""
+    left = size
+    for piece in pieces:
+        left -= len(piece)
+        if left < 0:
+            break
+        yield piece
+    if left:
+        what = f"{left} bytes fewer" if left > 0 else "more bytes"
+        raise IncompleteValueError(f"{what} came for {key!r} than the {size} announced", key=key)
+
+
 def pieces_of(body: bytes | Iterable[bytes], progress: Progress | None) -> Iterator[bytes]:
     if isinstance(body, bytes):
         body = (body[start : start + PIECE_BYTES] for start in range(0, len(body), PIECE_BYTES))

@@ -9,7 +9,7 @@ import platform
 from dataclasses import dataclass
 from pathlib import Path
 
-from bellande_mesh_sync.addresses import PORT_MAX, format_address, is_loopback, is_wildcard, parse_address
+from bellande_mesh_sync.addresses import PORT_MAX, format_address, is_loopback, parse_address
 from bellande_mesh_sync.config_file import load_config_file, load_node_file
 from bellande_mesh_sync.config_model import PORT_OFF, Ack, Config, MeshOptions, SpacePolicy, changed
 from bellande_mesh_sync.errors import ConfigError
@@ -185,9 +185,3 @@ def _db_url(url: str, persistence: bool, home: Path | None) -> str:
     path = Path(url.removeprefix("sqlite:///")).expanduser()
     assert home is not None, "a persistent node has a home"
     return f"sqlite:///{home / path}"
-
-
-def is_reachable_by_others(settings: Settings) -> bool:
-    """Whether other machines can call this node at the addresses it tells them."""
-    hosts = [parse_address(address)[0] for address in settings.advertise] or [settings.listen_host]
-    return any(not is_loopback(host) and not is_wildcard(host) for host in hosts)

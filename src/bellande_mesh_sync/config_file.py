@@ -85,8 +85,8 @@ def _bootstrap_line(addresses: Sequence[str]) -> str:
 
 
 def _quoted(text: str) -> str:
-    """A TOML basic string. JSON's escapes are a part of TOML's."""
-    return json.dumps(text, ensure_ascii=False)
+    """A TOML basic string. JSON's escapes are a part of TOML's, which wants one more."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 _EMPTY_BOOTSTRAP = re.compile(r"(# ?)?bootstrap_nodes\s*=\s*\[\s*\]")

@@ -29,8 +29,14 @@ def make_private_dir(path: Path) -> None:
         raise ConfigError(field="home", reason=reason) from None
 
 
-def write_atomic(path: Path, content: bytes, *, mode: int = 0o600, exclusive: bool = False) -> None:
+def write_atomic(
+    path: Path, content: bytes, *, mode: int = 0o600, exclusive: bool = False, durable: bool = True
+) -> None:
     """Put `content` at `path` so that a crash leaves the old file or the new one, on disk.
+
+    Args:
+        durable: wait for the disk. Without it a power cut may lose the file, though not tear it
+            in the eyes of a running process.
 
     Raises:
         FileExistsError: `exclusive`, and there is one already; it is left alone.
@@ -46,7 +52,8 @@ def write_atomic(path: Path, content: bytes, *, mode: int = 0o600, exclusive: bo
             os.fchmod(file.fileno(), mode)
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         if exclusive:
             os.link(temporary, path)  # Unlike rename, it refuses to replace.
         else:
@@ -54,7 +61,8 @@ def write_atomic(path: Path, content: bytes, *, mode: int = 0o600, exclusive: bo
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
-    _sync_dir(path.parent)
+    if durable:
+        _sync_dir(path.parent)
 
 
 def read_private(path: Path) -> bytes:

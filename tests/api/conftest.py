@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, TypeVar
 
@@ -77,6 +78,14 @@ def read_all(connection: socket.socket) -> bytes:
     while piece := connection.recv(65536):
         answer += piece
     return answer
+
+
+def wait_until(question: Callable[[], object], within_s: float = 10.0) -> None:
+    """Ask until it is true; fails at the deadline."""
+    deadline = time.monotonic() + within_s
+    while not question():
+        assert time.monotonic() < deadline, "it did not come true in time"
+        time.sleep(0.01)
 
 
 @pytest.fixture

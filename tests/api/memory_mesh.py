@@ -72,7 +72,9 @@ class MemoryMesh:
     calls: list[tuple[Any, ...]] = field(default_factory=list)
     written: int = 0
     running: bool = True
-    checks: dict[str, dict[str, Any]] = field(default_factory=lambda: {"disk": {"ok": True, "detail": "fine"}})
+    checks: dict[str, dict[str, Any]] = field(
+        default_factory=lambda: {"disk": {"ok": True, "detail": "fine"}}
+    )
     node_id: str = NODE
     settings: Any = field(
         default_factory=lambda: SimpleNamespace(
@@ -102,7 +104,21 @@ class MemoryMesh:
     async def status(self) -> Status:
         self._fail("status")
         return Status(
-            NODE, "alone", "m", "00", "running", "1", 1.0, "", "", "", len(self.values), 0, {"alive": 1}, 0, True
+            NODE,
+            "alone",
+            "m",
+            "00",
+            "running",
+            "1",
+            1.0,
+            "",
+            "",
+            "",
+            len(self.values),
+            0,
+            {"alive": 1},
+            0,
+            True,
         )
 
     async def stats(self) -> Stats:
@@ -176,7 +192,9 @@ class MemoryMesh:
         return self.values[key][1]
 
     @asynccontextmanager
-    async def open_value(self, key: str, start: int = 0, end: int | None = None) -> AsyncIterator[ValueStream]:
+    async def open_value(
+        self, key: str, start: int = 0, end: int | None = None
+    ) -> AsyncIterator[ValueStream]:
         self._fail("open_value")
         entry = await self.head(key)
         yield MemoryStream(entry, self.values[key][0][start:end], self.fail_reads_after)

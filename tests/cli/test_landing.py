@@ -26,7 +26,12 @@ def files_below(root: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize(
     ("key", "prefix", "segments"),
-    [("p/a/b", "p", ["a", "b"]), ("p/a", "p/", ["a"]), ("a/b", "", ["a", "b"]), ("p/q/r\u00e9", "p/q", ["r\u00e9"])],
+    [
+        ("p/a/b", "p", ["a", "b"]),
+        ("p/a", "p/", ["a"]),
+        ("a/b", "", ["a", "b"]),
+        ("p/q/r\u00e9", "p/q", ["r\u00e9"]),
+    ],
 )
 def test_the_way_to_a_file_is_what_follows_the_prefix(key: str, prefix: str, segments: list[str]) -> None:
     assert relative_segments(key, prefix) == segments
@@ -34,7 +39,20 @@ def test_the_way_to_a_file_is_what_follows_the_prefix(key: str, prefix: str, seg
 
 @pytest.mark.parametrize(
     "key",
-    ["p/..", "p/../x", "p/a/../../x", "p//etc/passwd", "p/", "p/.", "p/a/", "p/a\0b", "/etc/passwd", "q/a", "p", "pa"],
+    [
+        "p/..",
+        "p/../x",
+        "p/a/../../x",
+        "p//etc/passwd",
+        "p/",
+        "p/.",
+        "p/a/",
+        "p/a\0b",
+        "/etc/passwd",
+        "q/a",
+        "p",
+        "pa",
+    ],
 )
 def test_a_key_that_could_lead_elsewhere_is_refused(key: str) -> None:
     with pytest.raises(UnsafePathError):
@@ -47,15 +65,16 @@ def test_a_file_appears_whole_with_its_folders(tmp_path: Path) -> None:
     assert files_below(root) == {"a/b/c": b"123"}
 
 
-def test_a_failed_write_leaves_the_old_file_and_no_trace(tmp_path: Path) -> None:
-    (tmp_path / "f").write_bytes(b"old")
-    with (
-        pytest.raises(RuntimeError),
-        Landing(str(tmp_path)) as landing,
-        landing.file(["f"]) as file,
-    ):
+def _write_half(landing: Landing) -> None:
+    with landing.file(["f"]) as file:
         file.write(b"half")
         raise RuntimeError
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_trace(tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(b"old")
+    with Landing(str(tmp_path)) as landing, pytest.raises(RuntimeError):
+        _write_half(landing)
     assert files_below(tmp_path) == {"f": b"old"}
 
 

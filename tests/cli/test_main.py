@@ -68,7 +68,7 @@ def test_the_version_is_json_on_request(arguments: list[str], capsys: pytest.Cap
 @pytest.mark.parametrize(
     ("arguments", "hint"),
     [
-        (["stauts"], "'status'"),
+        (["stattus"], "'status'"),
         (["put", "k", "v", "--akc", "all"], "--ack"),
         (["--jsn", "status"], "--json"),
         (["list", "--limt", "3"], "--limit"),
@@ -162,7 +162,9 @@ def test_each_error_has_its_exit_code_and_tells_itself_on_stderr(
     out, err = capsys.readouterr()
     assert out == ""
     if as_json:
-        assert json.loads(err) == {"error": {"code": error.code, "message": str(error), "detail": error.facts}}
+        assert json.loads(err) == {
+            "error": {"code": error.code, "message": str(error), "detail": error.facts}
+        }
     else:
         assert err == f"error ({error.code}): {error}\n"
 
@@ -189,7 +191,9 @@ def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
         f"main({arguments!r})\n"
         f"print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)\n"
     )
-    child = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    child = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
     assert child.stderr.strip() == "[]"
 
 

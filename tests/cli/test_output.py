@@ -6,7 +6,15 @@ import json
 
 import pytest
 
-from bellande_mesh_sync.cli.output import Output, human_bytes, human_seconds, iso_time, json_text, plain, shown
+from bellande_mesh_sync.cli.output import (
+    Output,
+    human_bytes,
+    human_seconds,
+    iso_time,
+    json_text,
+    plain,
+    shown,
+)
 from bellande_mesh_sync.values import Receipt
 
 
@@ -59,7 +67,8 @@ def test_a_terminal_sees_a_table(monkeypatch: pytest.MonkeyPatch, capsys: pytest
 
 
 @pytest.mark.parametrize(
-    ("count", "text"), [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (1 << 40, "1.0 TiB"), (1 << 50, "1024.0 TiB")]
+    ("count", "text"),
+    [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (1 << 40, "1.0 TiB"), (1 << 50, "1024.0 TiB")],
 )
 def test_sizes_read_well(count: int, text: str) -> None:
     assert human_bytes(count) == text

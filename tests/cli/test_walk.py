@@ -115,7 +115,12 @@ def test_two_files_with_one_key_are_both_named_and_neither_is_taken(tmp_path: Pa
 
 @needs_raw_names
 def test_folders_whose_names_become_one_are_read_as_one(tmp_path: Path) -> None:
-    for folder, name in ((E_DECOMPOSED, "one"), (E_COMPOSED, "two"), (E_DECOMPOSED, "both"), (E_COMPOSED, "both")):
+    for folder, name in (
+        (E_DECOMPOSED, "one"),
+        (E_COMPOSED, "two"),
+        (E_DECOMPOSED, "both"),
+        (E_COMPOSED, "both"),
+    ):
         (tmp_path / folder).mkdir(exist_ok=True)
         (tmp_path / folder / name).write_bytes(name.encode())
     found, problems, _ = walk(tmp_path)

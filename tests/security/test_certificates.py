@@ -30,6 +30,9 @@ from bellande_mesh_sync.security.certificates import (
 from bellande_mesh_sync.security.identity import new_key
 from bellande_mesh_sync.security.invites import load_csr
 
+# The library warns of some forms that it will refuse one day.
+pytestmark = pytest.mark.filterwarnings("ignore::cryptography.utils.CryptographyDeprecationWarning")
+
 AUTHORITY = Authority.create("harbour")
 MEMBER = new_member(AUTHORITY, "crane-1", role="writer")
 DER = load_pem(MEMBER.certificate_pem).public_bytes(Encoding.DER)

@@ -200,13 +200,41 @@ def test_ten_thousand_guesses_from_one_ipv6_network_are_one_guesser(book: Invite
     assert answers == [InvalidTokenError] * 5 + [TooManyAttemptsError] * 95
 
 
-def test_the_list_of_guessers_is_bounded(book: InviteBook, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bellande_mesh_sync.security.invites.ADDRESSES_TRACKED_MAX", 10)
+def test_the_list_of_guessers_is_bounded(
+    book: InviteBook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bellande_mesh_sync.security.guesses.NETWORKS_MAX", 10)
     token = invited(book)
     for host in range(50):
         with pytest.raises(InvalidTokenError):
             redeem(book, token, proof=bytes(32), address=f"10.0.1.{host}")
-    assert len(book._failures) == 10
+    assert len(msgspec.json.decode((tmp_path / "invites" / "failures").read_bytes())) == 10
+
+
+def test_a_restart_forgives_no_guesses(book: InviteBook, tmp_path: Path) -> None:
+    token = invited(book)
+    for _ in range(5):
+        with pytest.raises(InvalidTokenError):
+            redeem(InviteBook(tmp_path / "invites"), token, proof=bytes(32))
+    with pytest.raises(TooManyAttemptsError):
+        redeem(InviteBook(tmp_path / "invites"), token)
+
+
+def test_a_clock_set_back_holds_nobody_up_for_ever(book: InviteBook) -> None:
+    token = invited(book)
+    for _ in range(5):
+        with pytest.raises(InvalidTokenError):
+            redeem(book, token, proof=bytes(32), now=NOW + 1e6)
+    assert redeem(book, token) == "writer"
+
+
+def test_an_ipv4_address_in_ipv6_dress_is_the_same_guesser(book: InviteBook) -> None:
+    token = invited(book)
+    for index in range(5):
+        with pytest.raises(InvalidTokenError):
+            redeem(book, token, proof=bytes(32), address=("10.0.0.7", "::ffff:10.0.0.7")[index % 2])
+    with pytest.raises(TooManyAttemptsError):
+        redeem(book, token, address="10.0.0.7")
 
 
 def test_right_proofs_are_never_counted_as_guesses(book: InviteBook) -> None:

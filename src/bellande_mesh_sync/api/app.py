@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
+from starlette.types import Receive, Scope, Send
 
 from bellande_mesh_sync.api import bulk, data, joining, messages, nodes, openapi, system, watching
 from bellande_mesh_sync.api.auth import TokenCheck
@@ -15,6 +16,7 @@ from bellande_mesh_sync.api.calls import Call
 from bellande_mesh_sync.api.errors import ErrorGuard
 from bellande_mesh_sync.api.needs import MeshCalls
 from bellande_mesh_sync.api.operations import OPEN, Operation, routes_of
+from bellande_mesh_sync.errors import NotFoundError
 
 
 async def get_openapi(call: Call) -> dict[str, Any]:
@@ -39,6 +41,10 @@ def openapi_document() -> dict[str, Any]:
     return openapi.document(OPERATIONS, version("bellande-mesh-sync"))
 
 
+async def _no_route(scope: Scope, receive: Receive, send: Send) -> None:
+    raise NotFoundError(what="route", name=scope["path"])
+
+
 def create_app(mesh: MeshCalls) -> Starlette:
     """The application that answers for `mesh`. It starts nothing and holds no resources."""
     open_paths = {operation.path for operation in OPERATIONS if operation.role == OPEN}
@@ -49,6 +55,7 @@ def create_app(mesh: MeshCalls) -> Starlette:
             Middleware(TokenCheck, mesh=mesh, open_paths=open_paths),
         ],
     )
+    app.router.default = _no_route
     # `/status/` is no route of ours; a redirect would only hide the caller's mistake.
     app.router.redirect_slashes = False
     return app

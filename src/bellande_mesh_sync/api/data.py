@@ -47,7 +47,9 @@ async def put_value(call: Call) -> Answer:
     query = call.query(WriteQuery)
     content_type = _content_type_of(call)
     if_match = await _version_expected(call, key)
-    existed = if_match != "" if if_match is not None else await _current(call, key) is not None
+    current = await _current(call, key)
+    if if_match is not None and if_match != (current or ""):
+        raise ConflictError(key=key, version=current or "")  # before a large body is read for nothing
     options: dict[str, Any] = {
         "content_type": content_type,
         "ack": query.ack,
@@ -60,7 +62,7 @@ async def put_value(call: Call) -> Answer:
         receipt = await call.mesh.put(key, await call.body(WHOLE_BYTES_MAX, key), **options)
     else:
         receipt = await call.mesh.put_stream(key, call.pieces(key), size=size, **options)
-    return _answer_write(receipt, 200 if existed else 201)
+    return _answer_write(receipt, 201 if current is None else 200)
 
 
 async def delete_value(call: Call) -> Answer:

@@ -8,11 +8,10 @@ import secrets
 from typing import Any, Final
 
 import msgspec
-from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bellande_mesh_sync import errors as tree
-from bellande_mesh_sync.errors import BellandeMeshError, InternalError, NotFoundError, UsageError
+from bellande_mesh_sync.errors import BellandeMeshError, InternalError
 
 log = logging.getLogger("bellande_mesh_sync.api")
 
@@ -141,10 +140,6 @@ class ErrorGuard:
     def _explain(self, raised: Exception, scope: Scope) -> BellandeMeshError:
         if isinstance(raised, BellandeMeshError):
             return raised
-        if isinstance(raised, HTTPException):
-            if raised.status_code == 404:
-                return NotFoundError(what="route", name=scope["path"])
-            return UsageError(reason=raised.detail)
         incident = secrets.token_hex(6)
         log.error("incident %s: %s %s", incident, scope["method"], scope["path"], exc_info=raised)
         return InternalError(incident=incident)

@@ -101,7 +101,9 @@ class LimitedProtocol(HttpToolsProtocol):
     @property
     def is_idle(self) -> bool:
         """No request is being answered."""
-        cycle: RequestResponseCycle | None = self.cycle  # None before the first request, whatever its type says
+        cycle: RequestResponseCycle | None = (
+            self.cycle
+        )  # None before the first request, whatever its type says
         return cycle is None or cycle.response_complete
 
     def abort(self) -> None:

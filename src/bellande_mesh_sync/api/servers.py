@@ -158,11 +158,9 @@ async def _drain(shared: Shared) -> None:
 
 
 async def _wait_for_tasks(shared: Shared, timeout_s: float) -> None:
-    if shared.tasks:
-        await asyncio.wait(shared.tasks, timeout=timeout_s)
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(timeout_s if shared.tasks else 0):
-            while shared.tasks:
+        async with asyncio.timeout(timeout_s):
+            while shared.tasks:  # a request that ends may make way for one pipelined behind it
                 await asyncio.wait(shared.tasks)
 
 

@@ -1,1 +1,1 @@
-"""The command line, `bms`. Heavy libraries are imported by the commands that need them, never for `--help`."""
+"""The command line, `bms`. Heavy libraries are imported by the commands that need them, not by `--help`."""

@@ -85,7 +85,9 @@ def get(session: Session, key: str, path: str | None) -> None:
         if path is not None and path != "-":
             _save(entry, pieces, path, output)
             size = entry.size
-            output.result({"entry": entry, "file": path}, f"{path}\t{size}" if not output.is_terminal else path)
+            output.result(
+                {"entry": entry, "file": path}, f"{path}\t{size}" if not output.is_terminal else path
+            )
         elif output.as_json:
             output.result({"entry": entry, **_readable(b"".join(pieces))}, "")
         elif output.is_terminal:
@@ -133,9 +135,7 @@ def list_keys(session: Session, prefix: str, limit: int | None) -> None:
                 output.table(("KEY", "SIZE", "WRITTEN", "TYPE", "VERSION"), rows)
 
 
-@click.command(
-    cls=Command, section=_SECTION, examples=("bms watch fleet/", "bms watch --json | jq -r .key")
-)
+@click.command(cls=Command, section=_SECTION, examples=("bms watch fleet/", "bms watch --json | jq -r .key"))
 @click.argument("prefix", default="")
 @click.pass_obj
 def watch(session: Session, prefix: str) -> None:

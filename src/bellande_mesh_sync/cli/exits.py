@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
-import json
 import os
 import sys
 from typing import Any
@@ -57,15 +57,16 @@ def error_document(code: str, message: str, facts: dict[str, Any] | None = None)
 def report(code: str, message: str, facts: dict[str, Any] | None = None, *, as_json: bool) -> None:
     """Tell the error on stderr: one JSON document, or a sentence with its code, red on a terminal."""
     if as_json:
+        import json
+
         text = json.dumps(error_document(code, message, facts), ensure_ascii=False, default=str)
     else:
         text = f"error ({code}): {message}"
         if is_coloured(sys.stderr):
             text = f"\x1b[31m{text}\x1b[0m"
-    try:
+    # If nobody reads our stderr, the exit code still tells.
+    with contextlib.suppress(OSError):
         print(text.encode("utf-8", "backslashreplace").decode(), file=sys.stderr, flush=True)
-    except OSError:
-        pass  # Nobody reads our stderr; the exit code still tells.
 
 
 def is_coloured(stream: Any) -> bool:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import errno
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -12,24 +12,28 @@ import click
 from bellande_mesh_sync.cli import exits
 from bellande_mesh_sync.cli.options import Command, ack_options
 from bellande_mesh_sync.cli.session import Session
-from bellande_mesh_sync.errors import BellandeMeshError, IncompleteValueError, NotFoundError
-from bellande_mesh_sync.keys import check_prefix
+from bellande_mesh_sync.errors import BellandeMeshError, NotFoundError
 
 if TYPE_CHECKING:
+    from bellande_mesh_sync.cli.landing import Landing
     from bellande_mesh_sync.cli.output import Output
     from bellande_mesh_sync.cli.progress import Advance
-    from bellande_mesh_sync.cli.walk import Found, Problem, Walk
-    from bellande_mesh_sync.client import Client, ExportItem, ImportItem
+    from bellande_mesh_sync.cli.walk import Skipped
+    from bellande_mesh_sync.client import Client, ExportItem
 
 _SECTION = "Folders"
 _FAILURES_KEPT_MAX = 1000
 """In the JSON summary; the count is always exact."""
 
-SMALL_BYTES_MAX = 256 << 10
-"""Up to this a file goes through the bulk door, where many share one commit; it is read whole first."""
+# On these no other file will fare better.
+_HOPELESS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
 
-BATCH_FILES_MAX = 1000
-BATCH_BYTES_MAX = 32 << 20
+
+class DamagedValueError(BellandeMeshError):
+    """The bytes that came do not fit the value's digest. Nothing was written."""
+
+    code = "value_damaged"
+    template = "the bytes of {key!r} do not fit its digest"
 
 
 @dataclass
@@ -81,33 +85,33 @@ class Tally:
 @click.option("--as", "prefix", metavar="PREFIX", required=True, help="Keys are PREFIX/path/below/DIR.")
 @ack_options
 @click.pass_obj
-def import_folder(
-    session: Session, folder: str, prefix: str, ack: str | None, timeout: float | None
-) -> int:
+def import_folder(session: Session, folder: str, prefix: str, ack: str | None, timeout: float | None) -> int:
     """Write every file below DIR as a key below PREFIX, once.
 
     Regular files only: symbolic links, sockets and devices are skipped and counted. Names become
     Unicode form NFC. What cannot be imported is listed, the rest is imported all the same, and the
     exit code is 1 then.
     """
-    from bellande_mesh_sync.cli.progress import bar
+    from bellande_mesh_sync.cli.importing import Importer, measure
+    from bellande_mesh_sync.cli.progress import bar, is_shown
     from bellande_mesh_sync.cli.walk import Walk
+    from bellande_mesh_sync.keys import check_prefix
 
     check_prefix(prefix)
     output = session.output()
     walk, tally = Walk(folder, prefix), Tally(output)
-    total_files, total_bytes = _measure(session, folder, prefix)
+    total_files, total_bytes = measure(walk) if is_shown(session.json) else (None, None)
     with (
         session.client() as client,
         bar("import", as_json=session.json, total_bytes=total_bytes, total_files=total_files) as advance,
     ):
         importer = Importer(client, tally, advance, {"ack": ack, "timeout": timeout})
         try:
-            importer.run(iter(walk))
+            importer.run(walk)
         except BellandeMeshError:
             output.note(f"broke off; {tally.sentence('until then imported')}")
             raise
-    return _summarize_import(output, tally, walk)
+    return _summarize_import(output, tally, walk.skipped)
 
 
 @click.command(
@@ -126,14 +130,17 @@ def export_folder(session: Session, prefix: str, folder: str) -> int:
     below DIR are never followed. What cannot be a file is listed, and the exit code is 1 then.
     """
     from bellande_mesh_sync.cli.landing import Landing
-    from bellande_mesh_sync.cli.progress import bar
+    from bellande_mesh_sync.cli.progress import bar, is_shown
+    from bellande_mesh_sync.client_errors import translated
+    from bellande_mesh_sync.keys import check_prefix
 
     check_prefix(prefix)
     base = prefix.rstrip("/") + "/" if prefix else ""
     output = session.output()
     tally = Tally(output)
-    with session.client() as client:
-        total_files, total_bytes = _measure_keys(session, client, base)
+    # Values are read while they are written, and that is where a connection breaks.
+    with session.client() as client, translated(client.api_url):
+        total_files, total_bytes = _measure_keys(client, base) if is_shown(session.json) else (None, None)
         items = client.export_items(base)
         first = next(items, None)
         if first is None:
@@ -147,4 +154,48 @@ def export_folder(session: Session, prefix: str, folder: str) -> int:
             for item in items:
                 _export_one(item, base, landing, tally, advance)
     output.result(tally.document(), f"{tally.sentence('exported')}; failed {tally.failed}")
+    return exits.FAILED if tally.failed else exits.DONE
+
+
+def _export_one(item: ExportItem, base: str, landing: Landing, tally: Tally, advance: Advance) -> None:
+    from blake3 import blake3
+
+    from bellande_mesh_sync.cli.landing import PathConflictError, UnsafePathError, relative_segments
+
+    if item.error is not None:
+        tally.fail(item.key, item.error.code, str(item.error))
+        return
+    digest = blake3()
+    try:
+        with landing.file(relative_segments(item.key, base)) as file:
+            for piece in item.pieces:
+                file.write(piece)
+                digest.update(piece)
+                advance(0, len(piece))
+            if digest.hexdigest() != item.digest:
+                raise DamagedValueError(key=item.key)
+    except (UnsafePathError, PathConflictError, DamagedValueError) as error:
+        tally.fail(item.key, error.code, str(error))
+    except OSError as error:
+        if error.errno in _HOPELESS:
+            raise
+        tally.fail(item.key, "file_error", exits.sentence_of(error))
+    else:
+        tally.add(item.size)
+        advance(1, 0)
+
+
+def _measure_keys(client: Client, base: str) -> tuple[int, int]:
+    found = client.digest(base)
+    return int(found["records"]), int(found["bytes"])
+
+
+def _summarize_import(output: Output, tally: Tally, skipped: Skipped) -> int:
+    if skipped.links:
+        output.note(f"skipped {skipped.links} symbolic links: they are neither followed nor stored")
+    if skipped.specials:
+        output.note(f"skipped {skipped.specials} sockets, pipes and devices")
+    total = skipped.links + skipped.specials
+    document = tally.document(skipped={"links": skipped.links, "specials": skipped.specials})
+    output.result(document, f"{tally.sentence('imported')}; skipped {total}; failed {tally.failed}")
     return exits.FAILED if tally.failed else exits.DONE

@@ -8,7 +8,6 @@ import click
 
 from bellande_mesh_sync.cli import exits
 from bellande_mesh_sync.cli.options import Command
-from bellande_mesh_sync.cli.output import human_bytes, human_seconds
 from bellande_mesh_sync.cli.session import Session
 
 if TYPE_CHECKING:
@@ -20,10 +19,14 @@ _SECTION = "Look"
 _ID_LENGTH_SHOWN = 12
 
 
-@click.command(cls=Command, section=_SECTION, examples=("bms status", "bms status --api 10.0.0.5:8001 --json"))
+@click.command(
+    cls=Command, section=_SECTION, examples=("bms status", "bms status --api 10.0.0.5:8001 --json")
+)
 @click.pass_obj
 def status(session: Session) -> None:
     """Show who a node is, where it listens and what it holds."""
+    from bellande_mesh_sync.cli.output import human_seconds
+
     output = session.output()
     with session.client() as client:
         found = client.status()
@@ -51,9 +54,7 @@ def status(session: Session) -> None:
 
 
 @click.command(cls=Command, section=_SECTION, examples=("bms nodes", "bms nodes --state alive --json"))
-@click.option(
-    "--state", type=click.Choice(STATES), help="Only those in this state."
-)
+@click.option("--state", type=click.Choice(STATES), help="Only those in this state.")
 @click.pass_obj
 def nodes(session: Session, state: str | None) -> None:
     """List the members of the mesh, as this node sees them.
@@ -127,6 +128,8 @@ def _show_peers(session: Session, found: Stats) -> None:
 
 
 def _gauge(name: str, value: float) -> str:
+    from bellande_mesh_sync.cli.output import human_bytes
+
     text = _figure(value)
     return f"{text} ({human_bytes(value)})" if name.endswith("_bytes") and value >= 1024 else text
 
@@ -134,4 +137,6 @@ def _gauge(name: str, value: float) -> str:
 def _figure(value: object) -> str:
     if value is None:
         return "-"
-    return f"{value:g}" if isinstance(value, float) and not value.is_integer() else str(value).removesuffix(".0")
+    return (
+        f"{value:g}" if isinstance(value, float) and not value.is_integer() else str(value).removesuffix(".0")
+    )

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import platform
 import sys
 import time
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from bellande_mesh_sync.addresses import format_address, is_loopback, is_wildcard, parse_address
+from bellande_mesh_sync.addresses import format_address, is_loopback, parse_address
 from bellande_mesh_sync.cli.durations import DurationType
 from bellande_mesh_sync.cli.options import Command
 from bellande_mesh_sync.cli.session import Session
@@ -32,7 +31,9 @@ _TOKEN_LENGTH_MAX = 16_384
     section=_SECTION,
     examples=("bms init --mesh harbour --name crane-1", "bms --home /srv/crane init"),
 )
-@click.option("--mesh", "mesh_name", metavar="NAME", default="mesh", help="What to call the mesh.  [default: mesh]")
+@click.option(
+    "--mesh", "mesh_name", metavar="NAME", default="mesh", help="What to call the mesh.  [default: mesh]"
+)
 @click.option("--name", "node_name", metavar="NODE", help="What to call this node.  [default: the host name]")
 @click.pass_obj
 def init(session: Session, mesh_name: str, node_name: str | None) -> None:
@@ -74,7 +75,9 @@ def init(session: Session, mesh_name: str, node_name: str | None) -> None:
 )
 @click.option("--role", type=click.Choice(ROLES), default="writer", help="What it may do.  [default: writer]")
 @click.option("--expires", type=DurationType(), default="1h", help="How long it can be used.  [default: 1h]")
-@click.option("--uses", type=click.IntRange(1, 10_000), default=1, help="How many nodes may use it.  [default: 1]")
+@click.option(
+    "--uses", type=click.IntRange(1, 10_000), default=1, help="How many nodes may use it.  [default: 1]"
+)
 @click.option(
     "--address",
     "addresses",
@@ -110,7 +113,9 @@ def invite(session: Session, role: str, expires: int, uses: int, addresses: tupl
             role=role, expires_s=expires, uses=uses, addresses=given, authority=authority, now=time.time()
         )
         if all(is_loopback(parse_address(address)[0]) for address in given):
-            output.note("This token works on this machine only: the node listens on loopback. See listen_address.")
+            output.note(
+                "This token works on this machine only: the node listens on loopback. See listen_address."
+            )
     output.result({"token": token, "role": role, "expires_s": expires, "uses": uses}, token)
 
 
@@ -128,6 +133,8 @@ def join(session: Session, token_text: str, node_name: str | None) -> None:
     TOKEN '-' reads it from standard input, where other users of this machine cannot see it. The
     mesh is recognised by the token, before anything is sent; this node's private key never leaves it.
     """
+    from bellande_mesh_sync.security.joining import join_home
+
     home, name = session.open_home(), node_name or _host_name()
     text = _read_token(token_text)
     refuse_second_identity(home)
@@ -166,6 +173,8 @@ def _membership(home: Home, identity: Identity) -> dict[str, Any]:
 
 
 def _host_name() -> str:
+    import platform
+
     return platform.node()[:_NAME_LENGTH_MAX] or "node"
 
 
@@ -180,44 +189,22 @@ def _read_token(text: str) -> str:
 
 def _own_addresses(home: Home) -> list[str]:
     """Where this home's node can be joined: where it listens now, else where it will by its settings."""
-    running = home.running()
-    if running and running.get("https"):
-        host, port = parse_address(str(running["https"]))
-        return _dialable_from_outside(home, host, port)
-    if running:
-        reason = "its node does not serve HTTPS, which joining needs; set https_port, or give --address"
-        raise UnreachableError(address=f"home {home.path}", reason=reason)
     from bellande_mesh_sync.config import resolve
+    from bellande_mesh_sync.shell.boot import advertised
 
     settings = resolve(*home.load_settings(), home.path)
-    if settings.https_port <= 0:
+    host, port = settings.https_host, settings.https_port
+    running = home.running()
+    if running is not None:
+        if not running.get("https"):
+            reason = "its node does not serve HTTPS, which joining needs; set https_port, or give --address"
+            raise UnreachableError(address=f"home {home.path}", reason=reason)
+        host, port = parse_address(str(running["https"]))
+    if port <= 0:
         reason = "it is off or any free one; start the node, set a port, or give --address HOST:PORT"
         raise ConfigError(field="https_port", reason=reason)
-    return _dialable_from_outside(home, settings.https_host, settings.https_port)
-
-
-def _dialable_from_outside(home: Home, host: str, port: int) -> list[str]:
-    if not is_wildcard(host):
-        return [format_address(host, port)]
-    advertised = [parse_address(address)[0] for address in home.load_settings()[0].advertise]
-    hosts = dict.fromkeys(advertised or [_outgoing_host(host)])
+    hosts = dict.fromkeys(parse_address(address)[0] for address in advertised(settings, host, port))
     return [format_address(name, port) for name in hosts]
-
-
-def _outgoing_host(wildcard: str) -> str:
-    """This machine's address on the way to the rest of the network; the host name if there is no way."""
-    import socket
-
-    family, probe = (
-        (socket.AF_INET6, "2001:db8::1") if ":" in wildcard else (socket.AF_INET, "192.0.2.1")
-    )
-    try:
-        # Connecting a datagram socket sends nothing; it only asks the routing table.
-        with socket.socket(family, socket.SOCK_DGRAM) as sock:
-            sock.connect((probe, 9))
-            return str(sock.getsockname()[0])
-    except OSError:
-        return platform.node() or "localhost"
 
 
 def _check_addresses(addresses: list[str]) -> None:
@@ -232,4 +219,6 @@ def _check_addresses(addresses: list[str]) -> None:
 
 def _refuse_addresses(addresses: tuple[str, ...]) -> None:
     if addresses:
-        raise UsageError(reason="--address is for a token made in this home; with --api the node names its own")
+        raise UsageError(
+            reason="--address is for a token made in this home; with --api the node names its own"
+        )

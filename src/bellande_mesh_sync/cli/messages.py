@@ -9,7 +9,9 @@ from bellande_mesh_sync.cli.session import Session
 
 _SECTION = "Messages"
 
-_topic = click.option("--topic", metavar="TOPIC", default="", help="What it is about; receivers can filter by it.")
+_topic = click.option(
+    "--topic", metavar="TOPIC", default="", help="What it is about; receivers can filter by it."
+)
 
 
 @click.command(
@@ -44,7 +46,9 @@ def broadcast(session: Session, text: str, topic: str) -> None:
 
 
 @click.command(
-    cls=Command, section=_SECTION, examples=("bms publish alerts/fire 'hall 3'", "bms publish metrics/temp 21.5")
+    cls=Command,
+    section=_SECTION,
+    examples=("bms publish alerts/fire 'hall 3'", "bms publish metrics/temp 21.5"),
 )
 @click.argument("topic")
 @click.argument("text")

@@ -1,4 +1,4 @@
-"""What all commands share: the global options, accepted on either side of the command, and the help's shape."""
+"""What all commands share: the global options, accepted on either side of it, and the help's shape."""
 
 from __future__ import annotations
 
@@ -29,7 +29,6 @@ def global_options() -> list[click.Parameter]:
         click.Option(
             ["--version"],
             is_flag=True,
-            is_eager=True,
             expose_value=False,
             callback=_show_version,
             help="Show the version and exit.",
@@ -46,14 +45,15 @@ class Command(click.Command):
         assert section in SECTIONS
         self.section = section
         self.examples = examples
-        self._own_options = list(self.params)
-        self.params = [*self.params, *global_options()]
+        self._own_options = [param for param in self.params if isinstance(param, click.Option)]
+        self._global_options = global_options()
+        self.params = [*self.params, *self._global_options]
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        own = [self._own_options, [option for option in (self.get_help_option(ctx),) if option]]
-        shared = [option for option in self.params if option not in self._own_options]
-        _write_options(formatter, ctx, "Options", [option for options in own for option in options])
-        _write_options(formatter, ctx, "Global options", shared)
+        help_option = self.get_help_option(ctx)
+        own = [*self._own_options, help_option] if help_option else self._own_options
+        _write_options(formatter, ctx, "Options", own)
+        _write_options(formatter, ctx, "Global options", self._global_options)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         if self.examples:
@@ -83,9 +83,9 @@ def if_version_option(function: _F) -> _F:
 
 
 def _global(flag: str, metavar: str | None, text: str) -> click.Option:
-    if metavar is None:
-        return click.Option([flag], is_flag=True, expose_value=False, callback=_remember, help=text)
-    return click.Option([flag], metavar=metavar, expose_value=False, callback=_remember, help=text)
+    # Eager: read before anything that may end the command, which must know about --json.
+    settings: dict[str, Any] = {"is_flag": True} if metavar is None else {"metavar": metavar}
+    return click.Option([flag], is_eager=True, expose_value=False, callback=_remember, help=text, **settings)
 
 
 def _remember(ctx: click.Context, param: click.Parameter, value: Any) -> None:

@@ -50,7 +50,9 @@ class Output:
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(title=Text(shown(title)), title_justify="left", box=None, show_header=False, pad_edge=False)
+        table = Table(
+            title=Text(shown(title)), title_justify="left", box=None, show_header=False, pad_edge=False
+        )
         table.add_column(style="cyan", no_wrap=True)
         table.add_column(overflow="fold")
         for name, value in rows:

@@ -20,7 +20,9 @@ def is_shown(as_json: bool) -> bool:
 
 
 @contextlib.contextmanager
-def bar(label: str, *, as_json: bool, total_bytes: int | None, total_files: int | None = None) -> Iterator[Advance]:
+def bar(
+    label: str, *, as_json: bool, total_bytes: int | None, total_files: int | None = None
+) -> Iterator[Advance]:
     """A bar with bytes, rate and remaining time, and the count of files where there are several."""
     if not is_shown(as_json) or (total_files is None and (total_bytes or 0) < BAR_BYTES_MIN):
         yield _ignore

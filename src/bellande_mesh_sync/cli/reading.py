@@ -6,6 +6,7 @@ import os
 import stat
 import sys
 from collections.abc import Iterator
+from io import BufferedReader
 from typing import BinaryIO
 
 from bellande_mesh_sync.cli.progress import Advance
@@ -24,7 +25,7 @@ _TYPE_BY_ENCODING = {
 
 
 class FileChangedError(BellandeMeshError):
-    """A file changed while it was read, so what was read may never have been its content. Nothing was written."""
+    """What was read of a file may never have been its content at any moment. Nothing was written."""
 
     code = "file_changed"
     retryable = True
@@ -76,7 +77,9 @@ class SteadyFile:
 
 def stdin_pieces(advance: Advance) -> Iterator[bytes]:
     """Standard input as it comes: a slow pipe is passed on without waiting for a full piece."""
-    while piece := sys.stdin.buffer.read1(PIECE_BYTES):
+    stdin = sys.stdin.buffer
+    assert isinstance(stdin, BufferedReader)
+    while piece := stdin.read1(PIECE_BYTES):
         yield piece
         advance(0, len(piece))
 

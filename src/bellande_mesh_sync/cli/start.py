@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -12,7 +13,6 @@ import click
 
 from bellande_mesh_sync.cli import exits
 from bellande_mesh_sync.cli.options import Command
-from bellande_mesh_sync.cli.output import json_text
 from bellande_mesh_sync.cli.session import Session
 from bellande_mesh_sync.errors import BellandeMeshError
 
@@ -68,8 +68,12 @@ class Plan:
         "bms start --dev --listen 127.0.0.1:0",
     ),
 )
-@click.option("--listen", metavar="HOST:PORT", help="Where other nodes reach this one; port 0 takes a free one.")
-@click.option("--bootstrap", metavar="HOST:PORT", multiple=True, help="A member to call first; may be repeated.")
+@click.option(
+    "--listen", metavar="HOST:PORT", help="Where other nodes reach this one; port 0 takes a free one."
+)
+@click.option(
+    "--bootstrap", metavar="HOST:PORT", multiple=True, help="A member to call first; may be repeated."
+)
 @click.option("--dev", is_flag=True, help="Try things out: a throwaway identity, on this machine only.")
 @click.option("--http-port", type=click.IntRange(-1, 65535), metavar="N", help="0: any free one; -1: off.")
 @click.option("--https-port", type=click.IntRange(-1, 65535), metavar="N", help="0: any free one; -1: off.")
@@ -80,7 +84,7 @@ class Plan:
     help="How much to say on standard error.  [default: info]",
 )
 @click.pass_obj
-def start(session: Session, log_level: str, **given: Any) -> int:
+def start(session: Session, /, log_level: str, **given: Any) -> int:
     """Run this home's node in the foreground.
 
     Settings are node.toml's, and options win over them. When the node is ready, one line of JSON on
@@ -114,14 +118,25 @@ async def _serve(plan: Plan, config: Config, options: MeshOptions) -> None:
 
     signals: asyncio.Queue[int] = asyncio.Queue()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        loop.add_signal_handler(number, signals.put_nowait, number)
+    for handled in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        loop.add_signal_handler(handled, signals.put_nowait, handled)
     mesh = await init_with_options(config, options)
     try:
-        if await _start_unless_told_to_stop(mesh, signals):
-            await _announce(mesh)
-            while await signals.get() == signal.SIGHUP:
-                await _reload(mesh, plan)
+        starting = asyncio.ensure_future(mesh.start())
+        while (number := await _signal_before(starting, signals)) == signal.SIGHUP:
+            pass  # It has just read the file.
+        if number is not None:
+            starting.cancel()
+            await asyncio.wait((starting,))
+            return
+        starting.result()
+        await _announce(mesh)
+        ended = asyncio.ensure_future(mesh.wait_stopped())
+        while await _signal_before(ended, signals) == signal.SIGHUP:
+            _reload(mesh, plan)
+        if ended.done():
+            ended.result()  # It stopped by itself: this raises what made it.
+        ended.cancel()
     finally:
         # The next Ctrl-C ends the process where it stands; the store is made for that.
         loop.remove_signal_handler(signal.SIGINT)
@@ -129,24 +144,21 @@ async def _serve(plan: Plan, config: Config, options: MeshOptions) -> None:
         await mesh.stop()
 
 
-async def _start_unless_told_to_stop(mesh: Mesh, signals: asyncio.Queue[int]) -> bool:
+async def _signal_before(work: asyncio.Future[None], signals: asyncio.Queue[int]) -> int | None:
+    """The next signal, or None if `work` is done first."""
     import asyncio
 
-    starting = asyncio.ensure_future(mesh.start())
-    while not starting.done():
-        told = asyncio.ensure_future(signals.get())
-        await asyncio.wait((starting, told), return_when=asyncio.FIRST_COMPLETED)
-        if not told.done():
-            told.cancel()
-        elif told.result() != signal.SIGHUP:
-            starting.cancel()
-            await asyncio.wait((starting,))
-            return False
-    starting.result()
-    return True
+    told = asyncio.ensure_future(signals.get())
+    await asyncio.wait((work, told), return_when=asyncio.FIRST_COMPLETED)
+    if told.done():
+        return told.result()
+    told.cancel()
+    return None
 
 
 async def _announce(mesh: Mesh) -> None:
+    from bellande_mesh_sync.cli.output import json_text
+
     status = await mesh.status()
     ready = {
         "event": "ready",
@@ -155,13 +167,12 @@ async def _announce(mesh: Mesh) -> None:
         "http": status.http,
         "https": status.https,
     }
-    try:
+    # If nobody reads it, the node serves its peers all the same.
+    with contextlib.suppress(OSError):
         print(json_text(ready), flush=True)
-    except OSError:
-        pass  # Nobody is interested; the node serves its peers all the same.
 
 
-async def _reload(mesh: Mesh, plan: Plan) -> None:
+def _reload(mesh: Mesh, plan: Plan) -> None:
     """A broken file never stops a node that runs."""
     import logging
 

@@ -82,7 +82,7 @@ from bellande_mesh_sync.core.spreading.push import news_of, spread
 from bellande_mesh_sync.core.spreading.serving import Serving
 from bellande_mesh_sync.core.spreading.weight import weight_of
 from bellande_mesh_sync.core.timers import AckOverdue, FetchOverdue, PullDue, RepairDue, StreamOverdue, Tick
-from bellande_mesh_sync.ids import Author, Dot, NodeId, Now, Shard, author_of, node_of
+from bellande_mesh_sync.ids import Author, NodeId, Now, Shard, author_of, node_of
 from bellande_mesh_sync.keys import shard_of
 
 CHUNK_LINK_IDLE_NS = 60_000_000_000
@@ -463,28 +463,32 @@ class NodeCore:
         shard, stream = message.shard, message.stream
         pull = self.pulls.arrived(stream, link.link, shard) if stream else None
         seen = self.replica.shard(shard).seen
-        accepted: dict[Dot, Record] = {}
+        accepted: dict[tuple[Author, int], Record] = {}
         draft = self.replica.draft
         effects: list[Effect] = []
-        for author, last in _last_own(message.records, self.me.node):
-            effects += self._check_epoch(shard, author, last)
-        done_bytes = 0
+        own = self.replica.author
+        last_own = max((r.sequence for r in message.records if r.author == own), default=0)
+        effects += self._check_epoch(shard, own, last_own)
+        stamp_max = self.clock.limit(now)
+        done_bytes = taken_bytes = 0
         for record in message.records:
             weight = weight_of(record)
-            if seen.contains(record.author, record.sequence) or record.dot in accepted:
+            dot = (record.author, record.sequence)
+            if seen.contains(*dot) or dot in accepted:
                 self.counters["records_duplicate"] += 1
                 done_bytes += weight
-            elif not self._is_sound(record, now):
+            elif not self._is_sound(record, stamp_max):
                 self.pulls.taint(stream)
                 done_bytes += weight
             elif record.manifest is not None:
                 effects += self._fetch(link, shard, record, stream if pull else 0)
                 done_bytes += weight
             else:
-                accepted[record.dot] = record
-                draft.credits[link.link] += weight
-                draft.size_bytes += weight
+                accepted[dot] = record
+                taken_bytes += weight
         if accepted:
+            draft.credits[link.link] += taken_bytes
+            draft.size_bytes += taken_bytes
             self.replica.accept(shard, list(accepted.values()), now)
             self.counters["records_received"] += len(accepted)
             if pull is not None:
@@ -492,8 +496,8 @@ class NodeCore:
                 draft.streams[stream] += len(accepted)
         return effects + self._give_credit(link, done_bytes) + self._dial_for_chunks()
 
-    def _is_sound(self, record: Record, now: Now) -> bool:
-        if self.clock.is_ahead(record.stamp, now):
+    def _is_sound(self, record: Record, stamp_max: int) -> bool:
+        if record.stamp > stamp_max:
             self.counters["clock_ahead"] += 1
             return False
         if record.inline is not None and blake3(record.inline).digest() != record.digest:
@@ -601,7 +605,7 @@ class NodeCore:
                 shards.add(shard)
                 if node_of(author) == self.me.node:
                     effects += self.acks.note(self.me.node, shard, author, ((low, high),))
-            changed += [record for _, record in draft.records]
+            changed += draft.records
         effects += spread(news_of(commits, self.me.node), self.links.records_links(), self.counters)
         for number, amount in credits.items():
             link = self.links.get(number)
@@ -654,11 +658,3 @@ def _ranges(records: list[Record]) -> dict[tuple[Shard, Author], tuple[int, int]
         first = ranges.get(log, (record.sequence, 0))[0]
         ranges[log] = (first, record.sequence)
     return ranges
-
-
-def _last_own(records: Iterable[Record], local: NodeId) -> list[tuple[Author, int]]:
-    own: dict[Author, int] = {}
-    for record in records:
-        if node_of(record.author) == local:
-            own[record.author] = max(own.get(record.author, 0), record.sequence)
-    return list(own.items())

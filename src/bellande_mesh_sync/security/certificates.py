@@ -23,6 +23,15 @@ from bellande_mesh_sync.ids import NodeId, node_id_of
 MESH_ID_BYTES = 16
 ROLES = ("admin", "writer", "reader", "observer")
 
+UNREADABLE = (
+    x509.ExtensionNotFound,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+    x509.InvalidVersion,
+    UnsupportedAlgorithm,
+    TypeError,  # An attribute of a name with a type that only others may have.
+)
+"""What the library raises, besides ValueError, for bytes it does not like."""
 _MEMBER_URI = re.compile(r"mesh://([0-9a-f]{32})/([0-9a-f]{64})\?role=([a-z]{1,32})")
 
 
@@ -54,12 +63,18 @@ def parse_member(certificate: x509.Certificate) -> MemberCertificate:
 
     Checked: an Ed25519 key, not a CA, one URI of our form, the node id in it is the key's.
     """
-    public_key = raw_public_key(certificate)
     try:
-        constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError) as error:
+        return _parse_member(certificate)
+    except CertificateFault:
+        raise
+    except (ValueError, *UNREADABLE) as error:  # The library reads each part when it is asked for it.
         raise CertificateFault(f"the certificate is not a node's: {error}") from None
+
+
+def _parse_member(certificate: x509.Certificate) -> MemberCertificate:
+    public_key = raw_public_key(certificate)
+    constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     if constraints.ca:
         raise CertificateFault("the certificate is an authority's, not a node's")
     uris = names.get_values_for_type(x509.UniformResourceIdentifier)
@@ -94,7 +109,7 @@ def check_issued_by(member: MemberCertificate, authorities: Sequence[x509.Certif
     for authority in authorities:
         try:
             member.x509.verify_directly_issued_by(authority)
-        except (InvalidSignature, ValueError, TypeError, UnsupportedAlgorithm):
+        except (InvalidSignature, ValueError, *UNREADABLE):
             continue
         return
     raise CertificateFault("the certificate was not issued by this mesh's authority")
@@ -130,14 +145,14 @@ def check_valid_at(certificate: x509.Certificate, now: datetime.datetime) -> Non
 def load_der(der: bytes) -> x509.Certificate:
     try:
         return x509.load_der_x509_certificate(der)
-    except ValueError as error:
+    except (ValueError, *UNREADABLE) as error:
         raise CertificateFault(f"not a certificate: {error}") from None
 
 
 def load_pem(pem: bytes) -> x509.Certificate:
     try:
         return x509.load_pem_x509_certificate(pem)
-    except ValueError as error:
+    except (ValueError, *UNREADABLE) as error:
         raise CertificateFault(f"not a PEM certificate: {error}") from None
 
 
@@ -145,7 +160,7 @@ def load_bundle(pem: bytes) -> list[x509.Certificate]:
     """The authorities in a PEM bundle, at least one; the first names the mesh."""
     try:
         authorities = x509.load_pem_x509_certificates(pem)
-    except ValueError as error:
+    except (ValueError, *UNREADABLE) as error:
         raise CertificateFault(f"not a PEM bundle: {error}") from None
     for authority in authorities:
         raw_public_key(authority)

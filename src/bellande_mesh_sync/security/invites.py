@@ -7,27 +7,24 @@ from __future__ import annotations
 
 import contextlib
 import hmac
-import ipaddress
 import re
 import secrets
-import threading
 import time
-from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from bellande_mesh_sync.addresses import parse_address
-from bellande_mesh_sync.errors import ConfigError, InvalidTokenError, TooManyAttemptsError, UsedTokenError
+from bellande_mesh_sync.errors import ConfigError, InvalidTokenError, UsedTokenError
 from bellande_mesh_sync.files import locked, make_private_dir, read_private, write_atomic
 from bellande_mesh_sync.ids import node_id_of
 from bellande_mesh_sync.security.authority import Authority
-from bellande_mesh_sync.security.certificates import ROLES
+from bellande_mesh_sync.security.certificates import ROLES, UNREADABLE
+from bellande_mesh_sync.security.guesses import Guesses
 from bellande_mesh_sync.security.tokens import (
     ADDRESSES_MAX,
     check_expiry,
@@ -36,9 +33,6 @@ from bellande_mesh_sync.security.tokens import (
     secret_key,
 )
 
-FAILURES_MAX = 5
-FAILURE_WINDOW_S = 60.0
-ADDRESSES_TRACKED_MAX = 10_000
 USES_MAX = 10_000
 EXPIRES_S_MAX = 365 * 86_400
 CSR_BYTES_MAX = 8_192
@@ -66,8 +60,7 @@ class InviteBook:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._lock = threading.Lock()
-        self._failures: OrderedDict[str, list[float]] = OrderedDict()
+        self._guesses = Guesses(folder / "failures")
         # Takes the place of an invitation that does not exist, so that the time tells nothing.
         self._decoy = msgspec.json.encode(
             Invite(
@@ -145,14 +138,14 @@ class InviteBook:
             InvalidTokenError: no such token, or a wrong proof: which of the two is not told.
             ExpiredTokenError, UsedTokenError: the proof was right, but the token's time or uses are over.
         """
-        with self._lock:
-            self._check_rate(address, now)
+        with self._locked():
+            self._guesses.check(address, now)
             try:
                 node = self._check_proof(token_id, proof, csr_pem, server_certificate_der)
             except InvalidTokenError:
-                self._note_failure(address, now)
+                self._guesses.note(address, now)
                 raise
-        return self._count_use(token_id, node, now)
+            return self._count_use(token_id, node, now)
 
     def invites(self) -> list[Invite]:
         """All invitations, oldest first, those used up or expired lately included."""
@@ -182,32 +175,15 @@ class InviteBook:
         return node_id_of(csr_public_key(csr)).hex()
 
     def _count_use(self, token_id: str, node: str, now: float) -> str:
-        with self._locked():
-            invite = self._read(token_id)
-            if invite is None:
-                raise InvalidTokenError(reason="it was revoked")
-            check_expiry(invite.expires_s, now)
-            if node in invite.joined:
-                return invite.role
-            if len(invite.joined) >= invite.uses:
-                raise UsedTokenError
-            self._write(msgspec.structs.replace(invite, joined=(*invite.joined, node)))
+        invite = self._read(token_id)
+        assert invite is not None, "its proof was just checked, under the same lock"
+        check_expiry(invite.expires_s, now)
+        if node in invite.joined:
             return invite.role
-
-    def _check_rate(self, address: str, now: float) -> None:
-        recent = [t for t in self._failures.get(_network_of(address), ()) if 0 <= now - t < FAILURE_WINDOW_S]
-        if len(recent) >= FAILURES_MAX:
-            wait_s = FAILURE_WINDOW_S - (now - recent[-FAILURES_MAX])
-            raise TooManyAttemptsError(address=address, wait_s=round(wait_s, 1))
-
-    def _note_failure(self, address: str, now: float) -> None:
-        network = _network_of(address)
-        times = self._failures.setdefault(network, [])
-        times.append(now)
-        del times[:-FAILURES_MAX]
-        self._failures.move_to_end(network)
-        if len(self._failures) > ADDRESSES_TRACKED_MAX:
-            self._failures.popitem(last=False)
+        if len(invite.joined) >= invite.uses:
+            raise UsedTokenError
+        self._write(msgspec.structs.replace(invite, joined=(*invite.joined, node)))
+        return invite.role
 
     def _locked(self) -> contextlib.AbstractContextManager[None]:
         make_private_dir(self._folder)
@@ -245,7 +221,7 @@ def load_csr(csr_pem: bytes) -> x509.CertificateSigningRequest:
         csr = x509.load_pem_x509_csr(csr_pem)
         csr_public_key(csr)
         is_signed = csr.is_signature_valid
-    except (ValueError, UnsupportedAlgorithm):
+    except (ValueError, *UNREADABLE):
         raise InvalidTokenError(reason="its certificate request cannot be read") from None
     if not is_signed:
         raise InvalidTokenError(reason="its certificate request is not signed by its own key")
@@ -276,14 +252,3 @@ def _check_invite(role: str, expires_s: float, uses: int, addresses: Sequence[st
             parse_address(address)
         except ValueError as error:
             raise ConfigError(field="addresses", reason=str(error)) from None
-
-
-def _network_of(address: str) -> str:
-    """Whom to count failures against: an IPv6 host owns a whole /64, so it shares one count."""
-    try:
-        ip = ipaddress.ip_address(address)
-    except ValueError:
-        return address[:64]
-    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is None:
-        return str(ipaddress.ip_network((ip, 64), strict=False))
-    return str(ip)

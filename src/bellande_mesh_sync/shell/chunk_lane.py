@@ -8,7 +8,6 @@ from typing import Final
 
 from bellande_mesh_sync.errors import DecodeError, LimitExceededError
 from bellande_mesh_sync.shell.link_transport import LinkTransport
-from bellande_mesh_sync.wire.limits import CHUNK_PIECE_BYTES_MAX
 from bellande_mesh_sync.wire.pieces import encode_piece_header
 
 ASSEMBLIES_MAX: Final = 4
@@ -57,6 +56,10 @@ class ChunkAssembler:
             self._deliver(chunk, assembly.data)
 
 
+PIECE_BYTES: Final = 256 * 1024
+"""What we send at a time; others may use up to CHUNK_PIECE_BYTES_MAX."""
+
+
 async def send_pieces(transport: LinkTransport, chunk: bytes, payload: bytes | memoryview) -> bool:
     """Send a chunk no faster than the connection takes it; False if the connection ended first.
 
@@ -64,11 +67,11 @@ async def send_pieces(transport: LinkTransport, chunk: bytes, payload: bytes | m
     """
     view = memoryview(payload)
     total = len(view)
-    for offset in range(0, total, CHUNK_PIECE_BYTES_MAX):
+    for offset in range(0, total, PIECE_BYTES):
         await transport.writable()
         if not transport.is_usable:
             return False
-        piece = view[offset : offset + CHUNK_PIECE_BYTES_MAX]
+        piece = view[offset : offset + PIECE_BYTES]
         transport.write(encode_piece_header(chunk, offset, total, len(piece)), piece)
         await asyncio.sleep(0)  # Other links have their turn between pieces.
     return transport.is_usable

@@ -332,7 +332,8 @@ class Link:
         elif self.is_open:
             refusal = Refusal("lost", _loss(error, "the peer's end of the connection is gone"))
         else:
-            refusal = Refusal("unreachable", _loss(error, "the peer hung up during the handshake"))
+            code = "lost" if self.request is None else "unreachable"
+            refusal = Refusal(code, _loss(error, "the peer hung up during the handshake"))
         self._close(refusal, say_goodbye=False)
 
     def gone(self) -> None:

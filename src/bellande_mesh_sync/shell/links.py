@@ -154,6 +154,16 @@ class Links:
         """Each open link with its counters; JSON-ready."""
         return [link.describe() for link in self._open.values()]
 
+    @property
+    def connection_count(self) -> int:
+        """Connections of any state, those still being closed among them."""
+        return len(self._connections)
+
+    @property
+    def unfinished_handshakes(self) -> int:
+        """Inbound connections that are not links yet."""
+        return self._gate.inside
+
     async def close(self) -> None:
         """Say goodbye on every link, and return when all connections are released.
 

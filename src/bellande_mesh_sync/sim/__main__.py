@@ -17,7 +17,9 @@ TAIL_LINES = 120
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the seeds that are asked for; 0 if every promise was kept, else 1."""
     options = _parse(arguments)
-    seeds = [options.seed] if options.seed is not None else range(options.start, options.start + options.seeds)
+    seeds = (
+        [options.seed] if options.seed is not None else range(options.start, options.start + options.seeds)
+    )
     started = time.perf_counter()
     faults: Counter[str] = Counter()
     counts: Counter[str] = Counter()
@@ -40,7 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 break
         if sys.stderr.isatty():
             rate = done / (time.perf_counter() - started)
-            print(f"\r{done} seeds, {rate:.2f}/s, {virtual_s / 3600:.2f} virtual hours", end="", file=sys.stderr)
+            print(
+                f"\r{done} seeds, {rate:.2f}/s, {virtual_s / 3600:.2f} virtual hours", end="", file=sys.stderr
+            )
         if options.time_limit and time.perf_counter() - started > options.time_limit:
             break
     _summarize(done, failed, time.perf_counter() - started, virtual_s, faults, counts)
@@ -94,11 +98,17 @@ def _tell_failure(outcome: Outcome, options: argparse.Namespace) -> None:
 
 
 def _summarize(
-    done: int, failed: list[Outcome], real_s: float, virtual_s: float, faults: Counter[str], counts: Counter[str]
+    done: int,
+    failed: list[Outcome],
+    real_s: float,
+    virtual_s: float,
+    faults: Counter[str],
+    counts: Counter[str],
 ) -> None:
+    real_s = max(real_s, 1e-9)
     print(
-        f"{done} seeds in {real_s:.0f} s ({done / max(real_s, 1e-9):.2f}/s), {virtual_s / 3600:.2f} virtual hours "
-        f"({virtual_s / max(real_s, 1e-9):.0f}x), {len(failed)} failed"
+        f"{done} seeds in {real_s:.0f} s ({done / real_s:.2f}/s), {virtual_s / 3600:.2f} virtual hours "
+        f"({virtual_s / real_s:.0f}x), {len(failed)} failed"
     )
     print("faults:", ", ".join(f"{name} {count}" for name, count in sorted(faults.items())) or "none")
     print("counts:", ", ".join(f"{name} {count}" for name, count in sorted(counts.items())))

@@ -67,6 +67,8 @@ class DiskChecker:
         self.checked_count = 0
         self._nodes = list(nodes)
         self._mirrors = [_Mirror() for _ in nodes]
+        self._lost: list[list[_Mirror]] = [[] for _ in nodes]
+        """What was known on disks that are gone."""
 
     # -- each batch
 
@@ -91,10 +93,13 @@ class DiskChecker:
     def refused(self, digest: bytes, code: str) -> None:
         """The only writer of this value was told `code`: nothing was written, now or later."""
         if digest in self._digests:
-            raise Violation("refused_write", "", f"value {digest[:4].hex()} is on a disk; its writer was told {code}")
+            raise Violation(
+                "refused_write", "", f"value {digest[:4].hex()} is on a disk; its writer was told {code}"
+            )
         self._refused[digest] = code
 
     def wiped(self, disk: Disk) -> None:
+        self._lost[disk.index].append(self._mirrors[disk.index])
         self._mirrors[disk.index] = _Mirror()
 
     def _check_dot(self, name: str, shard: Shard, record: Record) -> None:
@@ -119,21 +124,25 @@ class DiskChecker:
             raise Violation("stamps", name, f"{in_words(record)} is stamped {record.stamp} after {last}")
         mirror.last_stamp[record.author] = record.stamp
 
-    def _check_value(
-        self, disk: Disk, name: str, shard: Shard, record: Record, *, is_dropped: bool
-    ) -> None:
+    def _check_value(self, disk: Disk, name: str, shard: Shard, record: Record, *, is_dropped: bool) -> None:
         said = self._refused.get(record.digest)
         if said is not None:
-            raise Violation("refused_write", name, f"{in_words(record)} is on disk; its writer was told {said}")
+            raise Violation(
+                "refused_write", name, f"{in_words(record)} is on disk; its writer was told {said}"
+            )
         if record.manifest is not None and missing_chunks(record.manifest, disk.platter.chunks)[0]:
             raise Violation("chunks_first", name, f"{in_words(record)} is on disk before its chunks")
         if is_dropped:
             return
         for other in disk.platter.by_key[record.key].values():
             if covers(other.context, record.author, record.sequence):
-                raise Violation("sibling", name, f"{in_words(record)} stands beside its successor {in_words(other)}")
+                raise Violation(
+                    "sibling", name, f"{in_words(record)} stands beside its successor {in_words(other)}"
+                )
             if covers(record.context, *other.dot):
-                raise Violation("sibling", name, f"{in_words(record)} stands beside what it replaces, {in_words(other)}")
+                raise Violation(
+                    "sibling", name, f"{in_words(record)} stands beside what it replaces, {in_words(other)}"
+                )
 
     def _check_claim(
         self, mirror: _Mirror, disk: Disk, name: str, change: IntervalChange, batch: Batch
@@ -142,7 +151,9 @@ class DiskChecker:
         gaps = list(known.gaps(change.low, change.high))
         interval, absorbed = known.add(change.low, change.high)
         if interval != (change.low, change.high) or sorted(absorbed) != sorted(change.absorbed):
-            raise Violation("intervals", name, f"{in_words(change)} does not fit: {interval} absorbs {absorbed}")
+            raise Violation(
+                "intervals", name, f"{in_words(change)} does not fit: {interval} absorbs {absorbed}"
+            )
         for low, high in gaps:
             for sequence in range(low, high + 1):
                 dot = Dot(change.author, sequence)
@@ -206,12 +217,18 @@ class DiskChecker:
                 raise Violation("chunks", name, f"{in_words(record)} lacks chunks")
         for shard in sorted(platter.fingerprints.keys() | sums.keys()):
             if platter.fingerprints.get(shard, 0) != sums.get(shard, 0):
-                raise Violation("fingerprints", name, f"the fingerprint of {shard} is not that of its live records")
+                raise Violation(
+                    "fingerprints", name, f"the fingerprint of {shard} is not that of its live records"
+                )
         for shard in sorted(platter.intervals):
             for author, ranges in platter.knowledge(shard):
                 for low, high in ranges:
                     for sequence in range(low, high + 1):
                         self._check_held(platter, name, shard, Dot(author, sequence))
+
+    def had(self, disk: Disk, key: str, dot: Dot) -> bool:
+        """Whether an earlier disk of this node had it; word of that may still be on its way."""
+        return any(self._knows(mirror, shard_of(key), dot) for mirror in self._lost[disk.index])
 
     def holds(self, disk: Disk, key: str, dot: Dot) -> bool:
         """Whether the version, or a successor of it, is durable on this disk."""
@@ -244,7 +261,9 @@ class AckChecker:
         self.forgetful.add(index)
         for position, acked in enumerate(self.acked):
             if index in acked.nodes:
-                self.acked[position] = Acked(acked.key, acked.dot, tuple(n for n in acked.nodes if n != index))
+                self.acked[position] = Acked(
+                    acked.key, acked.dot, tuple(n for n in acked.nodes if n != index)
+                )
         self._heads = {place: heads for place, heads in self._heads.items() if place[0] != index}
 
     def resolved(
@@ -265,16 +284,22 @@ class AckChecker:
             record = self._check_receipt(index, name, write, receipt, ack, dot)
             if record is not None:
                 self._check_order(index, name, write, record, asked_ns, now_ns)
-            self.acked.append(Acked(write.key, dot, tuple(self._index[node] for node in receipt.nodes)))
+            nodes = [self._index[node] for node in receipt.nodes]
+            kept = tuple(n for n in nodes if self._seen.holds(self._disks[n], write.key, dot))
+            self.acked.append(Acked(write.key, dot, kept))
         return self.acked[len(self.acked) - len(writes) :]
 
-    def timed_out(self, index: int, writes: Sequence[Write], nodes: Sequence[str], versions: Sequence[str]) -> None:
+    def timed_out(
+        self, index: int, writes: Sequence[Write], nodes: Sequence[str], versions: Sequence[str]
+    ) -> None:
         """A client was told that only these nodes have its writes; the writes go on spreading."""
         for write, version in zip(writes, versions, strict=False):
             for node in nodes:
                 there = self._index[NodeId(bytes.fromhex(node))]
-                if not self._seen.holds(self._disks[there], write.key, parse_version(version)):
-                    raise Violation("ack_true", f"n{index}", f"n{there} is said to have {version}, and lacks it")
+                if not self._held(there, write.key, parse_version(version)):
+                    raise Violation(
+                        "ack_true", f"n{index}", f"n{there} is said to have {version}, and lacks it"
+                    )
 
     def _check_receipt(
         self, index: int, name: str, write: Write, receipt: Receipt, ack: str, dot: Dot
@@ -284,7 +309,9 @@ class AckChecker:
         record = self._seen.seen.get(place)
         is_known = self._seen.stillborn.get(place) == write.key if record is None else record.key == write.key
         if not is_known or receipt.key != write.key or receipt.ack != ack:
-            raise Violation("receipts", name, f"{in_words(receipt)} for {in_words(write)}: no disk has such a version")
+            raise Violation(
+                "receipts", name, f"{in_words(receipt)} for {in_words(write)}: no disk has such a version"
+            )
         if record is not None and not _is_as_asked(record, write):
             raise Violation("receipts", name, f"{in_words(record)} is not what was asked: {in_words(write)}")
         if index not in nodes or len(set(nodes)) != len(nodes):
@@ -292,7 +319,7 @@ class AckChecker:
         if len(nodes) < self._need(ack) and index not in self.forgetful:
             raise Violation("ack_level", name, f"{ack} with {len(nodes)} disks, {self._need(ack)} needed")
         for node in nodes:
-            if not self._seen.holds(self._disks[node], write.key, dot):
+            if not self._held(node, write.key, dot):
                 raise Violation("ack_true", name, f"{in_words(receipt)} names n{node}, whose disk lacks it")
         return record
 
@@ -303,11 +330,17 @@ class AckChecker:
         if write.if_match and not covers(record.context, *parse_version(write.if_match)):
             raise Violation("if_match", name, f"{in_words(record)} does not replace {write.if_match}")
         place = (index, write.key)
-        heads = [(dot, at_ns) for dot, at_ns in self._heads.get(place, []) if not covers(record.context, *dot)]
+        heads = [
+            (dot, at_ns) for dot, at_ns in self._heads.get(place, []) if not covers(record.context, *dot)
+        ]
         for dot, at_ns in heads:
             if write.context is None and at_ns < asked_ns:
                 raise Violation("order", name, f"{in_words(record)} does not replace {in_words(dot)}")
         self._heads[place] = [*heads, (record.dot, now_ns)]
+
+    def _held(self, index: int, key: str, dot: Dot) -> bool:
+        disk = self._disks[index]
+        return self._seen.holds(disk, key, dot) or self._seen.had(disk, key, dot)
 
     def _need(self, ack: str) -> int:
         owners = len(self._disks) - len(self.left)
@@ -326,7 +359,9 @@ class AckChecker:
         for acked in self.acked:
             for node in acked.nodes:
                 if not self._seen.holds(self._disks[node], acked.key, acked.dot):
-                    raise Violation("acked_lost", f"n{node}", f"{in_words(acked.dot)} of {acked.key} was acknowledged")
+                    raise Violation(
+                        "acked_lost", f"n{node}", f"{in_words(acked.dot)} of {acked.key} was acknowledged"
+                    )
 
 
 def _is_as_asked(record: Record, write: Write) -> bool:

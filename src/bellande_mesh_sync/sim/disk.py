@@ -10,7 +10,7 @@ from typing import Protocol
 from bellande_mesh_sync.core.data.knowledge import Delta
 from bellande_mesh_sync.core.data.record import ChunkRef, Manifest, Record
 from bellande_mesh_sync.core.effects import Batch
-from bellande_mesh_sync.core.events import Committed, CommitFailed, Event, MissingFound, PageRead
+from bellande_mesh_sync.core.events import CommitFailed, Committed, Event, MissingFound, PageRead
 from bellande_mesh_sync.core.reader import StoredState
 from bellande_mesh_sync.ids import Dot, Shard
 from bellande_mesh_sync.sim.platter import Platter, missing_chunks
@@ -89,7 +89,7 @@ class SimDisk:
         """As a store is opened by a new process: just what is durable is there."""
         self._boot += 1
         self._become_empty()
-        self._visible = {key: dict(siblings) for key, siblings in self.platter.by_key.items()}
+        self._visible.update((key, dict(siblings)) for key, siblings in self.platter.by_key.items())
         return self.platter.state()
 
     def crash(self) -> None:
@@ -224,7 +224,9 @@ class SimDisk:
 
     def _open_view(self, reading: int, shard: Shard, dots: Delta) -> None:
         if reading in self._views:
-            self._views[reading] = _View(list(self.platter.live_among(shard, dots)), self.platter.knowledge(shard))
+            self._views[reading] = _View(
+                list(self.platter.live_among(shard, dots)), self.platter.knowledge(shard)
+            )
         self._read_page(reading)
 
     def _read_page(self, reading: int) -> None:
@@ -256,9 +258,7 @@ class SimDisk:
 
     def add_chunks(self, chunks: dict[bytes, bytes]) -> None:
         """Readable at once; durable with the next sync."""
-        self._fresh_chunks.update(
-            (hash, body) for hash, body in chunks.items() if self.chunk(hash) is None
-        )
+        self._fresh_chunks.update((hash, body) for hash, body in chunks.items() if self.chunk(hash) is None)
 
     def chunk(self, hash: bytes) -> bytes | None:
         for chunks in (self.platter.chunks, self._syncing_chunks, self._fresh_chunks):

@@ -18,7 +18,7 @@ def pack(messages: Iterable[Message]) -> bytes:
 
 
 class Unpacker:
-    """One reader for all streams of a world: writes are whole frames, so nothing is left in it between two."""
+    """One reader for all streams: each write is whole frames, so nothing is left in it between two."""
 
     def __init__(self) -> None:
         self._reader = FrameReader()

@@ -1,25 +1,23 @@
-"""A simulated network: dials, ordered streams, delays, resets, partitions, and ends that learn late."""
+"""A simulated network: dials, delays, resets, partitions, and ends that learn late."""
 
 from __future__ import annotations
 
 import random
-from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from blake3 import blake3
 
-from bellande_mesh_sync.core.events import DialFailed, Event, LinkClosed, LinkOpened, Received
-from bellande_mesh_sync.core.messages import RECORDS_LANE, Goodbye, Hello, Message, Records
+from bellande_mesh_sync.core.events import DialFailed
+from bellande_mesh_sync.core.messages import RECORDS_LANE, Message, Records
 from bellande_mesh_sync.ids import NodeId
+from bellande_mesh_sync.sim.connection import End, Host, Parcel
 from bellande_mesh_sync.sim.envelope import Unpacker, pack
 from bellande_mesh_sync.sim.world import MICROSECOND_NS, MILLISECOND_NS, SECOND_NS, World
 
 DIAL_TIMEOUT_NS: Final = 10 * SECOND_NS
 """As the shell's: for the connection, TLS and both Hellos together."""
-QUEUE_BYTES_MAX: Final = 32 * 1024 * 1024
-"""What the shell lets wait on one link before it closes it."""
 RETRANSMIT_NS: Final = 200 * MILLISECOND_NS
 
 
@@ -41,187 +39,6 @@ class NetworkConfig:
     stall_timeout_mean_ns: int = 25 * SECOND_NS
     """How long the system resends into the void before it gives a connection up."""
     bytes_per_second: int = 100 * 1024 * 1024
-
-
-class Host(Protocol):
-    """What the network needs of a node."""
-
-    index: int
-    node: NodeId
-    boot: int
-
-    @property
-    def is_running(self) -> bool: ...
-
-    @property
-    def is_paused(self) -> bool: ...
-
-    def make_hello(self, lane: int) -> Hello: ...
-
-    def new_link(self) -> int: ...
-
-    def post(self, event: Event) -> None: ...
-
-    def chunk_arrived(self, link: int, hash: bytes, body: bytes) -> None: ...
-
-
-@dataclass(slots=True)
-class Parcel:
-    """What one write puts on a stream."""
-
-    arrives_ns: int
-    size_bytes: int
-    frames: bytes = b""
-    hello: bool = False
-    chunk: tuple[bytes, bytes] | None = None
-    end: bool = False
-    """The sender's process died here: nothing follows."""
-    record_bytes: int = 0
-
-
-class End:
-    """One node's end of a connection; it sends to `other`, and is told what `other` sent."""
-
-    other: End
-
-    def __init__(self, network: Network, host: Host, link: int, lane: int, dial: int, address: str) -> None:
-        self.host = host
-        self.boot = host.boot
-        self.link = link
-        self.lane = lane
-        self.dial = dial
-        self.address = address
-        self.is_open = False
-        """The core knows this link."""
-        self.is_over = False
-        """Nothing is sent or taken here any more."""
-        self.will_learn = False
-        self.way: deque[Parcel] = deque()  # From here to the other end.
-        self.way_bytes = 0
-        self.record_bytes = 0
-        self.stalled_ns = -1
-        self._network = network
-        self._last_arrival_ns = 0
-        self._free_ns = 0
-
-    # -- sending
-
-    def send(self, parcel: Parcel) -> None:
-        if self.is_over:
-            return
-        if self.other.is_over:
-            self._network.learn_soon(self)  # It answers a packet of ours with a reset, if it can be reached.
-            return
-        network = self._network
-        self.way.append(parcel)
-        self.way_bytes += parcel.size_bytes
-        self.record_bytes += parcel.record_bytes
-        now_ns = network.world.now_ns
-        self._free_ns = max(self._free_ns, now_ns) + parcel.size_bytes * SECOND_NS // network.config.bytes_per_second
-        self._last_arrival_ns = max(self._last_arrival_ns, self._free_ns + network.draw_delay(self))
-        parcel.arrives_ns = self._last_arrival_ns
-        if len(self.way) == 1:
-            network.world.at(parcel.arrives_ns, self.pump)
-        if self.way_bytes > QUEUE_BYTES_MAX:
-            network.counts["queue_overflow"] += 1
-            network.break_connection(self, "queue_overflow")
-        elif network.breaks(self):
-            network.break_connection(self, "reset")
-
-    # -- arriving
-
-    def pump(self) -> None:
-        """Hand over what has arrived at the other end; called when the next parcel is due."""
-        network = self._network
-        now_ns = network.world.now_ns
-        while self.way and not self.other.is_over:
-            parcel = self.way[0]
-            if parcel.arrives_ns > now_ns:
-                network.world.at(parcel.arrives_ns, self.pump)
-                return
-            if network.is_blocked(self.host.index, self.other.host.index):
-                network.stall(self)
-                return
-            self._take_first()
-            self.other.receive(parcel)
-
-    def resume(self) -> None:
-        """The way is free again: the system's next retransmission brings what waits."""
-        self.stalled_ns = -1
-        if not self.way:
-            return
-        later_ns = self._network.world.now_ns + self._network.draw_delay(self) + self._network.draw_retransmission()
-        for parcel in self.way:
-            parcel.arrives_ns = max(parcel.arrives_ns, later_ns)
-        self._last_arrival_ns = max(self._last_arrival_ns, later_ns)
-        self._network.world.at(later_ns, self.pump)
-
-    def _take_first(self) -> None:
-        parcel = self.way.popleft()
-        self.way_bytes -= parcel.size_bytes
-        self.record_bytes -= parcel.record_bytes
-
-    def drop_way(self) -> None:
-        self.way.clear()
-        self.way_bytes = self.record_bytes = 0
-
-    def receive(self, parcel: Parcel) -> None:
-        if self.is_over:
-            return
-        if parcel.end:
-            self.finish("closed", "the other end is gone", tell_peer=False)
-        elif parcel.chunk is not None:
-            self.host.chunk_arrived(self.link, *parcel.chunk)
-        elif parcel.hello:
-            self._open(parcel)
-        else:
-            self._receive_messages(parcel)
-
-    def _open(self, parcel: Parcel) -> None:
-        (hello,) = self._network.unpacker.unpack(parcel.frames)
-        assert isinstance(hello, Hello)
-        self.is_open = True
-        self.host.post(LinkOpened(self.link, self.other.host.node, hello, self.address, self.dial))
-
-    def _receive_messages(self, parcel: Parcel) -> None:
-        messages = self._network.unpacker.unpack(parcel.frames)
-        last = messages[-1]
-        if isinstance(last, Goodbye):
-            messages = messages[:-1]
-        if messages:
-            self.host.post(Received(self.link, tuple(messages), parcel.size_bytes))
-        if isinstance(last, Goodbye):
-            self.finish(last.code, last.reason, tell_peer=False)
-
-    # -- ending
-
-    def finish(self, code: str, reason: str, *, tell_peer: bool = True) -> None:
-        """This end is over and its core is told; the peer gets a Goodbye behind all that was sent."""
-        if self.is_over:
-            return
-        if tell_peer and self.is_open and not self.other.is_over:
-            self.send(self._network.parcel_of((Goodbye(code, reason),)))
-        if self.is_over:
-            return  # The very Goodbye met a reset.
-        self._end(code, reason)
-        self.other.drop_way()
-        if not tell_peer:
-            self.drop_way()
-
-    def fail(self, code: str) -> None:
-        """This end is over at once, with nothing said to the peer."""
-        if not self.is_over:
-            self._end(code, "the connection broke")
-
-    def _end(self, code: str, reason: str) -> None:
-        self.is_over = True
-        self._network.forget(self)
-        if self.host.boot != self.boot:
-            return
-        if self.is_open:
-            self.host.post(LinkClosed(self.link, code, reason))
-        elif self.dial:
-            self.host.post(DialFailed(self.dial, code, reason))
 
 
 class Network:
@@ -286,7 +103,9 @@ class Network:
             self._fail_dial(host, dial, "unreachable", 2 * self._delay_ns())
         else:
             # TCP and TLS 1.3 take two round trips before the dialler may speak.
-            self.world.after(4 * self._delay_ns(), self._accept, host, host.boot, dial, address, there, peer, lane)
+            self.world.after(
+                4 * self._delay_ns(), self._accept, host, host.boot, dial, address, there, peer, lane
+            )
 
     def _accept(
         self, host: Host, boot: int, dial: int, address: str, there: Host, peer: NodeId | None, lane: int
@@ -440,7 +259,9 @@ class Network:
 
     def _delay_ns(self) -> int:
         config = self.config
-        return (config.latency_min_ns + int(self._rng.expovariate(1.0) * config.latency_mean_ns)) * self.slowdown
+        return (
+            config.latency_min_ns + int(self._rng.expovariate(1.0) * config.latency_mean_ns)
+        ) * self.slowdown
 
     # -- books
 
@@ -453,7 +274,9 @@ class Network:
     def lanes_in_flight(self) -> Iterable[tuple[int, int, int]]:
         """(host index, link, bytes of records under way) of every records lane."""
         return [
-            (end.host.index, end.link, end.record_bytes) for end in self._ends.values() if end.lane == RECORDS_LANE
+            (end.host.index, end.link, end.record_bytes)
+            for end in self._ends.values()
+            if end.lane == RECORDS_LANE
         ]
 
 

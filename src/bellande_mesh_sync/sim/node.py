@@ -29,7 +29,15 @@ from bellande_mesh_sync.core.effects import (
     SetTimer,
     Stop,
 )
-from bellande_mesh_sync.core.events import ChunkRefused, ChunksStored, Event, Leave, SendNote, TimerFired, WriteMany
+from bellande_mesh_sync.core.events import (
+    ChunkRefused,
+    ChunksStored,
+    Event,
+    Leave,
+    SendNote,
+    TimerFired,
+    WriteMany,
+)
 from bellande_mesh_sync.core.messages import ChunkMissing, Hello, Message
 from bellande_mesh_sync.core.reader import RecordReader, StoredState
 from bellande_mesh_sync.ids import NodeId, Now
@@ -168,7 +176,9 @@ class SimNode:
         )
         self._trace.add(self._world.now_ns, self.name, "!", f"starts, boot {self.boot}")
         state = self.disk.open()
-        core = self._setup.make_core(self._setup.config, local, self.disk, state, rng, lambda: rng.randbytes(8))
+        core = self._setup.make_core(
+            self._setup.config, local, self.disk, state, rng, lambda: rng.randbytes(8)
+        )
         self.core = core
         self._is_busy = True
         self._perform(core.start(self.clock.now()))

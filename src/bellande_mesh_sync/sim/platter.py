@@ -58,7 +58,9 @@ class Platter:
         shards = sorted(self.intervals.keys() | self.live.keys())
         return StoredState(
             self.epoch,
-            tuple(StoredShard(shard, self.knowledge(shard), self.fingerprints.get(shard, 0)) for shard in shards),
+            tuple(
+                StoredShard(shard, self.knowledge(shard), self.fingerprints.get(shard, 0)) for shard in shards
+            ),
             tuple(self.members[node] for node in sorted(self.members)),
             self.clock,
         )
@@ -98,7 +100,9 @@ def value_chunks(manifest: Manifest, chunks: dict[bytes, bytes]) -> tuple[list[C
     """(index chunks, the value's own chunks that can be listed) of a manifest."""
     if manifest.depth == 1:
         return [], list(manifest.chunks)
-    listed = [ref for index in manifest.chunks if index.hash in chunks for ref in _decode_index(chunks[index.hash])]
+    listed = [
+        ref for index in manifest.chunks if index.hash in chunks for ref in _decode_index(chunks[index.hash])
+    ]
     return list(manifest.chunks), listed
 
 

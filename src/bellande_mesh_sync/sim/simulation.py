@@ -12,7 +12,7 @@ from bellande_mesh_sync.core.effects import Batch, Changed, Deliver, Stop
 from bellande_mesh_sync.core.members.member import MemberRecord, signed
 from bellande_mesh_sync.core.node import NodeCore
 from bellande_mesh_sync.errors import BellandeMeshError
-from bellande_mesh_sync.sim.checkers import AckChecker, DiskChecker, Disk, Violation, differences
+from bellande_mesh_sync.sim.checkers import AckChecker, Disk, DiskChecker, Violation, differences
 from bellande_mesh_sync.sim.disk import SimDisk
 from bellande_mesh_sync.sim.faults import Faults
 from bellande_mesh_sync.sim.identity import SimIdentity, make_identity
@@ -67,7 +67,9 @@ class Simulation:
         self.nodes = [self._make_node(identity, make_core) for identity in identities]
         if scenario.knows_members:
             self._introduce(identities)
-        self.workload = Workload(self.world, scenario.workload, self.nodes, self.disk_checker, self.ack_checker)
+        self.workload = Workload(
+            self.world, scenario.workload, self.nodes, self.disk_checker, self.ack_checker
+        )
         self.faults = Faults(self.world, scenario.faults, self.nodes, self.network)
         self.faults.wiped = self.ack_checker.wiped
         self.faults.left = self.ack_checker.left.add
@@ -97,7 +99,9 @@ class Simulation:
         """The nodes have met in an earlier life: their disks know all members."""
         members = tuple(
             signed(
-                MemberRecord(me.node, me.public_key, me.name, (f"10.0.0.{me.index}:7000",), "writer", 1, False, "old"),
+                MemberRecord(
+                    me.node, me.public_key, me.name, (f"10.0.0.{me.index}:7000",), "writer", 1, False, "old"
+                ),
                 me.sign,
             )
             for me in identities
@@ -191,7 +195,9 @@ class Simulation:
         for index, link, in_flight_bytes in self.network.lanes_in_flight():
             # A message is cut by weight; one record may go beyond the credit that is left.
             if in_flight_bytes > 1.3 * (core.credit_bytes + core.page_bytes) + FRAME_SLACK_BYTES:
-                raise Violation("bounds", f"n{index}", f"{in_flight_bytes} bytes of records under way on link {link}")
+                raise Violation(
+                    "bounds", f"n{index}", f"{in_flight_bytes} bytes of records under way on link {link}"
+                )
         commits_bytes_max = core.uncommitted_bytes_max + len(self.nodes) * core.credit_bytes
         for disk in self.disks:
             waiting_bytes = sum(

@@ -73,7 +73,9 @@ def in_words(item: Any) -> str:
         return f"{item[:4].hex()}~{item[32:36].hex()}" if len(item) == 40 else item[:4].hex() or "-"
     if isinstance(item, msgspec.Struct):
         fields = ((name, getattr(item, name)) for name in item.__struct_fields__)
-        inside = ", ".join(f"{name}={in_words(value)}" for name, value in fields if value not in (None, b"", (), ""))
+        inside = ", ".join(
+            f"{name}={in_words(value)}" for name, value in fields if value not in (None, b"", (), "")
+        )
         return f"{type(item).__name__}({inside})"
     if isinstance(item, tuple | list):
         return f"({' '.join(in_words(part) for part in item)})"

@@ -12,7 +12,14 @@ import msgspec
 from blake3 import blake3
 
 from bellande_mesh_sync.core.data.context import Context, join
-from bellande_mesh_sync.core.data.record import INLINE_BYTES_MAX, TOMBSTONE, VALUE, ChunkRef, Manifest, order_of
+from bellande_mesh_sync.core.data.record import (
+    INLINE_BYTES_MAX,
+    TOMBSTONE,
+    VALUE,
+    ChunkRef,
+    Manifest,
+    order_of,
+)
 from bellande_mesh_sync.core.effects import Deliver, Reject, Resolve
 from bellande_mesh_sync.core.events import Write
 from bellande_mesh_sync.sim.checkers import AckChecker, DiskChecker, Violation
@@ -169,7 +176,14 @@ class Workload:
         inline = mark + self._rng.randbytes(self._draw_size())
         inline = inline[:INLINE_BYTES_MAX]
         return Write(
-            key, VALUE, len(inline), blake3(inline).digest(), "x/y", inline, context=context, if_match=if_match
+            key,
+            VALUE,
+            len(inline),
+            blake3(inline).digest(),
+            "x/y",
+            inline,
+            context=context,
+            if_match=if_match,
         )
 
     def _store_value(
@@ -192,7 +206,15 @@ class Workload:
         self.counts["chunked"] += 1
         value = b"".join(bodies)
         return Write(
-            key, VALUE, len(value), blake3(value).digest(), "x/y", None, manifest, context=context, if_match=if_match
+            key,
+            VALUE,
+            len(value),
+            blake3(value).digest(),
+            "x/y",
+            None,
+            manifest,
+            context=context,
+            if_match=if_match,
         )
 
     def _draw_key(self) -> str:
@@ -234,7 +256,9 @@ class Workload:
         to = None if self._rng.random() < 0.5 else self._rng.choice(self._nodes).node
         self._notes[body] = (node.index, to or b"")
         number = self._begin(self._world.now_ns, f"note at {node.name}")
-        node.send_note(self._noted(number, node), to, "topic" if to is None else "", body, self._rng.randbytes(16))
+        node.send_note(
+            self._noted(number, node), to, "topic" if to is None else "", body, self._rng.randbytes(16)
+        )
 
     def _noted(self, number: int, node: SimNode) -> Callable[[Resolve | Reject | None], None]:
         def answer(effect: Resolve | Reject | None) -> None:

@@ -69,7 +69,9 @@ class NodeClock:
 
     def now(self) -> Now:
         local_ns = self._local_ns(self._world.now_ns)
-        return Now(self._mono_start_ns + local_ns, WALL_START_MS + local_ns // MILLISECOND_NS + self.offset_ms)
+        return Now(
+            self._mono_start_ns + local_ns, WALL_START_MS + local_ns // MILLISECOND_NS + self.offset_ms
+        )
 
     def world_time_of(self, mono_ns: int) -> int:
         """When, in the world's time, this machine's monotonic clock shows at least `mono_ns`."""

@@ -6,6 +6,7 @@ different values become equal chunks, stored and sent once.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
@@ -26,7 +27,8 @@ LARGE_VALUE_BYTES: Final = 64 << 20
 """Values known to be larger than this are cut into larger chunks: fewer to name, find and fetch."""
 
 _BLOCK_BYTES: Final = 4 << 20
-"""Cut, hashed and stored at a time; the buffer is this and one chunk."""
+"""Cut, hashed and stored at a time, at the least; the buffer is this and one chunk."""
+_PARALLEL_BYTES: Final = 2 << 20
 _FIRST_BUFFER_BYTES: Final = 64 << 10
 
 AddChunks = Callable[[Sequence[tuple[bytes, bytes | memoryview]]], None]
@@ -57,6 +59,37 @@ class ByteSource(Protocol):
     def readinto(self, buffer: memoryview, /) -> int | None: ...
 
 
+class _ValueDigest:
+    """BLAKE3 over the whole value; big blocks are hashed beside the cutting, on another core."""
+
+    def __init__(self) -> None:
+        self._hasher = blake3()
+        self._running: threading.Thread | None = None
+
+    def update(self, block: memoryview) -> None:
+        """Take the next bytes. They must stay as they are until `wait`, which releases `block`."""
+        self.wait()
+        if len(block) < _PARALLEL_BYTES:
+            self._take(block)
+        else:
+            # A thread a block costs 0.05 ms for some 2 ms of hashing, and leaves nothing to be closed.
+            self._running = threading.Thread(target=self._take, args=(block,), name="bms-digest")
+            self._running.start()
+
+    def wait(self) -> None:
+        if self._running is not None:
+            self._running.join()
+            self._running = None
+
+    def digest(self) -> bytes:
+        self.wait()
+        return self._hasher.digest()
+
+    def _take(self, block: memoryview) -> None:
+        with block:
+            self._hasher.update(block)
+
+
 class ValueWriter:
     """Write one value piece by piece; for one worker thread, which waits for the disk in `add_chunks`.
 
@@ -64,7 +97,7 @@ class ValueWriter:
         add_chunks: stores (hash, bytes) pairs and keeps no reference to the bytes, which are reused.
         size: the value's size if it is known. It chooses the chunk sizes; the value may differ.
 
-    Memory: at most 8 MiB and, for each 4,096 chunks, one reference.
+    Memory: at most 12 MiB and, for each 4,096 chunks, one reference.
     """
 
     def __init__(self, add_chunks: AddChunks, *, size: int | None = None) -> None:
@@ -72,11 +105,11 @@ class ValueWriter:
         self._add_chunks = add_chunks
         self._largest = profile.largest
         self._cutter = FastCDC(profile.average, min_size=profile.smallest, max_size=profile.largest)
-        self._capacity = _BLOCK_BYTES + profile.largest
+        self._capacity = max(_BLOCK_BYTES, 2 * profile.largest) + profile.largest
         self._buffer = bytearray(min(size or _FIRST_BUFFER_BYTES, self._capacity))
         self._filled = 0
         self._size = 0
-        self._digest = blake3()
+        self._digest = _ValueDigest()
         self._refs: list[ChunkRef] = []
         self._index_refs: list[ChunkRef] = []
 
@@ -124,13 +157,13 @@ class ValueWriter:
         if self._filled == self._capacity:
             self._cut(is_last=False)
         if self._filled == len(self._buffer) < self._capacity:
+            self._digest.wait()
             grown = max(2 * len(self._buffer), min(self._filled + wanted, self._capacity))
             self._buffer.extend(bytes(min(grown, self._capacity) - len(self._buffer)))
         return len(self._buffer) - self._filled
 
     def _took(self, count: int) -> None:
-        with memoryview(self._buffer) as view, view[self._filled : self._filled + count] as fresh:
-            self._digest.update(fresh)
+        self._digest.update(memoryview(self._buffer)[self._filled : self._filled + count])
         self._filled += count
         self._size += count
 
@@ -150,9 +183,10 @@ class ValueWriter:
                     if not is_last and self._filled - done < self._largest:
                         break
             self._store(chunks)
-            rest = bytes(view[done:])
-        self._buffer[: len(rest)] = rest
-        self._filled = len(rest)
+            self._digest.wait()
+            left = self._filled - done
+            view[:left] = view[done:]  # Overlapping is fine: memoryview moves, it does not copy twice.
+        self._filled = left
 
     def _store(self, chunks: list[tuple[bytes, bytes | memoryview]]) -> None:
         self._add_chunks(chunks)

@@ -28,7 +28,7 @@ from bellande_mesh_sync.store.manifests import find_missing, iterate_chunks
 from bellande_mesh_sync.store.sqlite_changes import Changes, LogName
 from bellande_mesh_sync.store.sqlite_chunks import ChunkTable
 from bellande_mesh_sync.store.sqlite_loading import LoadedState, load_state
-from bellande_mesh_sync.store.sqlite_rows import SELECT_BY_ID, Row, as_json, select_records
+from bellande_mesh_sync.store.sqlite_rows import SELECT_BY_ID, Row, as_json, select_one, select_records
 from bellande_mesh_sync.store.sqlite_view import SqliteChangesView
 
 DATABASE_NAME: Final = "records.db"
@@ -209,8 +209,13 @@ class SqliteStore:
         assert self._reader is not None, "the store is not open"
         wanted = {abs(record_id): record_id for record_id in record_ids}
         with disk_errors(self._path):
-            ids, records, _ = select_records(self._reader, self._path, SELECT_BY_ID, (as_json(list(wanted)),))
-        found = dict(zip(ids, records, strict=True))
+            if len(wanted) == 1:
+                found = select_one(self._reader, self._path, *wanted)
+            else:
+                ids, records, _ = select_records(
+                    self._reader, self._path, SELECT_BY_ID, (as_json(list(wanted)),)
+                )
+                found = dict(zip(ids, records, strict=True))
         if len(found) < len(wanted):
             self._add_deleted(wanted, found)
         return {record_id: found[row_id] for row_id, record_id in wanted.items()}
@@ -257,15 +262,7 @@ class SqliteStore:
         return dict(self._fingerprints)
 
     def open_changes(self, shard: Shard, dots: Delta) -> ChangesView:
-        logs = self._logs
-        ranges = [
-            (schema.row_id(log, low), schema.row_id(log, min(high, schema.SEQUENCE_MAX)))
-            for author, intervals in dots
-            if (log := logs.get((shard, author))) is not None
-            for low, high in intervals
-            if low <= schema.SEQUENCE_MAX
-        ]
-        view = SqliteChangesView(self._path, shard, ranges, self._forget_view)
+        view = SqliteChangesView(self._path, shard, dots, self._forget_view)
         with self._views_lock:
             self._views[view] = None
         return view

@@ -6,7 +6,7 @@ import sqlite3
 import threading
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator, Mapping
 from itertools import accumulate, islice
 from pathlib import Path
 from typing import Final
@@ -14,7 +14,7 @@ from typing import Final
 from bellande_mesh_sync.core.data.knowledge import Delta
 from bellande_mesh_sync.core.data.record import Record
 from bellande_mesh_sync.errors import StorageError
-from bellande_mesh_sync.ids import Shard
+from bellande_mesh_sync.ids import Author, Shard
 from bellande_mesh_sync.store.disk_errors import disk_errors
 from bellande_mesh_sync.store.interface import Page
 from bellande_mesh_sync.store.sqlite_rows import (
@@ -22,9 +22,10 @@ from bellande_mesh_sync.store.sqlite_rows import (
     SIZES_IN_RANGES,
     as_json,
     read_knowledge,
+    read_logs,
     select_records,
 )
-from bellande_mesh_sync.store.sqlite_schema import connect_reader
+from bellande_mesh_sync.store.sqlite_schema import SEQUENCE_MAX, connect_reader, row_id
 
 _RANGES_PER_STATEMENT: Final = 512
 _ROWS_PER_PAGE_MAX: Final = 4_096
@@ -39,8 +40,7 @@ class SqliteChangesView:
     cannot start anew, so the store ends the oldest views when the log has grown too long.
 
     Args:
-        shard: the shard whose knowledge at this moment is kept with the view.
-        ranges: inclusive (low, high) row ids, in the order in which their records are wanted.
+        shard, dots: whose records are wanted, in this order.
         on_close: called once, when the view is closed or ended.
     """
 
@@ -48,18 +48,20 @@ class SqliteChangesView:
         self,
         path: Path,
         shard: Shard,
-        ranges: Iterable[tuple[int, int]],
+        dots: Delta,
         on_close: Callable[[SqliteChangesView], None],
     ) -> None:
         self._path = path
-        self._ranges = deque(ranges)
         self._on_close = on_close
         self._lock = threading.Lock()
         with disk_errors(path):
             connection = connect_reader(path, _CACHE_KIB)
             try:
                 connection.execute("BEGIN")
-                self._knowledge = read_knowledge(connection, shard)  # The first read fixes the moment.
+                # The first read fixes the moment. Everything has to be of that moment: the log of an
+                # author that is new since would be known, but nothing of it found.
+                self._knowledge = read_knowledge(connection, shard)
+                self._ranges = deque(_row_ranges(read_logs(connection, shard), dots))
             except BaseException:
                 connection.close()
                 raise
@@ -125,3 +127,12 @@ class SqliteChangesView:
                 if last_id < high:
                     self._ranges.appendleft((last_id + 1, high))
                 return
+
+
+def _row_ranges(logs: Mapping[Author, int], dots: Delta) -> Iterator[tuple[int, int]]:
+    for author, ranges in dots:
+        log = logs.get(author)
+        if log is not None:
+            for low, high in ranges:
+                if low <= SEQUENCE_MAX:
+                    yield row_id(log, low), row_id(log, min(high, SEQUENCE_MAX))

@@ -16,7 +16,7 @@ FRAME_HEADER_BYTES: Final = 9
 FRAME_MESSAGES_MAX: Final = 16_384
 """A frame full of three-byte messages would become 350,000 objects; this keeps it to a few MiB."""
 
-CHUNK_PIECE_BYTES_MAX: Final = 128 * 1024
+CHUNK_PIECE_BYTES_MAX: Final = 512 * 1024
 """The payload of one ChunkPart, so that no piece fills a frame."""
 
 NUMBER_MAX: Final = 2**63 - 1

@@ -6,7 +6,7 @@ has *seen* is never decided by it.
 
 from __future__ import annotations
 
-from bellande_mesh_sync.ids import Now, Stamp, stamp_ms, stamp_of
+from bellande_mesh_sync.ids import Now, Stamp, stamp_of
 
 
 class HybridClock:
@@ -38,4 +38,8 @@ class HybridClock:
             self._last = max(self._last, stamp)
 
     def is_ahead(self, stamp: Stamp, now: Now) -> bool:
-        return stamp_ms(stamp) > now.wall_ms + self._drift_max_ms
+        return stamp > self.limit(now)
+
+    def limit(self, now: Now) -> Stamp:
+        """The highest stamp that is not too far ahead."""
+        return stamp_of(now.wall_ms + self._drift_max_ms, 0xFFFF)

@@ -14,16 +14,18 @@ FINGERPRINT_MODULUS = 1 << 256
 
 class Draft:
     __slots__ = ("_drops", "_intervals", "_members", "_puts", "credits", "epoch", "fingerprints", "ranges",
-                 "records", "requests", "size_bytes", "streams")  # fmt: skip
+                 "records", "requests", "size_bytes", "streams", "written")  # fmt: skip
 
     def __init__(self) -> None:
-        self._puts: dict[tuple[Shard, Dot], Record] = {}
+        self._puts: dict[tuple[Shard, Author, int], Record] = {}
         self._drops: list[tuple[Shard, str, Dot]] = []
         self._intervals: list[IntervalChange] = []
         self._members: list[MemberRecord] = []
         self.fingerprints: defaultdict[Shard, int] = defaultdict(int)
-        self.records: list[tuple[Shard, Record]] = []
+        self.records: list[Record] = []
         """Every record that is new with this batch, in order, also those replaced within it."""
+        self.written: dict[Shard, list[Record]] = {}
+        """Those of `records` that this node wrote itself."""
         self.ranges: list[tuple[Shard, Author, int, int]] = []
         """The dots this batch makes known."""
         self.credits: defaultdict[int, int] = defaultdict(int)
@@ -36,12 +38,12 @@ class Draft:
         self.size_bytes = 0
 
     def put(self, shard: Shard, record: Record) -> None:
-        self._puts[shard, record.dot] = record
-        self.records.append((shard, record))
+        self._puts[shard, record.author, record.sequence] = record
+        self.records.append(record)
         self.fingerprints[shard] += fingerprint_of(record)
 
     def drop(self, shard: Shard, record: Record) -> None:
-        if self._puts.pop((shard, record.dot), None) is None:
+        if self._puts.pop((shard, record.author, record.sequence), None) is None:
             self._drops.append((shard, record.key, record.dot))
         self.fingerprints[shard] -= fingerprint_of(record)
 
@@ -58,7 +60,7 @@ class Draft:
 
     def batch(self, clock: int) -> Batch:
         return Batch(
-            puts=tuple((shard, record) for (shard, _), record in self._puts.items()),
+            puts=tuple([(key[0], record) for key, record in self._puts.items()]),
             drops=tuple(self._drops),
             intervals=tuple(self._intervals),
             fingerprints=tuple(

@@ -124,6 +124,7 @@ class Replica:
             record = self._record(write, shard, taken[1], siblings, now)
             held[write.key] = self._place(shard, record, siblings)
             records.append(record)
+            self._draft.written.setdefault(shard, []).append(record)
         for shard, (before, last) in numbers.items():
             self._claim(shard, self.author, before + 1, last)
         return records
@@ -166,10 +167,10 @@ class Replica:
         A record that a sibling here has already replaced leaves only its dot.
         """
         held = self.siblings([record.key for record in records])
+        self.clock.observe(max(record.stamp for record in records), now)
         for record in records:
             siblings = held[record.key]
-            self.clock.observe(record.stamp, now)
-            if any(covers(other.context, record.author, record.sequence) for other in siblings):
+            if siblings and any(covers(s.context, record.author, record.sequence) for s in siblings):
                 continue
             held[record.key] = self._place(shard, record, siblings)
         for author, low, high in _runs(records):
@@ -240,7 +241,7 @@ class Replica:
         for shard, amount in draft.fingerprints.items():
             state = self.shard(shard)
             state.fingerprint = (state.fingerprint + amount) % FINGERPRINT_MODULUS
-        for _, record in draft.records:
+        for record in draft.records:
             over = overlay.get(record.key)
             if over is not None and over.commit == commit.number:
                 del overlay[record.key]

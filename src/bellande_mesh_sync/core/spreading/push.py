@@ -33,9 +33,8 @@ def news_of(commits: Iterable[OpenCommit], local: NodeId) -> News:
         for shard, author, low, high in commit.draft.ranges:
             if node_of(author) != local:
                 news.received.setdefault(shard, Knowledge()).add(author, low, high)
-        for shard, record in commit.draft.records:
-            if node_of(record.author) == local:
-                news.written.setdefault(shard, []).append(record)
+        for shard, records in commit.draft.written.items():
+            news.written.setdefault(shard, []).extend(records)
     return news
 
 

@@ -1,0 +1,355 @@
+"""Wrong settings fail at once and by name; right ones mean what the documentation says."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bellande_mesh_sync.addresses import (
+    format_address,
+    is_loopback,
+    is_wildcard,
+    parse_address,
+)
+from bellande_mesh_sync.config import (
+    PORT_OFF,
+    Config,
+    MeshOptions,
+    SpacePolicy,
+    changed,
+    load_config_file,
+    load_node_file,
+    resolve,
+)
+from bellande_mesh_sync.config_file import default_node_file, with_bootstrap
+from bellande_mesh_sync.errors import BellandeMeshError, ConfigError, UnsupportedError
+
+DEV = MeshOptions(dev_mode=True)
+
+
+def _error(make: Any, **values: Any) -> ConfigError:
+    with pytest.raises(ConfigError) as caught:
+        make(**values)
+    return caught.value
+
+
+def test_defaults_are_those_of_the_original_library() -> None:
+    config, options = Config(), MeshOptions()
+    assert (config.listen_address, config.node_timeout, config.bootstrap_nodes) == ("127.0.0.1:8000", 300, ())
+    assert (options.metrics_interval, options.max_connections, options.max_retries) == (60, 1000, 3)
+    assert (options.enable_discovery, options.enable_encryption, options.enable_replication) == (True,) * 3
+    assert (options.enable_persistence, options.replication_factor, options.dev_mode) == (False, 3, False)
+
+
+def test_an_unknown_name_is_refused_with_the_one_that_was_meant() -> None:
+    error = _error(Config, lsten_address="127.0.0.1:1")
+    assert (error.field, error.reason) == ("lsten_address", "unknown; did you mean listen_address?")
+    error = _error(MeshOptions, devmode=True)
+    assert "did you mean dev_mode?" in str(error)
+    error = _error(SpacePolicy, zzzz=1)
+    assert "known are ack, conflict" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("make", "values", "field"),
+    [
+        (Config, {"listen_address": 8000}, "listen_address"),
+        (Config, {"listen_address": "127.0.0.1"}, "listen_address"),
+        (Config, {"listen_address": ":8000"}, "listen_address"),
+        (Config, {"listen_address": "127.0.0.1:65536"}, "listen_address"),
+        (Config, {"listen_address": "::1:8000"}, "listen_address"),
+        (Config, {"listen_address": "[::g]:8000"}, "listen_address"),
+        (Config, {"listen_address": "a b:8000"}, "listen_address"),
+        (Config, {"node_timeout": 0}, "node_timeout"),
+        (Config, {"node_timeout": -1.5}, "node_timeout"),
+        (Config, {"node_timeout": float("nan")}, "node_timeout"),
+        (Config, {"node_timeout": float("inf")}, "node_timeout"),
+        (Config, {"node_timeout": "300"}, "node_timeout"),
+        (Config, {"node_timeout": True}, "node_timeout"),
+        (Config, {"node_timeout": None}, "node_timeout"),
+        (Config, {"bootstrap_nodes": "10.0.0.1:8000"}, "bootstrap_nodes"),
+        (Config, {"bootstrap_nodes": ["10.0.0.1:8000", "10.0.0.2"]}, "bootstrap_nodes[1]"),
+        (Config, {"bootstrap_nodes": ["10.0.0.1:0"]}, "bootstrap_nodes[0]"),
+        (Config, {"bootstrap_nodes": [b"10.0.0.1:8000"]}, "bootstrap_nodes[0]"),
+        (Config, {"advertise": ["nowhere"]}, "advertise[0]"),
+        (Config, {"sync_interval": 0}, "sync_interval"),
+        (Config, {"http_port": 65_536}, "http_port"),
+        (Config, {"http_port": -2}, "http_port"),
+        (Config, {"https_port": False}, "https_port"),
+        (Config, {"http_host": "a b"}, "http_host"),
+        (Config, {"name": "x" * 65}, "name"),
+        (Config, {"name": "a\nb"}, "name"),
+        (Config, {"db_url": "postgresql://localhost/mesh"}, "db_url"),
+        (Config, {"db_url": "sqlite:///"}, "db_url"),
+        (Config, {"spaces": []}, "spaces"),
+        (Config, {"spaces": {"fleet": 3}}, "spaces.fleet"),
+        (Config, {"spaces": {"fleet": {"acks": "one"}}}, "spaces.fleet.acks"),
+        (Config, {"spaces": {"fleet": {"ack": "most"}}}, "spaces.fleet.ack"),
+        (Config, {"spaces": {"fleet": {"replicas": 0}}}, "spaces.fleet.replicas"),
+        (Config, {"spaces": {"fleet/plans": {}}}, "spaces.fleet/plans"),
+        (Config, {"spaces": {"": {}}}, "spaces."),
+        (MeshOptions, {"max_connections": 0}, "max_connections"),
+        (MeshOptions, {"max_connections": 2.5}, "max_connections"),
+        (MeshOptions, {"max_retries": -1}, "max_retries"),
+        (MeshOptions, {"replication_factor": 0}, "replication_factor"),
+        (MeshOptions, {"metrics_interval": 0}, "metrics_interval"),
+        (MeshOptions, {"tcp_port": -1}, "tcp_port"),
+        (MeshOptions, {"dev_mode": "yes"}, "dev_mode"),
+        (MeshOptions, {"cert_path": "/x"}, "key_path"),
+        (MeshOptions, {"key_path": "/x"}, "cert_path"),
+    ],
+)
+def test_a_wrong_setting_is_refused_by_name(make: Any, values: dict[str, Any], field: str) -> None:
+    error = _error(make, **values)
+    assert error.field == field
+    assert error.reason
+    assert error.code == "config_invalid"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("replicas", 3), ("conflict", "siblings"), ("history", 5), ("ttl", 60), ("encrypt", True)],
+)
+def test_what_this_version_does_not_do_is_refused_and_never_ignored(field: str, value: Any) -> None:
+    with pytest.raises(UnsupportedError) as caught:
+        Config(spaces={"fleet": {field: value}})  # type: ignore[dict-item]
+    assert caught.value.field == f"spaces.fleet.{field}"
+    assert f"spaces.fleet.{field}" in str(caught.value)
+    with pytest.raises(UnsupportedError, match="udp_port"):
+        MeshOptions(udp_port=8000)
+
+
+@given(st.dictionaries(st.text(max_size=12), st.none() | st.integers() | st.text() | st.floats(), max_size=3))
+def test_any_other_settings_are_refused_with_an_error_of_ours(values: dict[str, Any]) -> None:
+    for make in (Config, MeshOptions, SpacePolicy):
+        with contextlib.suppress(BellandeMeshError):
+            make(**values)
+
+
+def test_settings_do_not_change_and_copies_are_checked() -> None:
+    config = Config()
+    with pytest.raises(AttributeError):
+        config.name = "x"  # type: ignore[misc]
+    assert changed(config, name="x").name == "x"
+    assert _error(lambda: changed(config, node_timeout=0)).field == "node_timeout"
+
+
+def test_lists_and_paths_are_taken_as_people_give_them(tmp_path: Path) -> None:
+    values: dict[str, Any] = {"bootstrap_nodes": ["10.0.0.1:8000"], "persistence_path": tmp_path}
+    options = MeshOptions(**values)
+    assert options.bootstrap_nodes == ("10.0.0.1:8000",)
+    assert options.persistence_path == str(tmp_path)
+
+
+# -- resolve -----------------------------------------------------------------------------------
+
+
+def test_ports_follow_the_listen_port() -> None:
+    settings = resolve(Config(listen_address="127.0.0.1:9000"), DEV)
+    assert (settings.tcp_port, settings.http_port, settings.https_port) == (9000, 9001, 9002)
+    assert settings.listen_address == "127.0.0.1:9000"
+    free = resolve(Config(listen_address="127.0.0.1:0"), DEV)
+    assert (free.tcp_port, free.http_port, free.https_port) == (0, 0, 0)
+    own = resolve(Config(http_port=PORT_OFF, https_port=0), MeshOptions(dev_mode=True, tcp_port=7))
+    assert (own.tcp_port, own.http_port, own.https_port) == (7, PORT_OFF, 0)
+
+
+def test_ports_that_clash_or_do_not_exist_are_refused() -> None:
+    assert _error(lambda: resolve(Config(http_port=8000), DEV)).field == "http_port"
+    assert _error(lambda: resolve(Config(listen_address="127.0.0.1:65535"), DEV)).field == "http_port"
+    assert _error(lambda: resolve(Config(listen_address="127.0.0.1:65534"), DEV)).field == "https_port"
+
+
+def test_options_win_where_they_are_given() -> None:
+    config = Config(node_timeout=100, bootstrap_nodes=("10.0.0.1:8000",))
+    kept = resolve(config, DEV)
+    assert (kept.node_timeout_s, kept.bootstrap) == (100, ("10.0.0.1:8000",))
+    won = resolve(config, MeshOptions(dev_mode=True, node_timeout=50, bootstrap_nodes=()))
+    assert (won.node_timeout_s, won.bootstrap) == (50, ())
+
+
+def test_encryption_can_be_turned_off_in_dev_mode_on_loopback_only() -> None:
+    plain = MeshOptions(dev_mode=True, enable_encryption=False)
+    assert not resolve(Config(), plain).encryption
+    assert _error(lambda: resolve(Config(), changed(plain, dev_mode=False))).field == "enable_encryption"
+    for address in ("0.0.0.0:8000", "192.168.1.5:8000", "[::]:8000", "example.org:8000"):
+        assert _error(lambda at=address: resolve(Config(listen_address=at), plain)).field == "listen_address"
+    assert _error(lambda: resolve(Config(http_host="0.0.0.0"), DEV)).field == "http_host"
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "localhost:1", "[::1]:1", "127.9.9.9:1"])
+def test_dev_mode_runs_on_any_loopback_address(address: str) -> None:
+    assert resolve(Config(listen_address=address), DEV).dev_mode
+
+
+def test_where_things_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BMS_HOME", str(tmp_path / "default"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    nothing = resolve(Config(), DEV)
+    assert (nothing.persistence, nothing.home, nothing.db_url) == (False, None, "memory:")
+    off = resolve(Config())
+    assert (off.persistence, off.home, off.db_url) == (False, tmp_path / "default", "memory:")
+    on = resolve(Config(), MeshOptions(enable_persistence=True))
+    assert (on.persistence, on.home, on.db_url) == (True, tmp_path / "default", "")
+    given_home = resolve(Config(), None, tmp_path / "given")
+    assert (given_home.persistence, given_home.home) == (True, tmp_path / "given")
+    path = resolve(Config(), MeshOptions(persistence_path=str(tmp_path / "path")))
+    assert (path.persistence, path.home) == (True, tmp_path / "path")
+    dev = resolve(Config(), MeshOptions(dev_mode=True, enable_persistence=True))
+    assert dev.home == tmp_path / "data" / "bellande-mesh-sync" / "dev" / "nodes" / "8000"
+    memory = resolve(Config(db_url="memory:"), None, tmp_path / "given")
+    assert (memory.persistence, memory.db_url) == (False, "memory:")
+
+
+def test_a_database_file_may_be_named(tmp_path: Path) -> None:
+    inside = resolve(Config(db_url="sqlite:///records.db"), None, tmp_path)
+    assert inside.db_url == f"sqlite:///{tmp_path}/records.db"
+    outside = resolve(Config(db_url="sqlite:////srv/records.db"), None, tmp_path)
+    assert outside.db_url == "sqlite:////srv/records.db"
+
+
+def test_keeping_nothing_and_keeping_everything_is_a_contradiction() -> None:
+    error = _error(lambda: resolve(Config(db_url="memory:"), MeshOptions(enable_persistence=True)))
+    assert error.field == "db_url"
+
+
+def test_a_space_without_a_policy_has_the_default_one() -> None:
+    settings = resolve(Config(spaces={"fleet": SpacePolicy(ack="quorum")}), DEV)
+    assert settings.policy("fleet").ack == "quorum"
+    assert settings.policy("other") == SpacePolicy()
+
+
+def test_a_node_without_a_name_has_the_machines() -> None:
+    assert resolve(Config(), DEV).name
+    assert resolve(Config(name="dock"), DEV).name == "dock"
+
+
+# -- node.toml ---------------------------------------------------------------------------------
+
+
+def test_a_file_holds_all_three_kinds_of_settings(tmp_path: Path) -> None:
+    path = tmp_path / "node.toml"
+    path.write_text(
+        'name = "dock"\nsync_interval = 5\nbootstrap_nodes = ["10.0.0.1:8000"]\n'
+        '[options]\nmax_retries = 7\n[spaces.fleet]\nack = "one"\n'
+    )
+    config, options = load_node_file(path)
+    assert (config.name, config.sync_interval, config.bootstrap_nodes) == ("dock", 5, ("10.0.0.1:8000",))
+    assert options.max_retries == 7
+    assert config.spaces == {"fleet": SpacePolicy(ack="one")}
+    assert load_config_file(str(path)) == config
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("name = \n", ["node.toml", "line 1"]),
+        ('name = "a"\n\n[options\n', ["node.toml", "line 3"]),
+        ('nme = "a"\n', ["setting nme", "did you mean name?", "node.toml"]),
+        ("[options]\nmax_retry = 1\n", ["options.max_retry", "did you mean max_retries?", "node.toml"]),
+        ("options = 3\n", ["options", "node.toml"]),
+        ("[spaces.fleet]\nack = 3\n", ["spaces.fleet.ack", "node.toml"]),
+        ("node_timeout = nan\n", ["node_timeout", "node.toml"]),
+        ("node_timeout = 2020-01-01\n", ["node_timeout", "node.toml"]),
+    ],
+)
+def test_a_wrong_file_says_where(tmp_path: Path, text: str, parts: list[str]) -> None:
+    path = tmp_path / "node.toml"
+    path.write_text(text)
+    error = _error(lambda: load_node_file(path))
+    for part in parts:
+        assert part in str(error)
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    assert "No such file" in str(_error(lambda: load_config_file(tmp_path / "none.toml")))
+    assert "directory" in str(_error(lambda: load_config_file(tmp_path)))
+    (tmp_path / "latin.toml").write_bytes(b'name = "\xff"\n')
+    assert "not UTF-8" in str(_error(lambda: load_config_file(tmp_path / "latin.toml")))
+
+
+def test_the_first_file_states_the_defaults(tmp_path: Path) -> None:
+    """What stands there as a comment, taken as a setting, changes nothing."""
+    text = default_node_file(name="dock")
+    uncommented = "\n".join(
+        line.removeprefix("# ") if " = " in line and not line.endswith(".") else line
+        for line in text.splitlines()
+        if not line.startswith("# ") or " = " in line
+    )
+    assert "[spaces.fleet]" not in uncommented
+    table = tomllib.loads(uncommented.partition("# A space is")[0].partition('replicas = "all"')[0])
+    options = table.pop("options")
+    assert resolve(Config(**table), MeshOptions(**options, dev_mode=True)) == resolve(
+        Config(name="dock"), DEV
+    )
+    assert len(table) >= 10
+    path = tmp_path / "node.toml"
+    path.write_text(text)
+    assert load_node_file(path) == (Config(name="dock"), MeshOptions())
+
+
+def test_the_first_file_may_name_members_to_call() -> None:
+    text = default_node_file(name="dock", bootstrap_nodes=["10.0.0.1:8000", "[fd00::1]:8000"])
+    assert tomllib.loads(text)["bootstrap_nodes"] == ["10.0.0.1:8000", "[fd00::1]:8000"]
+
+
+@given(st.text(max_size=64))
+def test_any_name_survives_the_file(name: str) -> None:
+    assert tomllib.loads(default_node_file(name=name))["name"] == name
+
+
+@pytest.mark.parametrize(
+    "text", ["", "bootstrap_nodes = []\n", '# bootstrap_nodes = []\nname = "x"\n', "[options]\n"]
+)
+def test_members_to_call_are_added_to_any_file_that_names_none(text: str) -> None:
+    assert tomllib.loads(with_bootstrap(text, ["a:1"]))["bootstrap_nodes"] == ["a:1"]
+
+
+# -- the rest ----------------------------------------------------------------------------------
+
+
+@given(st.integers(0, 65_535), st.sampled_from(["127.0.0.1", "::1", "fd00::7", "crane-1.example"]))
+def test_an_address_is_read_as_it_was_written(port: int, host: str) -> None:
+    assert parse_address(format_address(host, port)) == (host, port)
+
+
+@given(st.text())
+def test_any_text_is_an_address_or_a_value_error(text: str) -> None:
+    try:
+        host, port = parse_address(text)
+    except ValueError:
+        return
+    assert host
+    assert 0 <= port <= 65_535
+
+
+def test_special_addresses_are_known() -> None:
+    assert is_wildcard("0.0.0.0")
+    assert is_wildcard("::")
+    assert not is_wildcard("10.0.0.1")
+    assert is_loopback("localhost")
+    assert not is_loopback("localhost.example.org")
+
+
+def test_reading_settings_loads_nothing_heavy() -> None:
+    """`bms --help` and shell completion import this."""
+    script = """
+import importlib.util, sys, types
+spec = importlib.util.find_spec("bellande_mesh_sync")
+package = types.ModuleType("bellande_mesh_sync")
+package.__path__ = spec.submodule_search_locations
+sys.modules["bellande_mesh_sync"] = package  # The package's own __init__ is judged elsewhere.
+import bellande_mesh_sync.config
+heavy = {"cryptography", "asyncio", "ssl", "platformdirs", "tomllib", "secrets"}
+print(sorted(heavy & set(sys.modules)))
+"""
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"

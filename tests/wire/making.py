@@ -1,0 +1,228 @@
+"""Messages of every kind: one fixed example each, and hypothesis strategies for all that is allowed."""
+
+from __future__ import annotations
+
+from itertools import accumulate
+from typing import Any
+
+from hypothesis import strategies as st
+
+from bellande_mesh_sync.core.data.context import Context
+from bellande_mesh_sync.core.data.knowledge import Delta
+from bellande_mesh_sync.core.data.record import TOMBSTONE, VALUE, ChunkRef, Manifest, Record
+from bellande_mesh_sync.core.members.member import MemberRecord
+from bellande_mesh_sync.core.messages import (
+    ChunkMissing,
+    ChunkPart,
+    ChunkWant,
+    Credit,
+    Goodbye,
+    Have,
+    Hello,
+    Members,
+    Message,
+    Note,
+    Ping,
+    Pong,
+    Records,
+    ShardSummary,
+    StreamEnd,
+    Summary,
+    Want,
+)
+from bellande_mesh_sync.ids import Author, NodeId, Shard, Stamp
+from bellande_mesh_sync.wire.limits import NUMBER_MAX
+
+NODE = NodeId(bytes(range(32)))
+AUTHOR = Author(NODE + b"epoch-01")
+AUTHOR_2 = Author(NODE + b"epoch-02")
+HASH = bytes(range(100, 132))
+SHARD = Shard("fleet/0")
+DOTS: Delta = ((AUTHOR, ((1, 5), (7, 7))), (AUTHOR_2, ((300, 70_000),)))
+MEMBER = MemberRecord(
+    node=NODE,
+    public_key=bytes(32),
+    name="dock-7",
+    addresses=("10.0.0.7:8000", "[fd00::7]:8000"),
+    role="writer",
+    incarnation=3,
+    left=False,
+    software="0.1.0",
+    signature=bytes(range(64)),
+)
+INLINE = Record(
+    key="fleet/plans/dock",
+    author=AUTHOR,
+    sequence=8,
+    stamp=Stamp(1_700_000_000_000 << 16 | 5),
+    kind=VALUE,
+    size=5,
+    digest=HASH,
+    content_type="text/plain",
+    context=((AUTHOR, 4, (6, 7)), (AUTHOR_2, 0, (9,))),
+    inline=b"hello",
+)
+CHUNKED = Record(
+    key="fleet/maps/hall",
+    author=AUTHOR,
+    sequence=9,
+    stamp=Stamp(1_700_000_000_001 << 16),
+    kind=VALUE,
+    size=100_000,
+    digest=HASH,
+    manifest=Manifest(1, (ChunkRef(HASH, 60_000), ChunkRef(HASH[::-1], 40_000))),
+    expires_ms=1_800_000_000_000,
+)
+DELETED = Record(
+    key="fleet/plans/old",
+    author=AUTHOR_2,
+    sequence=70_000,
+    stamp=Stamp(1_700_000_000_002 << 16),
+    kind=TOMBSTONE,
+    size=0,
+    digest=b"",
+    context=((AUTHOR, 3, ()),),
+)
+
+EXAMPLES: tuple[Message, ...] = (
+    Hello(1, 1, bytes(range(16)), NODE, b"bootboot", 0, MEMBER, 4 << 20),
+    Goodbye("closing", "the node is stopping"),
+    Ping(1),
+    Pong(NUMBER_MAX),
+    Members((MEMBER,), (NODE, NodeId(bytes(32)))),
+    Summary((ShardSummary(SHARD, DOTS, HASH),)),
+    Have(SHARD, DOTS),
+    Want(1, SHARD, DOTS),
+    Records(SHARD, 0, (INLINE, CHUNKED, DELETED)),
+    StreamEnd(1, SHARD, DOTS),
+    Credit(65_536),
+    Note(b"0123456789abcdef", "alerts/dock", b"\x00\xffbody"),
+    ChunkWant((HASH, bytes(32))),
+    ChunkPart(HASH, 65_536, 131_072, b"piece of a chunk"),
+    ChunkMissing((HASH,)),
+)
+"""One of each kind, in the order of their tags."""
+
+
+# -- strategies --------------------------------------------------------------------------------
+
+numbers = st.one_of(st.integers(1, 300), st.integers(1, NUMBER_MAX))
+nodes = st.binary(min_size=32, max_size=32).map(NodeId)
+hashes = st.binary(min_size=32, max_size=32)
+authors = st.binary(min_size=40, max_size=40).map(Author)
+printable = st.text(st.characters(categories=("L", "N", "P", "S")), max_size=14)
+segments = st.text(st.sampled_from("abcxyz019-_~ "), min_size=1, max_size=12)
+wide_segments = st.sampled_from(["größe", "日本", "..x", ".hidden", "a.b", "x" * 255])
+spaces = st.one_of(segments, wide_segments)
+
+
+def _ranges(steps: list[int]) -> tuple[tuple[int, int], ...]:
+    ends = list(accumulate(steps))
+    return tuple((low + 1, high) for low, high in zip([0, *ends][::2], ends[::2], strict=False))
+
+
+ranges = st.lists(st.integers(1, 1 << 40), min_size=1, max_size=6).map(_ranges)
+
+
+def _sorted_by_author(found: dict[Author, Any]) -> tuple[tuple[Author, Any], ...]:
+    return tuple(sorted(found.items()))
+
+
+deltas = st.dictionaries(authors, ranges, max_size=4).map(_sorted_by_author)
+
+
+@st.composite
+def contexts(draw: st.DrawFn) -> Context:
+    found = []
+    for author in sorted(draw(st.sets(authors, max_size=3))):
+        base = draw(st.integers(0, 1 << 40))
+        extras = accumulate(draw(st.lists(st.integers(1, 1000), max_size=3)), initial=base)
+        found.append((author, base, tuple(extras)[1:]))
+    return tuple(found)
+
+
+members = st.builds(
+    MemberRecord,
+    node=nodes,
+    public_key=st.binary(min_size=32, max_size=32),
+    name=printable,
+    addresses=st.lists(printable, max_size=3).map(tuple),
+    role=printable,
+    incarnation=st.integers(0, NUMBER_MAX),
+    left=st.booleans(),
+    software=printable,
+    signature=st.one_of(st.just(b""), st.binary(min_size=64, max_size=64)),
+)
+
+
+@st.composite
+def records(draw: st.DrawFn, space: str) -> Record:
+    tail = draw(st.lists(spaces, max_size=3))
+    head: dict[str, Any] = {
+        "key": "/".join([space, *tail]),
+        "author": draw(authors),
+        "sequence": draw(numbers),
+        "stamp": Stamp(draw(numbers)),
+        "content_type": draw(st.sampled_from(["", "text/plain", "application/octet-stream"])),
+        "context": draw(contexts()),
+        "expires_ms": draw(st.integers(0, NUMBER_MAX)),
+    }
+    match draw(st.sampled_from(["inline", "chunks", "index", "tombstone"])):
+        case "tombstone":
+            return Record(**head, kind=TOMBSTONE, size=0, digest=b"")
+        case "inline":
+            body = draw(st.binary(max_size=200))
+            return Record(**head, kind=VALUE, size=len(body), digest=draw(hashes), inline=body)
+        case depth:
+            chunks = draw(
+                st.lists(st.builds(ChunkRef, hashes, st.integers(1, 4 << 20)), min_size=1, max_size=4)
+            )
+            size = sum(chunk.size for chunk in chunks) if depth == "chunks" else draw(numbers)
+            manifest = Manifest(1 if depth == "chunks" else 2, tuple(chunks))
+            return Record(**head, kind=VALUE, size=size, digest=draw(hashes), manifest=manifest)
+
+
+@st.composite
+def records_messages(draw: st.DrawFn) -> Records:
+    space = draw(spaces)
+    found = draw(st.lists(records(space), max_size=4))
+    return Records(Shard(f"{space}/{draw(st.integers(0, 63))}"), draw(st.integers(0, 9)), tuple(found))
+
+
+@st.composite
+def chunk_parts(draw: st.DrawFn) -> ChunkPart:
+    body = draw(st.one_of(st.binary(min_size=1, max_size=300), st.sampled_from([bytes(70_000), bytes(256)])))
+    offset, rest = draw(st.integers(0, 1 << 20)), draw(st.integers(0, 1 << 20))
+    return ChunkPart(draw(hashes), offset, offset + len(body) + rest, body)
+
+
+shards = st.builds(lambda space, index: Shard(f"{space}/{index}"), spaces, st.integers(0, 63))
+hash_lists = st.lists(hashes, max_size=5).map(tuple)
+protocols = st.lists(st.integers(1, 65_535), min_size=2, max_size=2).map(sorted)
+
+messages: st.SearchStrategy[Message] = st.one_of(
+    st.builds(
+        lambda span, **rest: Hello(span[0], span[1], **rest),
+        protocols,
+        mesh=st.binary(min_size=16, max_size=16),
+        node=nodes,
+        boot=st.binary(min_size=8, max_size=8),
+        lane=st.integers(0, 1),
+        member=members,
+        credit_bytes=st.integers(0, 1 << 40),
+    ),
+    st.builds(Goodbye, printable, printable),
+    st.builds(Ping, st.integers(0, NUMBER_MAX)),
+    st.builds(Pong, st.integers(0, NUMBER_MAX)),
+    st.builds(Members, st.lists(members, max_size=3).map(tuple), st.lists(nodes, max_size=3).map(tuple)),
+    st.builds(Summary, st.lists(st.builds(ShardSummary, shards, deltas, hashes), max_size=3).map(tuple)),
+    st.builds(Have, shards, deltas),
+    st.builds(Want, numbers, shards, deltas),
+    records_messages(),
+    st.builds(StreamEnd, numbers, shards, deltas),
+    st.builds(Credit, st.integers(0, 1 << 40)),
+    st.builds(Note, st.binary(max_size=64), st.text(max_size=200), st.binary(max_size=500)),
+    st.builds(ChunkWant, hash_lists),
+    chunk_parts(),
+    st.builds(ChunkMissing, hash_lists),
+)
