@@ -19,6 +19,8 @@ BENCHMARKS: dict[str, Callable[[int], Report]] = {
     "put_latency": put_latency.run,
 }
 
+BUSY_CORES_MAX = 0.3
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
@@ -49,6 +51,8 @@ def show(reports: list[Report], here: dict[str, str]) -> None:
         table.add_section()
     console.print(table)
     for report in reports:
+        if report.busy_cores > BUSY_CORES_MAX:
+            console.print(f"{report.benchmark}: other programs kept {report.busy_cores:.1f} cores busy")
         for reason in report.skipped:
             console.print(f"not measured: {reason}")
     console.print("; ".join(f"{name} {value}" for name, value in here.items()))

@@ -38,6 +38,11 @@ class Figure:
         return f"{short(min(self.values))} .. {short(max(self.values))}"
 
 
+def busy_cores() -> float:
+    """Cores that anybody keeps busy while this process waits a moment."""
+    return psutil.cpu_percent(interval=0.5) / 100 * (os.cpu_count() or 1)
+
+
 @dataclass(slots=True)
 class Report:
     """What one benchmark found. `skipped` holds a reason for each peer that was not measured."""
@@ -45,6 +50,8 @@ class Report:
     benchmark: str
     figures: list[Figure] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
+    busy_cores: float = field(default_factory=busy_cores)
+    """What other programs used just before: a figure taken beside them says little."""
 
     def add(self, name: str, unit: str, values: Sequence[float], note: str = "") -> None:
         self.figures.append(Figure(name, unit, list(values), note))
@@ -53,7 +60,13 @@ class Report:
         RESULTS.mkdir(exist_ok=True)
         path = RESULTS / f"{self.benchmark}.json"
         rows = [{**asdict(figure), "median": figure.median} for figure in self.figures]
-        document = {"benchmark": self.benchmark, "machine": machine, "rows": rows, "skipped": self.skipped}
+        document = {
+            "benchmark": self.benchmark,
+            "machine": machine,
+            "busy_cores_before": self.busy_cores,
+            "rows": rows,
+            "skipped": self.skipped,
+        }
         path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
         return path
 

@@ -9,8 +9,6 @@ import logging
 import secrets
 import time
 from collections.abc import AsyncIterator, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +18,6 @@ from bellande_mesh_sync.addresses import format_address, parse_address
 from bellande_mesh_sync.config import PORT_OFF, Config, MeshOptions, Settings, resolve
 from bellande_mesh_sync.core import effects as do
 from bellande_mesh_sync.core import events as on
-from bellande_mesh_sync.core.config import LocalNode
 from bellande_mesh_sync.core.data.context import parse_context
 from bellande_mesh_sync.core.data.record import TOMBSTONE, VALUE, Record
 from bellande_mesh_sync.errors import (
@@ -36,13 +33,11 @@ from bellande_mesh_sync.ids import NODE_ID_BYTES, NodeId
 from bellande_mesh_sync.keys import check_key, check_prefix, space_of
 from bellande_mesh_sync.observe import views
 from bellande_mesh_sync.security.admission import JoinDesk
-from bellande_mesh_sync.security.identity import Identity, verify
-from bellande_mesh_sync.shell.boot import Ground, advertised, core_config, new_epoch, prepare
+from bellande_mesh_sync.security.identity import Identity
+from bellande_mesh_sync.shell.assembly import VERSION, Assembly, News
 from bellande_mesh_sync.shell.feeds import Feeds, Subscription, Watch
-from bellande_mesh_sync.shell.link_config import LinkConfig
-from bellande_mesh_sync.shell.links import Links
-from bellande_mesh_sync.shell.runner import WORKER_THREADS, Runner, now
-from bellande_mesh_sync.shell.value_io import ValueIo, ValueStream
+from bellande_mesh_sync.shell.runner import now
+from bellande_mesh_sync.shell.value_io import ValueStream
 from bellande_mesh_sync.store.chunker import WrittenValue
 from bellande_mesh_sync.values import (
     Change,
@@ -78,13 +73,12 @@ class Mesh:
         self._state = "stopped"
         self._started_s = 0.0
         self._feeds = Feeds()
-        self._failure: BellandeMeshError | None = None
-        self._ended = asyncio.Event()
-        self._ground: Ground
-        self._runner: Runner
-        self._io: ValueIo
+        self._node: Assembly | None = None
+        self._identity: Identity | None = None
         self._http: HttpServers | None = None
-        self._tcp_address = ""
+        self._failure: BellandeMeshError | None = None
+        self._stopping: asyncio.Task[None] | None = None
+        self._ended = asyncio.Event()
 
     # -- life
 
@@ -98,56 +92,20 @@ class Mesh:
         if self._state != "stopped":
             return
         self._state = "starting"
-        self._executor = ThreadPoolExecutor(WORKER_THREADS, thread_name_prefix="bms-worker")
+        self._failure = None
+        self._ended.clear()
         try:
-            await self._start()
+            news = News(self._changed, self._arrived, self._member_changed, self._must_stop)
+            self._node = await Assembly.open(self.settings, news)
+            self._identity = self._node.identity
+            self._started_s = time.monotonic()
+            await self._start_http()
         except BaseException:
             await self._tear_down()
             raise
         self._state = "running"
-
-    async def _start(self) -> None:
-        settings = self.settings
-        self._failure = None
-        self._ended.clear()
-        self._ground = await asyncio.to_thread(prepare, settings)
-        state = await asyncio.to_thread(self._ground.store.open)
-        self._io = ValueIo(self._ground.store, self._executor)
-        identity = self._ground.identity
-        runner = self._runner = Runner(
-            self._ground.store,
-            self._executor,
-            on_changed=self._changed,
-            on_message=self._arrived,
-            on_member=self._member_changed,
-            on_stop=self._must_stop,
-        )
-        runner.links = Links(
-            identity=identity,
-            config=LinkConfig(encrypted=settings.encryption),
-            make_hello=lambda lane: runner.core.hello(lane),
-            sink=runner,
-        )
-        host, port = await runner.links.listen(settings.listen_host, settings.tcp_port)
-        self._tcp_address = format_address(host, port)
-        me = LocalNode(
-            node=identity.node,
-            public_key=identity.public_key,
-            mesh=identity.mesh_id,
-            name=settings.name,
-            role=identity.role,
-            boot=secrets.token_bytes(8),
-            software=software(),
-            addresses=advertised(settings, host, port),
-            bootstrap=settings.bootstrap,
-            sign=identity.sign,
-            verify=verify,
-        )
-        runner.start(core_config(settings), me, state, secrets.randbits(64), new_epoch)
-        self._started_s = time.monotonic()
-        await self._start_http()
-        if self._ground.lock is not None:
-            self._ground.lock.update(node=self.node_id, **self._addresses())
+        if self._node.ground.lock is not None:
+            self._node.ground.lock.update(node=self.node_id, **self._addresses())
 
     async def _start_http(self) -> None:
         if self.settings.http_port == PORT_OFF and self.settings.https_port == PORT_OFF:
@@ -159,14 +117,18 @@ class Mesh:
         await self._http.start()
 
     async def stop(self) -> None:
-        """Say goodbye to the mesh and close everything; what was acknowledged is on disk. May be repeated."""
-        if self._state != "running":
-            return
-        self._state = "stopping"
-        await self._tear_down()
+        """Say goodbye to the mesh and close everything; all that was acknowledged is on disk.
+
+        Stopping a stopped node does nothing, and `start` works again afterwards.
+        """
+        if self._state == "stopping":
+            await self._ended.wait()
+        elif self._state == "running":
+            self._state = "stopping"
+            await self._tear_down()
 
     async def shutdown(self) -> None:
-        """As `stop`: nothing of a stopped node stays open, and `start` works again after both."""
+        """As `stop`, which leaves nothing open either."""
         await self.stop()
 
     async def _tear_down(self) -> None:
@@ -174,15 +136,9 @@ class Mesh:
         if self._http is not None:
             await self._http.stop()
             self._http = None
-        if hasattr(self, "_runner"):
-            await self._runner.close()
-            del self._runner
-        if hasattr(self, "_ground"):
-            await asyncio.to_thread(self._ground.store.close)
-            self._executor.shutdown(wait=False, cancel_futures=True)
-            await asyncio.to_thread(self._ground.leave)
-            del self._ground
-        self._executor.shutdown(wait=False)
+        if self._node is not None:
+            await self._node.close()
+            self._node = None
         self._state = "stopped"
         self._ended.set()
 
@@ -235,12 +191,12 @@ class Mesh:
             AckTimeoutError: written here and spreading, but not yet on as many disks as asked for.
             StorageError, BusyError: nothing was written.
         """
-        runner = self._alive()
+        node = self._alive()
         check_key(key)
         if isinstance(value, str):
             content_type, value = content_type or "text/plain; charset=utf-8", value.encode()
-        written = await self._io.write_bytes(value)
-        return await self._write(runner, key, written, content_type, ack, timeout, context, if_match)
+        written = await node.io.write_bytes(value)
+        return await self._write(node, key, written, content_type, ack, timeout, context, if_match)
 
     async def put_stream(
         self,
@@ -255,10 +211,10 @@ class Mesh:
         if_match: str | None = None,
     ) -> Receipt:
         """As `put`, from a stream that is never held whole. IncompleteValueError if it misses `size`."""
-        runner = self._alive()
+        node = self._alive()
         check_key(key)
-        written = await self._io.write_stream(key, pieces, size)
-        return await self._write(runner, key, written, content_type, ack, timeout, context, if_match)
+        written = await node.io.write_stream(key, pieces, size)
+        return await self._write(node, key, written, content_type, ack, timeout, context, if_match)
 
     async def put_file(
         self,
@@ -272,24 +228,24 @@ class Mesh:
         if_match: str | None = None,
     ) -> Receipt:
         """As `put`, from a file. UsageError if it cannot be read."""
-        runner = self._alive()
+        node = self._alive()
         check_key(key)
-        written = await self._io.write_file(Path(path))
-        return await self._write(runner, key, written, content_type, ack, timeout, context, if_match)
+        written = await node.io.write_file(Path(path))
+        return await self._write(node, key, written, content_type, ack, timeout, context, if_match)
 
     async def put_many(
         self, items: Iterable[tuple[str, bytes]], *, ack: str | None = None, timeout: float | None = None
     ) -> list[Receipt]:
         """Write many values together: one commit, one answer. The quick way for small ones."""
-        runner = self._alive()
+        node = self._alive()
         writes = []
         for key, value in items:
             check_key(key)
-            written = await self._io.write_bytes(value)
+            written = await node.io.write_bytes(value)
             writes.append(_write_of(key, written, DEFAULT_CONTENT_TYPE, None, None))
         if not writes:
             return []
-        return await self._submit(runner, tuple(writes), ack, timeout)
+        return await self._submit(node, tuple(writes), ack, timeout)
 
     async def delete(
         self,
@@ -301,20 +257,20 @@ class Mesh:
         if_match: str | None = None,
     ) -> Receipt:
         """Delete a key: a write like any other, acknowledged and spread alike. NotFoundError if none."""
-        runner = self._alive()
+        node = self._alive()
         self._find(key)
         write = on.Write(key, TOMBSTONE, context=_context(context), if_match=if_match)
-        return (await self._submit(runner, (write,), ack, timeout))[0]
+        return (await self._submit(node, (write,), ack, timeout))[0]
 
     async def _write(
-        self, runner: Runner, key: str, written: WrittenValue, content_type: str | None,
+        self, node: Assembly, key: str, written: WrittenValue, content_type: str | None,
         ack: str | None, timeout: float | None, context: str | None, if_match: str | None,
     ) -> Receipt:  # fmt: skip
         write = _write_of(key, written, content_type or DEFAULT_CONTENT_TYPE, _context(context), if_match)
-        return (await self._submit(runner, (write,), ack, timeout))[0]
+        return (await self._submit(node, (write,), ack, timeout))[0]
 
     async def _submit(
-        self, runner: Runner, writes: tuple[on.Write, ...], ack: str | None, timeout: float | None
+        self, node: Assembly, writes: tuple[on.Write, ...], ack: str | None, timeout: float | None
     ) -> list[Receipt]:
         level = ack or self.settings.policy(space_of(writes[0].key)).ack
         if level not in ACK_LEVELS:
@@ -323,7 +279,7 @@ class Mesh:
         if not 0 < limit_s < 1e6:
             raise UsageError(reason=f"timeout={timeout!r} is no number of seconds above 0")
         timeout_ns = round(limit_s * 1e9)
-        receipts = await runner.ask(lambda request: on.WriteMany(request, writes, level, timeout_ns))
+        receipts = await node.runner.ask(lambda request: on.WriteMany(request, writes, level, timeout_ns))
         nodes = {node: node.hex() for node in receipts[0].nodes}
         return [
             Receipt(each.key, each.version, tuple(nodes[node] for node in each.nodes), each.ack)
@@ -338,7 +294,7 @@ class Mesh:
         if record.inline is not None:
             data = record.inline
         else:
-            data = b"".join([piece async for piece in self._io.read(record, 0, record.size)])
+            data = b"".join([piece async for piece in self._alive().io.read(record, 0, record.size)])
         return Value(data, entry.version, entry.author, entry.content_type, entry)
 
     async def head(self, key: str) -> Entry:
@@ -349,7 +305,7 @@ class Mesh:
         """`async with` this, then iterate: the bytes from `start` up to `end`, never held whole."""
         record, entry = self._find(key)
         stop = record.size if end is None else min(end, record.size)
-        return ValueStream(self._io, record, entry, min(start, stop), stop)
+        return ValueStream(self._alive().io, record, entry, min(start, stop), stop)
 
     async def list(self, prefix: str = "", *, limit: int = 1000, cursor: str = "") -> Listing:
         """Up to `limit` keys (at most 10,000) with this prefix, in code-point order, after `cursor`."""
@@ -357,7 +313,7 @@ class Mesh:
         check_prefix(prefix)
         if not 1 <= limit <= LIST_LIMIT_MAX:
             raise UsageError(reason=f"limit={limit} is not between 1 and {LIST_LIMIT_MAX}")
-        page = self._ground.store.scan(prefix, cursor, limit)
+        page = self._alive().store.scan(prefix, cursor, limit)
         wall_ms = now().wall_ms
         found = (self._entry(siblings, wall_ms) for _, siblings in page.entries)
         return Listing(tuple(each[1] for each in found if each is not None), page.cursor)
@@ -385,7 +341,7 @@ class Mesh:
         async for entry in self.keys(prefix):
             digest = bytes.fromhex(entry.digest)
             if deep:
-                digest = await self._io.digest(self._find(entry.key)[0])
+                digest = await self._alive().io.digest(self._find(entry.key)[0])
             key = entry.key.encode()
             hasher.update(len(key).to_bytes(4, "big") + key + entry.size.to_bytes(8, "big") + digest)
             records += 1
@@ -395,13 +351,13 @@ class Mesh:
     def _find(self, key: str) -> tuple[Record, Entry]:
         self._alive()
         check_key(key)
-        found = self._entry(self._ground.store.siblings([key])[0], now().wall_ms)
+        found = self._entry(self._alive().store.siblings([key])[0], now().wall_ms)
         if found is None:
             raise NotFoundError(what="key", name=key)
         return found
 
     def _entry(self, siblings: tuple[Record, ...], wall_ms: int) -> tuple[Record, Entry] | None:
-        return views.entry_of(self._runner.core, siblings, wall_ms)
+        return views.entry_of(self._started().core, siblings, wall_ms)
 
     # -- listening
 
@@ -419,7 +375,7 @@ class Mesh:
             return
         keys = {record.key: record for record in effect.records if self._feeds.is_watched(record.key)}
         wall_ms = now().wall_ms
-        stored = self._ground.store.siblings(list(keys))
+        stored = self._alive().store.siblings(list(keys))
         for (key, record), siblings in zip(keys.items(), stored, strict=True):
             found = self._entry(siblings, wall_ms)
             if found is None:
@@ -432,7 +388,7 @@ class Mesh:
 
     def _arrived(self, effect: do.Deliver) -> None:
         delivered = self._feeds.message(MeshMessage(effect.sender.hex(), effect.topic, effect.body))
-        self._runner.core.counters["notes_delivered" if delivered else "notes_unheard"] += 1
+        self._started().core.counters["notes_delivered" if delivered else "notes_unheard"] += 1
 
     def _member_changed(self, effect: do.MemberChanged) -> None:
         before = effect.old_state or "unknown"
@@ -458,23 +414,26 @@ class Mesh:
         return count
 
     async def _send(self, to: NodeId | None, topic: str, body: bytes | str) -> int:
-        runner = self._alive()
+        node = self._alive()
         content = body.encode() if isinstance(body, str) else bytes(body)
-        limit = runner.core.config.notes_bytes_max
+        limit = node.core.config.notes_bytes_max
         if len(content) > limit:
             raise MessageTooLargeError(size=len(content), limit=limit)
         if topic:
             check_key(topic)
         identifier = secrets.token_bytes(16)
-        count: int = await runner.ask(lambda request: on.SendNote(request, to, topic, content, identifier))
+        count: int = await node.runner.ask(
+            lambda request: on.SendNote(request, to, topic, content, identifier)
+        )
         return count
 
     # -- the mesh
 
     @property
     def identity(self) -> Identity:
-        self._check_ground()
-        return self._ground.identity
+        if self._identity is None:
+            raise NotRunningError
+        return self._identity
 
     @property
     def node_id(self) -> str:
@@ -483,8 +442,7 @@ class Mesh:
     @property
     def admin_token(self) -> str:
         """The token that the HTTP API takes from this node's owner."""
-        self._check_ground()
-        return self._ground.admin_token
+        return self._started().ground.admin_token
 
     async def nodes(self, state: str | None = None) -> builtins.list[NodeView]:
         """The members as this node sees them, itself first; those in `state` if given."""
@@ -497,7 +455,7 @@ class Mesh:
         if self._http is None or not self._http.https_address:
             raise UsageError(reason="newcomers join over HTTPS, and this node does not serve it")
         _, port = parse_address(self._http.https_address)
-        hosts = [parse_address(address)[0] for address in self._runner.core.me.addresses]
+        hosts = [parse_address(address)[0] for address in self._started().core.me.addresses]
         addresses = [format_address(host, port) for host in hosts]
         return await asyncio.to_thread(
             self._desk().invite, role=role, expires_s=expires_s, uses=uses, addresses=addresses
@@ -509,13 +467,12 @@ class Mesh:
         return await asyncio.to_thread(self._desk().handle_join_request, body, address)
 
     def _desk(self) -> JoinDesk:
-        addresses = self._runner.core.me.addresses
-        return JoinDesk.open(self._ground.identity, self._ground.identity_dir, lambda: addresses)
+        addresses = self._started().core.me.addresses
+        return JoinDesk.open(self.identity, self._started().ground.identity_dir, lambda: addresses)
 
     def authorize(self, token: str) -> str:
         """The role that an API token gives; UnauthorizedError if it is none of ours. Constant time."""
-        self._check_ground()
-        if not hmac.compare_digest(token.encode(errors="surrogateescape"), self._ground.admin_token.encode()):
+        if not hmac.compare_digest(token.encode(errors="surrogateescape"), self.admin_token.encode()):
             raise UnauthorizedError(reason="the token is not known here")
         return "admin"
 
@@ -523,17 +480,17 @@ class Mesh:
 
     async def status(self) -> Status:
         """Who this node is and how it is. Works in every state once it has been started."""
-        ground_is_there = hasattr(self, "_ground")
-        counts = self._ground.store.counts() if self.is_running() else None
-        identity = self._ground.identity if ground_is_there else None
-        core = self._runner.core if self.is_running() else None
+        node = self._node if self.is_running() else None
+        counts = node.store.counts() if node else None
+        identity = self._identity
+        core = node.core if node else None
         return Status(
             node=identity.node.hex() if identity else "",
             name=self.settings.name,
             mesh=identity.mesh_name if identity else "",
             mesh_id=identity.mesh_id.hex() if identity else "",
             state=self._state,
-            version=package_version("bellande-mesh-sync"),
+            version=VERSION,
             uptime_s=round(time.monotonic() - self._started_s, 3) if core else 0.0,
             **self._addresses(),
             keys=counts.keys if counts else 0,
@@ -545,17 +502,17 @@ class Mesh:
 
     def _addresses(self) -> dict[str, str]:
         return {
-            "tcp": self._tcp_address,
+            "tcp": self._node.tcp_address if self._node else "",
             "http": self._http.http_address if self._http else "",
             "https": self._http.https_address if self._http else "",
         }
 
     async def stats(self) -> Stats:
         """Counters since the start, and sizes now."""
-        runner = self._alive()
-        counts = self._ground.store.counts()
+        node = self._alive()
+        counts = self._alive().store.counts()
         gauges = {
-            **views.gauges_of(runner.core),
+            **views.gauges_of(node.core),
             "keys": counts.keys,
             "records": counts.records,
             "disk_bytes": counts.disk_bytes,
@@ -563,25 +520,28 @@ class Mesh:
         return Stats(
             node=self.node_id,
             uptime_s=round(time.monotonic() - self._started_s, 3),
-            counters=dict(sorted(runner.core.counters.items())),
+            counters=dict(sorted(node.core.counters.items())),
             gauges=gauges,
-            peers=views.peers_of(runner.core, runner.links.info()),
+            peers=views.peers_of(node.core, node.runner.links.info()),
         )
 
     def health(self) -> dict[str, dict[str, Any]]:
         """Checks by name, each with `ok` and a sentence."""
         if not self.is_running():
             return {"node": {"ok": False, "detail": f"it is {self._state}"}}
-        return views.health_of(self._runner.core)
+        return views.health_of(self._started().core)
 
-    def _alive(self) -> Runner:
-        if self._state != "running":
-            raise NotRunningError()
-        return self._runner
+    def _alive(self) -> Assembly:
+        """The node, for calls that programs make."""
+        if self._state != "running" or self._node is None:
+            raise NotRunningError
+        return self._node
 
-    def _check_ground(self) -> None:
-        if not hasattr(self, "_ground"):
-            raise NotRunningError()
+    def _started(self) -> Assembly:
+        """The node, also while it is starting or stopping."""
+        if self._node is None:
+            raise NotRunningError
+        return self._node
 
 
 async def init(config: Config) -> Mesh:
@@ -592,11 +552,6 @@ async def init(config: Config) -> Mesh:
 async def init_with_options(config: Config, options: MeshOptions) -> Mesh:
     """A node, not started yet. ConfigError if the settings contradict each other."""
     return Mesh(resolve(config, options))
-
-
-def software() -> str:
-    """What this node runs, as its member record says."""
-    return f"bellande-mesh-sync {package_version('bellande-mesh-sync')}"
 
 
 def _write_of(

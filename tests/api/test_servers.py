@@ -116,8 +116,9 @@ class TestHostileClients:
             PUT + b"content-length: -5\r\n\r\nhello",
             PUT + b"content-length: 99999999999999999999999999\r\n\r\nhello",
             b"GET / HTTP/1.1\r\nhost x\r\n\r\n",
+            b"GET /status HTTP/1.1\r\n" + b"a:b\r\n" * 200 + b"\r\n",
         ],
-        ids=range(10),
+        ids=range(11),
     )
     def test_what_is_no_http_is_a_json_400_and_a_close(self, served: Served, request_bytes: bytes) -> None:
         answer = served.raw(request_bytes)

@@ -72,10 +72,24 @@ def test_the_token_given_wins_over_the_environment_and_that_over_the_home(
     assert Session(home=str(tmp_path), token="given").find_token(url) == "given"
 
 
-def test_the_admin_token_never_goes_to_another_machine(tmp_path: Path) -> None:
-    Home(tmp_path).admin_token()
-    api = "http://10.0.0.5:8001"
-    assert Session(home=str(tmp_path), api=api).find_token(api) == ""
+@pytest.mark.parametrize(
+    ("api", "is_own"),
+    [
+        ("http://127.0.0.1:18001", True),
+        ("http://localhost:18001", True),
+        ("https://10.0.0.5:18002", True),
+        ("http://127.0.0.1:18003", False),
+        ("http://10.0.0.6:18001", False),
+        ("http://evil.example:18001", False),
+    ],
+)
+def test_the_admin_token_goes_to_the_homes_own_node_only(api: str, is_own: bool, tmp_path: Path) -> None:
+    token = Home(tmp_path).admin_token()
+    session = Session(home=str(tmp_path), api=api)
+    with Home(tmp_path).lock() as lock:
+        lock.update(node="n", tcp="", http="127.0.0.1:18001", https="10.0.0.5:18002")
+        assert session.find_token(api) == (token if is_own else "")
+    assert session.find_token(api) == ""
 
 
 def test_looking_for_a_token_makes_none(tmp_path: Path) -> None:

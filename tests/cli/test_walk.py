@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import sys
@@ -15,7 +16,6 @@ from bellande_mesh_sync.cli.walk import Found, Problem, Walk
 E_COMPOSED = "caf\u00e9"
 E_DECOMPOSED = "cafe\u0301"
 
-needs_permissions = pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 needs_raw_names = pytest.mark.skipif(sys.platform == "darwin", reason="the file system normalises names")
 
 
@@ -154,10 +154,19 @@ def test_a_path_longer_than_a_key_is_reported_once_and_not_entered(tmp_path: Pat
     assert "1024" in problems[0].reason
 
 
-@needs_permissions
-def test_an_unreadable_folder_is_reported_and_the_rest_goes_on(tmp_path: Path) -> None:
-    (tmp_path / "closed").mkdir(mode=0o000)
+def test_an_unreadable_folder_is_reported_and_the_rest_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "closed").mkdir()
     (tmp_path / "f").write_bytes(b"x")
+    real = os.open
+
+    def refuse(path: str, *args: int, **named: int) -> int:
+        if path == "closed":  # Modes would not keep root out.
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return real(path, *args, **named)
+
+    monkeypatch.setattr("bellande_mesh_sync.cli.walk.os.open", refuse)
     found, problems, _ = walk(tmp_path)
     assert found == {"p/f": b"x"}
     assert [(problem.code, Path(problem.path).name) for problem in problems] == [("unreadable", "closed")]

@@ -116,7 +116,7 @@ def test_64_mib_of_chunks_pass_with_a_bounded_write_buffer(loop_name: str, encry
 
             async def watch() -> None:
                 nonlocal largest
-                while not is_done:  # noqa: ASYNC110  (it samples)
+                while not is_done:
                     largest = max(largest, alice.links.buffered_bytes(link))
                     await asyncio.sleep(0)
 
@@ -375,14 +375,13 @@ def test_close_says_goodbye_and_leaves_nothing_behind(loop_name: str, encrypted:
 
 def test_close_in_the_middle_of_handshakes_releases_them(loop_name: str) -> None:
     async def test() -> None:
-        async with node(ALICE) as alice, node(BOB) as bob:
-            async with raw_peer(alice, None):
-                await polled(lambda: alice.links.unfinished_handshakes)
-                for number in range(5):
-                    alice.links.dial(number, bob.address, None, 0)
-                    await asyncio.sleep(0)
-                await alice.links.close()
-                assert alice.links.connection_count == 0
-                assert alice.links.unfinished_handshakes == 0
+        async with node(ALICE) as alice, node(BOB) as bob, raw_peer(alice, None):
+            await polled(lambda: alice.links.unfinished_handshakes)
+            for number in range(5):
+                alice.links.dial(number, bob.address, None, 0)
+                await asyncio.sleep(0)
+            await alice.links.close()
+            assert alice.links.connection_count == 0
+            assert alice.links.unfinished_handshakes == 0
 
     run(loop_name, test)

@@ -17,6 +17,11 @@ WHOLE_BYTES_MAX: Final = 256 * 1024
 """A body up to this size is collected and put in one call; a larger one is streamed."""
 
 CONTENT_TYPE_CHARACTERS_MAX: Final = 255
+
+CONTEXT_CHARACTERS_MAX: Final = 32 * 1024
+"""A longer context (hundreds of authors of one key) is left away: clients bound the head of an answer.
+Without one a write replaces all that this node holds, as it does anyhow by default."""
+
 RANGE_TRIES: Final = 5
 
 Ack = Literal["local", "one", "quorum", "all"]
@@ -210,7 +215,7 @@ def _headers_of(entry: Entry) -> list[tuple[str, str]]:
         ("x-bms-author", entry.author),
         ("x-bms-time", str(entry.time_ms)),
         ("x-bms-siblings", str(entry.siblings)),
-        ("x-bms-context", entry.context),
+        ("x-bms-context", entry.context if len(entry.context) <= CONTEXT_CHARACTERS_MAX else ""),
         ("x-bms-digest", entry.digest),
         # A value may be anybody's HTML: a browser that is shown it must not run it as ours.
         ("x-content-type-options", "nosniff"),

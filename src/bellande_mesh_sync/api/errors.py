@@ -127,13 +127,13 @@ class ErrorGuard:
         try:
             await self._app(scope, receive, watched_send)
         except ClientGoneError:
-            log.debug("%s %s: the client went away", scope["method"], scope["path"])
+            log.debug("%s %r: the client went away", scope["method"], scope["path"])
         except Exception as raised:  # noqa: BLE001  the last line: a fault of ours must not leave as a traceback
             error = self._explain(raised, scope)
             if not started:
                 await send_error(send, error)
                 return
-            log.warning("%s %s was cut off: %s", scope["method"], scope["path"], error)
+            log.warning("%s %r was cut off: %s", scope["method"], scope["path"], error)
             if "bms.abort" in scope:
                 await scope["bms.abort"]()
 
@@ -141,5 +141,5 @@ class ErrorGuard:
         if isinstance(raised, BellandeMeshError):
             return raised
         incident = secrets.token_hex(6)
-        log.error("incident %s: %s %s", incident, scope["method"], scope["path"], exc_info=raised)
+        log.error("incident %s: %s %r", incident, scope["method"], scope["path"], exc_info=raised)
         return InternalError(incident=incident)

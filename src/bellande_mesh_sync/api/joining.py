@@ -11,6 +11,7 @@ from msgspec import Meta, Struct
 from bellande_mesh_sync.api.calls import Answer, Call
 from bellande_mesh_sync.api.operations import OPEN, Operation
 from bellande_mesh_sync.errors import ForbiddenError
+from bellande_mesh_sync.security.admission import JoinAnswer
 
 JOIN_BYTES_MAX: Final = 64 * 1024
 """Strangers may send this much: a certificate request and a proof are far smaller."""
@@ -65,5 +66,5 @@ OPERATIONS: Final = (
         answer=Invite,
         statuses={201: "Made"},
     ),
-    Operation("POST", "/join", join, "Join the mesh", OPEN, body=JoinRequest, answer=dict[str, Any]),
+    Operation("POST", "/join", join, "Join the mesh", OPEN, body=JoinRequest, answer=JoinAnswer),
 )

@@ -25,6 +25,7 @@ HEAD_TIMEOUT_S: Final = 10.0
 """From the connection's start, or a request's first byte, to the end of the head."""
 
 HEAD_BYTES_MAX: Final = 64 * 1024
+HEADERS_MAX: Final = 128
 IDLE_TIMEOUT_S: Final = 15
 LINGER_S: Final = 5.0
 """How long a body is read and thrown away after its request was answered (refused, most often).
@@ -138,6 +139,11 @@ class LimitedProtocol(HttpToolsProtocol):
         self.scope["bms.abort"] = self._abort_and_settle  # type: ignore[typeddict-unknown-key]
         self.scope["bms.is_gone"] = self.transport.is_closing  # type: ignore[typeddict-unknown-key]
         self.scope["bms.stopping"] = self._shared.stopping  # type: ignore[typeddict-unknown-key]
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if len(self.headers) >= HEADERS_MAX:
+            raise ValueError("too many headers")  # httptools turns it into its own error, and that into a 400
+        super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         self._in_head, self._in_body = False, True

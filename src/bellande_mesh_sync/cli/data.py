@@ -174,10 +174,12 @@ def _put_file(
 
 
 def _show_receipt(output: Output, verb: str, receipt: Receipt) -> None:
+    from bellande_mesh_sync.cli.output import shown
+
     count = len(receipt.nodes)
     if output.is_terminal:
         where = "1 node" if count == 1 else f"{count} nodes"
-        output.line(f"{verb} {receipt.key}, on the disk of {where}; version {receipt.version}")
+        output.line(f"{verb} {shown(receipt.key)}, on the disk of {where}; version {receipt.version}")
     else:
         output.result(receipt, f"{receipt.key}\t{receipt.version}\t{count}")
 
@@ -217,17 +219,18 @@ def _show_text(pieces: Iterable[bytes]) -> None:
 
     controls = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f]")
     decoder = codecs.getincrementaldecoder("utf-8")()
-    text = ""
+    last = "\n"
     try:
         for piece in chain(pieces, [b""]):
-            text = decoder.decode(piece, final=not piece) or text
+            text = decoder.decode(piece, final=not piece)
             if controls.search(text):
                 raise ValueError("a control character")
             sys.stdout.write(text)
+            last = text[-1:] or last
     except ValueError:
         hint = "the value is not plain text; save it with -o FILE, or pipe it into a program"
         raise UsageError(reason=hint) from None
-    if text and not text.endswith("\n"):
+    if last != "\n":
         sys.stdout.write("\n")
 
 

@@ -61,7 +61,9 @@ def report(code: str, message: str, facts: dict[str, Any] | None = None, *, as_j
 
         text = json.dumps(error_document(code, message, facts), ensure_ascii=False, default=str)
     else:
-        text = f"error ({code}): {message}"
+        from bellande_mesh_sync.cli.output import shown
+
+        text = f"error ({code}): {shown(message)}"  # Part of it may come from elsewhere.
         if is_coloured(sys.stderr):
             text = f"\x1b[31m{text}\x1b[0m"
     # If nobody reads our stderr, the exit code still tells.

@@ -179,7 +179,7 @@ def _export_one(item: ExportItem, base: str, landing: Landing, tally: Tally, adv
     except OSError as error:
         if error.errno in _HOPELESS:
             raise
-        tally.fail(item.key, "file_error", exits.sentence_of(error))
+        tally.fail(item.key, "file_error", error.strerror or str(error))
     else:
         tally.add(item.size)
         advance(1, 0)

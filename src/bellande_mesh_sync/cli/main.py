@@ -118,7 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code; errors have been told on stderr by then."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     session = Session()
-    signal.signal(signal.SIGTERM, _terminate)
+    before = signal.signal(signal.SIGTERM, _terminate)
     _speak_utf8()
     try:
         code = _exit_code(bms.main(words, prog_name="bms", standalone_mode=False, obj=session))
@@ -134,8 +134,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         exits.report("file_error", exits.sentence_of(error), as_json=_wants_json(session, words))
         return exits.FAILED
+    except UnicodeEncodeError as error:
+        # A key or text from the command line that is not UTF-8, a token or media type that is not ASCII.
+        reason = f"an argument holds a character that cannot be sent ({error.encoding}: {error.reason})"
+        exits.report("usage", reason, as_json=_wants_json(session, words))
+        return exits.USAGE
     except (click.Abort, KeyboardInterrupt):
         return exits.INTERRUPTED
+    finally:
+        signal.signal(signal.SIGTERM, before)
     return code
 
 

@@ -57,7 +57,7 @@ class Session:
         return f"http://{self._running_http()}"
 
     def find_token(self, url: str) -> str:
-        """--token, BMS_TOKEN, or the home's admin token if it is this machine that is asked."""
+        """--token, BMS_TOKEN, or the home's admin token if it is the home's own node that is asked."""
         token = self.token or os.environ.get("BMS_TOKEN", "")
         if token or not self._may_send_admin_token(url):
             return token
@@ -66,10 +66,18 @@ class Session:
         return home.admin_token() if (home.path / "admin.token").exists() else ""
 
     def _may_send_admin_token(self, url: str) -> bool:
-        """A home's admin token goes to this machine only: --api may name anybody's server."""
+        """A home's admin token is for the node that runs in it: --api may name anybody's server."""
+        if self.api is None:
+            return True
         from urllib.parse import urlsplit
 
-        return is_loopback(urlsplit(url).hostname or "") or self.api is None
+        asked = urlsplit(url)
+        running = self.open_home().running() or {}
+        for address in filter(None, (running.get("http"), running.get("https"))):
+            host, port = parse_address(dialable(str(address)))
+            if asked.port == port and (asked.hostname == host or is_loopback(asked.hostname or "")):
+                return True
+        return False
 
     def _trusted(self, url: str) -> ssl.SSLContext | bool:
         """Whom to believe over https: the mesh's own authority if this home knows it."""

@@ -113,9 +113,11 @@ def start(session: Session, /, log_level: str, **given: Any) -> int:
 async def _serve(plan: Plan, config: Config, options: MeshOptions) -> None:
     """One node's life: start, tell that it is ready, reload when asked, stop when told."""
     import asyncio
+    import logging
 
     from bellande_mesh_sync.mesh import init_with_options
 
+    log = logging.getLogger("bellande_mesh_sync.cli")
     signals: asyncio.Queue[int] = asyncio.Queue()
     loop = asyncio.get_running_loop()
     for handled in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -131,6 +133,8 @@ async def _serve(plan: Plan, config: Config, options: MeshOptions) -> None:
             return
         starting.result()
         await _announce(mesh)
+        # For a dev node nobody chose the home, and other commands need it.
+        log.info("ready; its home is %s", mesh.settings.home)
         ended = asyncio.ensure_future(mesh.wait_stopped())
         while await _signal_before(ended, signals) == signal.SIGHUP:
             _reload(mesh, plan)

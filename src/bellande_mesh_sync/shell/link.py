@@ -240,7 +240,7 @@ class Link:
                 return
             messages = messages[1:]
         self.messages_in += len(messages)
-        self._inbox_bytes += size_bytes
+        self._inbox_bytes += size_bytes if messages else 0
         if _NOT_FOR_THE_SINK.isdisjoint(map(type, messages)):
             self._inbox += messages  # type: ignore[arg-type]  # no ChunkPiece among them
             return
@@ -318,10 +318,9 @@ class Link:
     def give_up(self, refusal: Refusal) -> None:
         """The TCP connection could not be made, or nobody wants it any more."""
         self._close(refusal, say_goodbye=False)
-        if self.transport.is_connected:
-            self.transport.abort()
-        else:
-            self._hub.released(self)
+        self.transport.abort()
+        # uvloop closes a connection whose making was cancelled without a call of connection_lost.
+        self._hub.released(self)
 
     def ended(self, error: BaseException | None) -> None:
         """The connection ended without a Goodbye."""

@@ -97,11 +97,6 @@ class LinkTransport(asyncio.BufferedProtocol):
         return (name[0], name[1]) if name else ("", 0)
 
     @property
-    def is_connected(self) -> bool:
-        """Whether there is a connection, or was one."""
-        return self._transport is not None
-
-    @property
     def is_secured(self) -> bool:
         """Whether messages can be sent, as far as TLS is concerned."""
         return self._is_secured
@@ -177,6 +172,8 @@ class LinkTransport(asyncio.BufferedProtocol):
         """End it now; queued bytes are lost."""
         self._is_finished = True
         self._writable.set()
+        if self._linger is not None:
+            self._linger.cancel()
         if self._transport is not None:
             self._transport.abort()
 

@@ -33,7 +33,6 @@ log = logging.getLogger("bellande_mesh_sync")
 
 NOTES_BUFFER_BYTES_MAX = 8 * 1024 * 1024
 """Best-effort messages are dropped, and counted, for a peer whose outgoing queue is longer than this."""
-WORKER_THREADS = 4
 
 
 def now() -> Now:

@@ -58,7 +58,7 @@ def draw(seed: int, *, nodes: tuple[int, int], minutes: float) -> Scenario:
         settle_s=settle_s,
         core=core,
         network=_draw_network(rng),
-        disk=_draw_disk(rng),
+        disk=_draw_disk(rng, core.page_bytes),
         workload=_draw_workload(rng),
         faults=_draw_faults(rng, jump_max_ms),
         clock_offset_max_ms=min(jump_max_ms, 20_000),
@@ -101,7 +101,7 @@ def _draw_network(rng: random.Random) -> NetworkConfig:
     )
 
 
-def _draw_disk(rng: random.Random) -> DiskConfig:
+def _draw_disk(rng: random.Random, page_bytes: int) -> DiskConfig:
     return DiskConfig(
         sync_min_ns=int(spread(rng, 20, 5_000)) * MICROSECOND_NS,
         sync_mean_ns=int(spread(rng, 100, 40_000)) * MICROSECOND_NS,
@@ -109,6 +109,7 @@ def _draw_disk(rng: random.Random) -> DiskConfig:
         read_mean_ns=int(spread(rng, 50, 20_000)) * MICROSECOND_NS,
         post_mean_ns=int(spread(rng, 5, 2_000)) * MICROSECOND_NS,
         read_error_ratio=rng.choice((0.0, 0.0, 0.01)),
+        page_bytes=page_bytes,
     )
 
 

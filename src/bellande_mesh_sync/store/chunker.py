@@ -125,14 +125,15 @@ class ValueWriter:
             while position < len(view):
                 room = self._room(len(view) - position)
                 taken = min(room, len(view) - position)
-                self._buffer[self._filled : self._filled + taken] = view[position : position + taken]
+                with memoryview(self._buffer) as target:  # (A bytearray's own slices would copy twice.)
+                    target[self._filled : self._filled + taken] = view[position : position + taken]
                 self._took(taken)
                 position += taken
 
     def feed_file(self, file: ByteSource) -> None:
         """All that is left of an unbuffered binary file, without copies. Raises OSError, StorageError."""
         while True:
-            room = self._room(self._capacity)
+            room = self._room(_FIRST_BUFFER_BYTES)
             with memoryview(self._buffer) as view, view[self._filled : self._filled + room] as free:
                 taken = file.readinto(free)
             if not taken:

@@ -1,0 +1,118 @@
+"""Putting a node together: ground, links, core and worker threads, and taking it apart again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.metadata import version as package_version
+
+from bellande_mesh_sync.addresses import format_address
+from bellande_mesh_sync.config import Settings
+from bellande_mesh_sync.core import effects as do
+from bellande_mesh_sync.core.config import LocalNode
+from bellande_mesh_sync.core.node import NodeCore
+from bellande_mesh_sync.errors import BellandeMeshError
+from bellande_mesh_sync.security.identity import Identity, verify
+from bellande_mesh_sync.shell.boot import Ground, advertised, core_config, new_epoch, prepare
+from bellande_mesh_sync.shell.link_config import LinkConfig
+from bellande_mesh_sync.shell.links import Links
+from bellande_mesh_sync.shell.runner import Runner
+from bellande_mesh_sync.shell.value_io import ValueIo
+from bellande_mesh_sync.store.interface import Store
+
+WORKER_THREADS = 4
+VERSION = package_version("bellande-mesh-sync")
+SOFTWARE = f"bellande-mesh-sync {VERSION}"
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """Whom a node tells what happens. None of these may block."""
+
+    changed: Callable[[do.Changed], None]
+    message: Callable[[do.Deliver], None]
+    member: Callable[[do.MemberChanged], None]
+    must_stop: Callable[[BellandeMeshError], None]
+
+
+class Assembly:
+    """A node that runs. `open` makes it, `close` ends it; nothing is left over by either."""
+
+    def __init__(self, ground: Ground, runner: Runner, io: ValueIo, tcp_address: str,
+                 exits: contextlib.AsyncExitStack) -> None:  # fmt: skip
+        self.ground = ground
+        self.runner = runner
+        self.io = io
+        self.tcp_address = tcp_address
+        self._exits = exits
+
+    @property
+    def core(self) -> NodeCore:
+        return self.runner.core
+
+    @property
+    def store(self) -> Store:
+        return self.ground.store
+
+    @property
+    def identity(self) -> Identity:
+        return self.ground.identity
+
+    async def close(self) -> None:
+        await self._exits.aclose()
+
+    @classmethod
+    async def open(cls, settings: Settings, news: News) -> Assembly:
+        """Prepare the ground, open the store, listen, and bring the core to life.
+
+        Raises:
+            ConfigError and its kinds, StorageError: nothing is left running then.
+        """
+        async with contextlib.AsyncExitStack() as exits:
+            ground = await asyncio.to_thread(prepare, settings)
+            exits.push_async_callback(asyncio.to_thread, ground.leave)
+            exits.push_async_callback(asyncio.to_thread, ground.store.close)
+            state = await asyncio.to_thread(ground.store.open)
+            executor = ThreadPoolExecutor(WORKER_THREADS, thread_name_prefix="bms-worker")
+            # A thread that still reads must be done before its store is closed.
+            exits.push_async_callback(asyncio.to_thread, executor.shutdown)
+            runner = Runner(
+                ground.store,
+                executor,
+                on_changed=news.changed,
+                on_message=news.message,
+                on_member=news.member,
+                on_stop=news.must_stop,
+            )
+            exits.push_async_callback(runner.close)
+            runner.links = Links(
+                identity=ground.identity,
+                config=LinkConfig(encrypted=settings.encryption),
+                make_hello=lambda lane: runner.core.hello(lane),
+                sink=runner,
+            )
+            host, port = await runner.links.listen(settings.listen_host, settings.tcp_port)
+            me = _local_node(settings, ground.identity, host, port)
+            runner.start(core_config(settings), me, state, secrets.randbits(64), new_epoch)
+            io = ValueIo(ground.store, executor)
+            return cls(ground, runner, io, format_address(host, port), exits.pop_all())
+
+
+def _local_node(settings: Settings, identity: Identity, host: str, port: int) -> LocalNode:
+    return LocalNode(
+        node=identity.node,
+        public_key=identity.public_key,
+        mesh=identity.mesh_id,
+        name=settings.name,
+        role=identity.role,
+        boot=secrets.token_bytes(8),
+        software=SOFTWARE,
+        addresses=advertised(settings, host, port),
+        bootstrap=settings.bootstrap,
+        sign=identity.sign,
+        verify=verify,
+    )
