@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import ssl
 import threading
@@ -17,6 +18,7 @@ import pytest
 from bellande_mesh_sync.api import calls, protocol
 from bellande_mesh_sync.api.servers import HttpServers
 from bellande_mesh_sync.errors import ConfigError, PortInUseError
+from bellande_mesh_sync.security.authority import dev_identity
 
 from .conftest import Served, read_all, wait_until
 from .memory_mesh import MemoryMesh
@@ -80,7 +82,7 @@ class TestPorts:
 
 class TestHttps:
     def test_the_api_and_join_answer_over_tls(self, tmp_path: Path) -> None:
-        identity = pytest.importorskip("bellande_mesh_sync.security.authority").dev_identity(tmp_path, "one")
+        identity = dev_identity(tmp_path, "one")
 
         async def do() -> None:
             mesh = MemoryMesh(settings=settings(https_port=0), identity=identity)
@@ -97,6 +99,26 @@ class TestHttps:
                 assert mesh.calls == [("join", body, "127.0.0.1")]
                 too_large = await http.post(f"{url}/join", content=b'{"csr":"' + b"x" * 100_000 + b'"}')
                 assert too_large.status_code == 413
+            await servers.stop()
+
+        asyncio.run(do())
+
+    def test_a_tls_handshake_that_never_comes_is_given_up(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("bellande_mesh_sync.api.servers.TLS_TIMEOUT_S", 0.3)
+
+        async def do() -> None:
+            mesh = MemoryMesh(settings=settings(https_port=0), identity=dev_identity(tmp_path, "one"))
+            servers = HttpServers(mesh)
+            await servers.start()
+            host, _, port = servers.https_address.rpartition(":")
+            reader, writer = await asyncio.open_connection(host, int(port))
+            writer.write(b"\x16\x03\x01\x02\x00")
+            async with asyncio.timeout(5):
+                with contextlib.suppress(ConnectionError):
+                    assert await reader.read() == b""
+            writer.close()
             await servers.stop()
 
         asyncio.run(do())

@@ -9,10 +9,12 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import msgspec
 import pytest
 from blake3 import blake3
 
 from bellande_mesh_sync.cli.main import main
+from bellande_mesh_sync.values import NodeView
 
 
 def frame(key: str, value: bytes, digest: str | None = None) -> bytes:
@@ -98,6 +100,22 @@ def test_an_export_that_breaks_off_is_an_error_and_leaves_whole_files_only(
 
 
 def test_what_a_server_says_cannot_change_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    with serving(json.dumps({"nodes": [], "total": 0}).encode(), is_whole=True) as api:
+    node = NodeView(
+        node="00" * 32,
+        name="\x1b[2J",
+        state="alive\n",
+        addresses=(),
+        role="\t",
+        software="",
+        is_local=False,
+        linked=False,
+        rtt_ms=None,
+        last_heard_s=None,
+        reason="",
+    )
+    with serving(msgspec.json.encode({"nodes": [node], "total": 1}), is_whole=True) as api:
         assert main(["nodes", "--api", api]) == 0
-    assert "\x1b" not in "".join(capsys.readouterr())
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert out.count("\n") == 1
+    assert out.split("\t")[1:4] == ["\\x1b[2J", "alive\\n", "\\t"]

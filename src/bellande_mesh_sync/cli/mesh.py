@@ -70,7 +70,7 @@ def init(session: Session, mesh_name: str, node_name: str | None) -> None:
     examples=(
         "bms invite",
         "bms invite --role reader --expires 7d --uses 20",
-        "ssh crane-2 bms join $(bms invite)",
+        "bms invite | ssh crane-2 bms join -",
     ),
 )
 @click.option("--role", type=click.Choice(ROLES), default="writer", help="What it may do.  [default: writer]")

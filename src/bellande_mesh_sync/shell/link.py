@@ -98,7 +98,7 @@ class Link:
         self._inbox_bytes = 0
         self._outbox = FrameWriter()
         self._assembler = ChunkAssembler(self._deliver_chunk)
-        self._reader = FrameReader(HELLO_FRAME_BYTES_MAX)
+        self._reader = FrameReader(HELLO_FRAME_BYTES_MAX, buffer_bytes=HELLO_FRAME_BYTES_MAX)
         self._chunks_waiting_bytes = 0
         self._chunk_turn = asyncio.Lock()
         self._deadline: asyncio.TimerHandle | None = None

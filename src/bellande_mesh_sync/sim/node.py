@@ -76,6 +76,10 @@ class NodeWatcher(Protocol):
 
     def delivered(self, node: SimNode, effect: Deliver) -> None: ...
 
+    def started(self, node: SimNode) -> None: ...
+
+    def member_changed(self, node: SimNode, effect: MemberChanged) -> None: ...
+
     def stopped(self, node: SimNode, effect: Stop) -> None: ...
 
 
@@ -175,6 +179,7 @@ class SimNode:
             verify=identity.verify,
         )
         self._trace.add(self._world.now_ns, self.name, "!", f"starts, boot {self.boot}")
+        self._watcher.started(self)
         state = self.disk.open()
         core = self._setup.make_core(
             self._setup.config, local, self.disk, state, rng, lambda: rng.randbytes(8)
@@ -336,8 +341,10 @@ class SimNode:
             case Stop():
                 self._watcher.stopped(self, effect)
                 self._die(power=False)
-            case MemberChanged() | Log():
-                pass  # For people; the trace has them.
+            case MemberChanged():
+                self._watcher.member_changed(self, effect)
+            case Log():
+                pass  # For people; the trace has it.
 
     def _flush(self) -> None:
         """All messages of one turn and link go in one write, as the shell does it."""

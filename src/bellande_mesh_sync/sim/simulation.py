@@ -8,11 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from bellande_mesh_sync.core.effects import Batch, Changed, Deliver, Stop
-from bellande_mesh_sync.core.members.member import MemberRecord, signed
+from bellande_mesh_sync.core.effects import Batch, Changed, Deliver, MemberChanged, Stop
+from bellande_mesh_sync.core.members.member import MemberRecord, MemberState, signed
 from bellande_mesh_sync.core.node import NodeCore
 from bellande_mesh_sync.core.spreading.weight import RECORDS_MESSAGE_BYTES_MAX
 from bellande_mesh_sync.errors import BellandeMeshError
+from bellande_mesh_sync.ids import NodeId
 from bellande_mesh_sync.sim.checkers import AckChecker, Disk, DiskChecker, Violation, differences
 from bellande_mesh_sync.sim.disk import SimDisk
 from bellande_mesh_sync.sim.faults import Faults
@@ -75,6 +76,8 @@ class Simulation:
         self.faults.wiped = self.ack_checker.wiped
         self.faults.left = self.ack_checker.left.add
         self._settled_ns = 0
+        self._states: list[dict[NodeId, str]] = [{} for _ in self.nodes]
+        """What each node has announced of the others since its start."""
 
     # -- building
 
@@ -183,8 +186,16 @@ class Simulation:
         self._check_fully()
         self.workload.check_answers()
         for node in self.nodes:
+            self._check_members(node)
             if node.disk.view_count:
                 raise Violation("bounds", node.name, f"{node.disk.view_count} views are still open at rest")
+
+    def _check_members(self, node: SimNode) -> None:
+        """At rest everybody is alive in everybody's eyes."""
+        for other in self.nodes:
+            state = self._states[node.index].get(other.node, "unknown")
+            if other is not node and state != MemberState.ALIVE:
+                raise Violation("members", node.name, f"{other.name} is {state} long after the last fault")
 
     # -- checks that go on all the time
 
@@ -233,6 +244,12 @@ class Simulation:
 
     def delivered(self, node: SimNode, effect: Deliver) -> None:
         self.workload.delivered(node, effect)
+
+    def started(self, node: SimNode) -> None:
+        self._states[node.index] = {}
+
+    def member_changed(self, node: SimNode, effect: MemberChanged) -> None:
+        self._states[node.index][effect.node] = effect.new_state
 
     def stopped(self, node: SimNode, effect: Stop) -> None:
         raise Violation("stopped", node.name, f"{effect.code}: {effect.reason}")

@@ -19,6 +19,7 @@ LENGTH_BYTES: Final = 4
 BUFFER_BYTES: Final = 256 * 1024
 """A reader's usual buffer. Pages that were never filled are never resident, so an idle link has few."""
 
+_BUFFER_BYTES_MIN: Final = LENGTH_BYTES + PIECE_HEADER_BYTES_MAX
 _ARRAY32: Final = b"\xdd"
 _MESSAGE_BYTES_MAX: Final = FRAME_BYTES_MAX - (FRAME_HEADER_BYTES - LENGTH_BYTES)
 
@@ -121,6 +122,7 @@ class FrameReader:
         "_room",
         "_sink",
         "_start",
+        "_usual",
         "_view",
     )
 
@@ -130,9 +132,8 @@ class FrameReader:
         buffer_bytes: int = BUFFER_BYTES,
         sink: PieceSink | None = None,
     ) -> None:
-        self._buffer = bytearray(max(buffer_bytes, LENGTH_BYTES + PIECE_HEADER_BYTES_MAX))
-        self._view = memoryview(self._buffer)
-        self._limit = frame_bytes_max
+        self.allow(frame_bytes_max, buffer_bytes)
+        self._use(bytearray(self._usual))
         self._sink = sink
         self._start = 0
         self._end = 0
@@ -141,9 +142,10 @@ class FrameReader:
         self._room: memoryview | None = None
         self._error: PeerError | None = None
 
-    def allow(self, frame_bytes_max: int) -> None:
-        """Set the limit for frames whose length was not read yet."""
+    def allow(self, frame_bytes_max: int, buffer_bytes: int = BUFFER_BYTES) -> None:
+        """Set the limit for frames whose length was not read yet, and the usual size of the buffer."""
         self._limit = frame_bytes_max
+        self._usual = max(buffer_bytes, _BUFFER_BYTES_MIN)
 
     def accept_pieces(self, sink: PieceSink) -> None:
         """From the next frame on, frames of one ChunkPart go to `sink`."""
@@ -155,8 +157,8 @@ class FrameReader:
             return self._room
         if self._start == self._end:
             self._start = self._end = 0
-            if self._need <= BUFFER_BYTES < len(self._buffer):
-                self._use(bytearray(BUFFER_BYTES))  # Give back what one large frame needed.
+            if len(self._buffer) != self._usual >= self._need:
+                self._use(bytearray(self._usual))  # Gives back what one large frame needed.
         if len(self._buffer) - self._start < self._need:
             self._make_room()
         return self._view[self._end :]
