@@ -19,9 +19,10 @@ from bellande_mesh_sync.config import PORT_OFF, Config, MeshOptions, Settings, r
 from bellande_mesh_sync.core import effects as do
 from bellande_mesh_sync.core import events as on
 from bellande_mesh_sync.core.data.context import parse_context
-from bellande_mesh_sync.core.data.record import TOMBSTONE, VALUE, Record
+from bellande_mesh_sync.core.data.record import INLINE_BYTES_MAX, TOMBSTONE, VALUE, Record
 from bellande_mesh_sync.errors import (
     BellandeMeshError,
+    ConflictError,
     MessageTooLargeError,
     NotFoundError,
     NotRunningError,
@@ -37,7 +38,7 @@ from bellande_mesh_sync.security.identity import Identity
 from bellande_mesh_sync.shell.assembly import VERSION, Assembly, News
 from bellande_mesh_sync.shell.feeds import Feeds, Subscription, Watch
 from bellande_mesh_sync.shell.runner import now
-from bellande_mesh_sync.shell.value_io import ValueStream
+from bellande_mesh_sync.shell.value_io import ValueStream, inline_value
 from bellande_mesh_sync.store.chunker import WrittenValue
 from bellande_mesh_sync.values import (
     Change,
@@ -213,6 +214,8 @@ class Mesh:
         """As `put`, from a stream that is never held whole. IncompleteValueError if it misses `size`."""
         node = self._alive()
         check_key(key)
+        if if_match is not None:
+            self._check_match(key, if_match)  # Before the stream, for what could be a long wait for nothing.
         written = await node.io.write_stream(key, pieces, size)
         return await self._write(node, key, written, content_type, ack, timeout, context, if_match)
 
@@ -234,15 +237,26 @@ class Mesh:
         return await self._write(node, key, written, content_type, ack, timeout, context, if_match)
 
     async def put_many(
-        self, items: Iterable[tuple[str, bytes]], *, ack: str | None = None, timeout: float | None = None
+        self,
+        items: Iterable[tuple[str, bytes] | tuple[str, bytes, str]],
+        *,
+        ack: str | None = None,
+        timeout: float | None = None,
     ) -> list[Receipt]:
-        """Write many values together: one commit, one answer. The quick way for small ones."""
+        """Write many values together: one commit, one answer. The quick way for small ones.
+
+        Args:
+            items: (key, value) or (key, value, content type).
+        """
         node = self._alive()
+        wanted = [(check_key(item[0]), item[1], item[2:]) for item in items]
+        large = [value for _, value, _ in wanted if len(value) > INLINE_BYTES_MAX]
+        # Worker threads cut and hash the large ones side by side.
+        cut = iter(await asyncio.gather(*map(node.io.write_bytes, large)))
         writes = []
-        for key, value in items:
-            check_key(key)
-            written = await node.io.write_bytes(value)
-            writes.append(_write_of(key, written, DEFAULT_CONTENT_TYPE, None, None))
+        for key, value, rest in wanted:
+            written = next(cut) if len(value) > INLINE_BYTES_MAX else inline_value(value)
+            writes.append(_write_of(key, written, rest[0] if rest else DEFAULT_CONTENT_TYPE, None, None))
         if not writes:
             return []
         return await self._submit(node, tuple(writes), ack, timeout)
@@ -268,6 +282,11 @@ class Mesh:
     ) -> Receipt:  # fmt: skip
         write = _write_of(key, written, content_type or DEFAULT_CONTENT_TYPE, _context(context), if_match)
         return (await self._submit(node, (write,), ack, timeout))[0]
+
+    def _check_match(self, key: str, if_match: str) -> None:
+        found = self._entry(self._alive().store.siblings([key])[0], now().wall_ms)
+        if (found[1].version if found else "") != if_match:
+            raise ConflictError(key=key)
 
     async def _submit(
         self, node: Assembly, writes: tuple[on.Write, ...], ack: str | None, timeout: float | None

@@ -178,12 +178,25 @@ class MemoryMesh:
         return await self.put(key, value, **options)
 
     async def put_many(
-        self, items: Iterable[tuple[str, bytes]], *, ack: str | None = None, timeout: float | None = None
+        self,
+        items: Iterable[tuple[str, bytes] | tuple[str, bytes, str]],
+        *,
+        ack: str | None = None,
+        timeout: float | None = None,
     ) -> Sequence[Receipt]:
         self._fail("put_many")
         taken = list(items)
         self.calls.append(("put_many", len(taken)))
-        return [await self.put(key, value, ack=ack, timeout=timeout) for key, value in taken]
+        return [
+            await self.put(
+                item[0],
+                item[1],
+                content_type=item[2] if len(item) == 3 else "application/octet-stream",
+                ack=ack,
+                timeout=timeout,
+            )
+            for item in taken
+        ]
 
     async def head(self, key: str) -> Entry:
         self._fail("head")

@@ -301,6 +301,16 @@ def test_a_wiped_disk_owes_nothing_but_the_others_still_do(bench: Bench) -> None
         bench.acks.check_all()
 
 
+def test_word_of_a_record_may_outlive_the_disk_it_was_on(bench: Bench) -> None:
+    for index in range(2):
+        bench.put(index, put(1))
+    bench.disks[1].platter = Platter(b"epoch  2")
+    bench.checker.wiped(bench.disks[1])
+    bench.acks.wiped(1)
+    told(bench, put(1), receipt_of(put(1), 0, 1, ack="one"), "one")
+    bench.acks.check_all()
+
+
 def test_a_time_out_that_names_a_node_without_the_record_is_found(bench: Bench) -> None:
     bench.put(0, put(1))
     with expect("ack_true"):

@@ -31,7 +31,7 @@ from bellande_mesh_sync.core.messages import (
     Want,
 )
 from bellande_mesh_sync.ids import Author, NodeId, Shard, Stamp
-from bellande_mesh_sync.wire.limits import NUMBER_MAX
+from bellande_mesh_sync.wire.limits import NUMBER_MAX, SEQUENCE_MAX
 
 NODE = NodeId(bytes(range(32)))
 AUTHOR = Author(NODE + b"epoch-01")
@@ -106,7 +106,7 @@ EXAMPLES: tuple[Message, ...] = (
 
 # -- strategies --------------------------------------------------------------------------------
 
-numbers = st.one_of(st.integers(1, 300), st.integers(1, NUMBER_MAX))
+numbers = st.one_of(st.integers(1, 300), st.integers(1, SEQUENCE_MAX // 2))
 nodes = st.binary(min_size=32, max_size=32).map(NodeId)
 hashes = st.binary(min_size=32, max_size=32)
 authors = st.binary(min_size=40, max_size=40).map(Author)
@@ -121,7 +121,7 @@ def _ranges(steps: list[int]) -> tuple[tuple[int, int], ...]:
     return tuple((low + 1, high) for low, high in zip([0, *ends][::2], ends[::2], strict=False))
 
 
-ranges = st.lists(st.integers(1, 1 << 40), min_size=1, max_size=6).map(_ranges)
+ranges = st.lists(st.integers(1, 1 << 36), min_size=1, max_size=6).map(_ranges)
 
 
 def _sorted_by_author(found: dict[Author, Any]) -> tuple[tuple[Author, Any], ...]:
@@ -135,7 +135,7 @@ deltas = st.dictionaries(authors, ranges, max_size=4).map(_sorted_by_author)
 def contexts(draw: st.DrawFn) -> Context:
     found = []
     for author in sorted(draw(st.sets(authors, max_size=3))):
-        base = draw(st.integers(0, 1 << 40))
+        base = draw(st.integers(0, 1 << 36))
         extras = accumulate(draw(st.lists(st.integers(1, 1000), max_size=3)), initial=base)
         found.append((author, base, tuple(extras)[1:]))
     return tuple(found)

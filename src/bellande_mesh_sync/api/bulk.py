@@ -12,8 +12,7 @@ A pile is committed at once, so that thousands of small files do not cost a disk
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Any, Final
 
@@ -171,31 +170,16 @@ class Importer:
 
     async def _write_pile(self) -> None:
         pile, self._pile, self._pile_bytes = self._pile, {}, 0
-        plain = [(key, value) for key, (head, value) in pile.items() if not head.content_type]
-        typed = [(head, value) for head, value in pile.values() if head.content_type]
-        outcomes = dict(zip([key for key, _ in plain], await self._put_plain(plain), strict=True))
-        outcomes.update(zip([head.key for head, _ in typed], await self._put_typed(typed), strict=True))
-        for key in pile:
-            self._note(key, outcomes[key])
-
-    async def _put_plain(self, items: list[tuple[str, bytes]]) -> list[Receipt | BellandeMeshError]:
-        if not items:
-            return []
+        if not pile:
+            return
+        items = [(key, value, head.content_type or OCTETS) for key, (head, value) in pile.items()]
+        outcomes: Sequence[Receipt | BellandeMeshError]
         try:
-            return list(await self._mesh.put_many(items, **self._options))
+            outcomes = await self._mesh.put_many(items, **self._options)
         except BellandeMeshError as error:
-            return [error] * len(items)
-
-    async def _put_typed(self, items: list[tuple[FrameHead, bytes]]) -> list[Receipt | BellandeMeshError]:
-        # put_many has one content type for all; puts side by side share a commit all the same.
-        outcomes = await asyncio.gather(
-            *(self._mesh.put(h.key, v, content_type=h.content_type, **self._options) for h, v in items),
-            return_exceptions=True,
-        )
-        for outcome in outcomes:
-            if isinstance(outcome, BaseException) and not isinstance(outcome, BellandeMeshError):
-                raise outcome
-        return [outcome for outcome in outcomes if isinstance(outcome, Receipt | BellandeMeshError)]
+            outcomes = [error] * len(items)
+        for key, outcome in zip(pile, outcomes, strict=True):
+            self._note(key, outcome)
 
     def _note(self, key: str, outcome: Receipt | BellandeMeshError) -> None:
         if isinstance(outcome, BellandeMeshError):

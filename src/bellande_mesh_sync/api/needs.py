@@ -72,7 +72,11 @@ class MeshCalls(Protocol):
     ) -> Receipt: ...
 
     async def put_many(
-        self, items: Iterable[tuple[str, bytes]], *, ack: str | None = None, timeout: float | None = None
+        self,
+        items: Iterable[tuple[str, bytes] | tuple[str, bytes, str]],
+        *,
+        ack: str | None = None,
+        timeout: float | None = None,
     ) -> Sequence[Receipt]: ...
 
     async def head(self, key: str) -> Entry: ...

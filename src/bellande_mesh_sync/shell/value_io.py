@@ -35,8 +35,7 @@ class ValueIo:
 
     async def write_bytes(self, data: bytes | bytearray | memoryview) -> WrittenValue:
         if len(data) <= INLINE_BYTES_MAX:
-            inline = bytes(data)
-            return WrittenValue(len(inline), blake3(inline).digest(), inline, None)
+            return inline_value(bytes(data))
         return await self._work(write_value, data, self._store.add_chunks)
 
     async def write_file(self, path: Path) -> WrittenValue:
@@ -124,6 +123,11 @@ class ValueStream:
         closing = getattr(self._iterator, "aclose", None)
         if closing is not None:
             await closing()
+
+
+def inline_value(data: bytes) -> WrittenValue:
+    """What a record says of a value that it holds itself."""
+    return WrittenValue(len(data), blake3(data).digest(), data, None)
 
 
 def _feed_all(writer: ValueWriter, pieces: list[bytes]) -> None:

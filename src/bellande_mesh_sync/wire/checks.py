@@ -46,7 +46,7 @@ from bellande_mesh_sync.errors import DecodeError, InvalidKeyError
 from bellande_mesh_sync.ids import AUTHOR_BYTES, EPOCH_BYTES, NODE_ID_BYTES, PUBLIC_KEY_BYTES
 from bellande_mesh_sync.keys import KEY_BYTES_MAX, check_key
 from bellande_mesh_sync.wire import limits
-from bellande_mesh_sync.wire.limits import NUMBER_MAX
+from bellande_mesh_sync.wire.limits import NUMBER_MAX, SEQUENCE_MAX
 
 HASH_BYTES: Final = 32
 MESH_ID_BYTES: Final = 16
@@ -77,7 +77,7 @@ def check_records(records: Sequence[Record], space: str) -> None:
     content_type = ""
     for record in records:
         if len(record.author) != AUTHOR_BYTES or not (
-            0 < record.sequence <= NUMBER_MAX
+            0 < record.sequence <= SEQUENCE_MAX
             and 0 <= record.stamp <= NUMBER_MAX
             and 0 <= record.expires_ms <= NUMBER_MAX
         ):
@@ -144,7 +144,7 @@ def _check_context(context: Context) -> None:
     previous = b""
     extras_count = 0
     for author, base, extras in context:
-        if len(author) != AUTHOR_BYTES or author <= previous or not 0 <= base <= NUMBER_MAX:
+        if len(author) != AUTHOR_BYTES or author <= previous or not 0 <= base <= SEQUENCE_MAX:
             raise DecodeError(reason="a context is not a sorted list of authors with their bases")
         previous = author
         if extras:
@@ -154,7 +154,7 @@ def _check_context(context: Context) -> None:
                 if extra <= last:
                     raise DecodeError(reason="a context's extras are not sorted, or not above the base")
                 last = extra
-            _require(last <= NUMBER_MAX, "a context's extra is out of range")
+            _require(last <= SEQUENCE_MAX, "a context's extra is out of range")
     _require(extras_count <= limits.CONTEXT_EXTRAS_MAX, "a context has too many extras")
 
 
@@ -216,7 +216,7 @@ def check_delta(delta: Delta) -> None:
             if low <= last or high < low:
                 raise DecodeError(reason="ranges of dots are not sorted, or overlap")
             last = high
-        _require(last <= NUMBER_MAX, "a range of dots is out of range")
+        _require(last <= SEQUENCE_MAX, "a range of dots is out of range")
     _require(ranges_count <= limits.DELTA_RANGES_MAX, "a set of dots has too many ranges")
 
 
