@@ -68,9 +68,7 @@ class PortInUseError(ConfigError):
 
 class NotAMemberError(ConfigError):
     code = "not_a_member"
-    template = (
-        "{home} holds no identity; run 'bms init' for a new mesh, or 'bms join TOKEN' for one there is"
-    )
+    template = "{home} holds no identity; run 'bms init' for a new mesh, or 'bms join TOKEN' for one there is"
 
 
 class AlreadyAMemberError(ConfigError):
@@ -310,7 +308,7 @@ def error_of(code: str, facts: dict[str, Any]) -> BellandeMeshError:
     needed = {name for _, name, _, _ in string.Formatter().parse(kind.template) if name}
     missing = needed - facts.keys()
     message = facts.get("reason", "") if missing else ""
-    return kind(str(message), **{name: "unknown" for name in missing}, **facts)
+    return kind(str(message), **dict.fromkeys(missing, "unknown"), **facts)
 
 
 @functools.cache

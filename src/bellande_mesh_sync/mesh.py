@@ -15,11 +15,18 @@ from typing import TYPE_CHECKING, Any
 from blake3 import blake3
 
 from bellande_mesh_sync.addresses import format_address, parse_address
+from bellande_mesh_sync.arguments import (
+    ack_of,
+    content_type_of,
+    context_of,
+    node_id_of_text,
+    timeout_ns_of,
+    write_of,
+)
 from bellande_mesh_sync.config import PORT_OFF, Config, MeshOptions, Settings, resolve
 from bellande_mesh_sync.core import effects as do
 from bellande_mesh_sync.core import events as on
-from bellande_mesh_sync.core.data.context import parse_context
-from bellande_mesh_sync.core.data.record import INLINE_BYTES_MAX, TOMBSTONE, VALUE, Record
+from bellande_mesh_sync.core.data.record import INLINE_BYTES_MAX, TOMBSTONE, Record
 from bellande_mesh_sync.errors import (
     BellandeMeshError,
     ConflictError,
@@ -57,10 +64,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("bellande_mesh_sync")
 
-ACK_LEVELS = ("local", "one", "quorum", "all")
-ACK_TIMEOUT_S = 10.0
 LIST_LIMIT_MAX = 10_000
-DEFAULT_CONTENT_TYPE = "application/octet-stream"
 
 
 class Mesh:
@@ -183,7 +187,7 @@ class Mesh:
         Args:
             value: text is written as UTF-8.
             ack: `local` (this node's disk), `one` (and one other), `quorum`, `all`; the space's default.
-            timeout: seconds to wait for other nodes, 10 if not given.
+            timeout: seconds to wait for other nodes; if not given 10, and 1 more for each 10 MB.
             context: from an Entry: replace just what its reader saw. Otherwise all that this node holds.
             if_match: write only if the visible version is this one; "" means if there is none.
 
@@ -196,6 +200,7 @@ class Mesh:
         check_key(key)
         if isinstance(value, str):
             content_type, value = content_type or "text/plain; charset=utf-8", value.encode()
+        content_type = content_type_of(content_type)
         written = await node.io.write_bytes(value)
         return await self._write(node, key, written, content_type, ack, timeout, context, if_match)
 
@@ -214,6 +219,7 @@ class Mesh:
         """As `put`, from a stream that is never held whole. IncompleteValueError if it misses `size`."""
         node = self._alive()
         check_key(key)
+        content_type = content_type_of(content_type)
         if if_match is not None:
             self._check_match(key, if_match)  # Before the stream, for what could be a long wait for nothing.
         written = await node.io.write_stream(key, pieces, size)
@@ -233,6 +239,7 @@ class Mesh:
         """As `put`, from a file. UsageError if it cannot be read."""
         node = self._alive()
         check_key(key)
+        content_type = content_type_of(content_type)
         written = await node.io.write_file(Path(path))
         return await self._write(node, key, written, content_type, ack, timeout, context, if_match)
 
@@ -256,7 +263,7 @@ class Mesh:
         writes = []
         for key, value, rest in wanted:
             written = next(cut) if len(value) > INLINE_BYTES_MAX else inline_value(value)
-            writes.append(_write_of(key, written, rest[0] if rest else DEFAULT_CONTENT_TYPE, None, None))
+            writes.append(write_of(key, written, content_type_of(rest[0] if rest else None)))
         if not writes:
             return []
         return await self._submit(node, tuple(writes), ack, timeout)
@@ -273,14 +280,14 @@ class Mesh:
         """Delete a key: a write like any other, acknowledged and spread alike. NotFoundError if none."""
         node = self._alive()
         self._find(key)
-        write = on.Write(key, TOMBSTONE, context=_context(context), if_match=if_match)
+        write = on.Write(key, TOMBSTONE, context=context_of(context), if_match=if_match)
         return (await self._submit(node, (write,), ack, timeout))[0]
 
     async def _write(
-        self, node: Assembly, key: str, written: WrittenValue, content_type: str | None,
+        self, node: Assembly, key: str, written: WrittenValue, content_type: str,
         ack: str | None, timeout: float | None, context: str | None, if_match: str | None,
     ) -> Receipt:  # fmt: skip
-        write = _write_of(key, written, content_type or DEFAULT_CONTENT_TYPE, _context(context), if_match)
+        write = write_of(key, written, content_type, context, if_match)
         return (await self._submit(node, (write,), ack, timeout))[0]
 
     def _check_match(self, key: str, if_match: str) -> None:
@@ -291,13 +298,8 @@ class Mesh:
     async def _submit(
         self, node: Assembly, writes: tuple[on.Write, ...], ack: str | None, timeout: float | None
     ) -> list[Receipt]:
-        level = ack or self.settings.policy(space_of(writes[0].key)).ack
-        if level not in ACK_LEVELS:
-            raise UsageError(reason=f"ack={level!r} is none of {', '.join(ACK_LEVELS)}")
-        limit_s = ACK_TIMEOUT_S if timeout is None else timeout
-        if not 0 < limit_s < 1e6:
-            raise UsageError(reason=f"timeout={timeout!r} is no number of seconds above 0")
-        timeout_ns = round(limit_s * 1e9)
+        level = ack_of(ack, self.settings.policy(space_of(writes[0].key)).ack)
+        timeout_ns = timeout_ns_of(timeout, sum(write.size for write in writes))
         receipts = await node.runner.ask(lambda request: on.WriteMany(request, writes, level, timeout_ns))
         nodes = {node: node.hex() for node in receipts[0].nodes}
         return [
@@ -419,7 +421,7 @@ class Mesh:
         """Send a message to one node, best effort. UnreachableError if no link with it is open."""
         if reliable:
             raise UnsupportedError(what="reliable delivery of messages")
-        await self._send(_node_id(node), topic, body)
+        await self._send(node_id_of_text(node), topic, body)
 
     async def broadcast(self, body: bytes | str, *, topic: str = "") -> int:
         """Send a message to every linked node, best effort; to how many it went."""
@@ -571,31 +573,3 @@ async def init(config: Config) -> Mesh:
 async def init_with_options(config: Config, options: MeshOptions) -> Mesh:
     """A node, not started yet. ConfigError if the settings contradict each other."""
     return Mesh(resolve(config, options))
-
-
-def _write_of(
-    key: str, written: WrittenValue, content_type: str, context: Any, if_match: str | None
-) -> on.Write:
-    return on.Write(
-        key, VALUE, written.size, written.digest, content_type, written.inline, written.manifest, 0, context,
-        if_match,
-    )  # fmt: skip
-
-
-def _context(text: str | None) -> Any:
-    if text is None:
-        return None
-    try:
-        return parse_context(text)
-    except ValueError as error:
-        raise UsageError(reason=str(error)) from None
-
-
-def _node_id(text: str) -> NodeId:
-    try:
-        raw = bytes.fromhex(text)
-    except ValueError:
-        raw = b""
-    if len(raw) != NODE_ID_BYTES:
-        raise UsageError(reason=f"{text!r} is no node id (64 hex digits)")
-    return NodeId(raw)

@@ -112,9 +112,7 @@ def large_record(key: str, author: Author, sequence: int, chunks: Sequence[bytes
 def write(
     key: str, body: bytes = b"value", *, context: Context | None = None, if_match: str | None = None
 ) -> Write:
-    return Write(
-        key, VALUE, len(body), blake3(body).digest(), "", body, context=context, if_match=if_match
-    )
+    return Write(key, VALUE, len(body), blake3(body).digest(), "", body, context=context, if_match=if_match)
 
 
 def deletion(key: str) -> Write:

@@ -125,7 +125,9 @@ class Node:
                 self.answers[request] = effect
             case do.Changed(records=records):
                 self._note_written(records)
-            case do.Deliver() | do.MemberChanged() | do.Log() | do.Stop():
+            case do.Stop():
+                self.is_running = False
+            case do.Deliver() | do.MemberChanged() | do.Log():
                 pass
 
     def _read(self, reading: int) -> None:

@@ -37,7 +37,9 @@ class Replicas(RuleBasedStateMachine):
         elif how == "read" and self.contexts.get(key):
             known = self.contexts[key]
             context = known[which % len(known)]
-        made = deletion(key) if is_deletion and context is None else write(key, b"%d" % which, context=context)
+        made = (
+            deletion(key) if is_deletion and context is None else write(key, b"%d" % which, context=context)
+        )
         self.disks[name].write(made)
 
     @rule(name=names, key=keys)

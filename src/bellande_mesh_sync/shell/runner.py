@@ -22,7 +22,7 @@ from bellande_mesh_sync.core.data.knowledge import Delta
 from bellande_mesh_sync.core.messages import Note
 from bellande_mesh_sync.core.node import NodeCore
 from bellande_mesh_sync.core.reader import StoredState
-from bellande_mesh_sync.errors import BellandeMeshError, StorageError, error_of
+from bellande_mesh_sync.errors import BellandeMeshError, LimitExceededError, StorageError, error_of
 from bellande_mesh_sync.ids import Now
 from bellande_mesh_sync.shell.chunk_traffic import ChunkReceiver, ChunkSender
 from bellande_mesh_sync.shell.commits import CommitWriter
@@ -183,7 +183,12 @@ class Runner:
         ):
             self.core.counters["notes_dropped"] += 1
             return
-        self.links.send(effect.link, effect.message)
+        try:
+            self.links.send(effect.link, effect.message)
+        except LimitExceededError as error:
+            # Ours, not the peer's fault: it was not sent, and repair must find another way.
+            self.core.counters["messages_too_large"] += 1
+            log.error("a message was not sent: %s", error)
 
     def _dial(self, effect: do.Dial) -> None:
         self.links.dial(effect.dial, effect.address, effect.peer, effect.lane)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from bellande_mesh_sync.core.data.record import INLINE_BYTES_MAX
 from bellande_mesh_sync.core.effects import Batch, Changed, Deliver, MemberChanged, Stop
 from bellande_mesh_sync.core.members.member import MemberRecord, MemberState, signed
 from bellande_mesh_sync.core.node import NodeCore
@@ -204,20 +205,18 @@ class Simulation:
         self.world.after(CHECK_INTERVAL_NS, self._check)
         self.workload.check_answers()
         core = self.scenario.core
+        # A page that was being read when the credit ran out is still sent, one of each stream; and a push
+        # goes out whole while any credit is left.
+        link_bytes_max = core.credit_bytes + core.streams_max * core.page_bytes + RECORDS_MESSAGE_BYTES_MAX
         for index, link, in_flight_bytes in self.network.lanes_in_flight():
-            # A page that was being read when the credit ran out is still sent, one of each stream; and a
-            # push goes out whole while any credit is left.
-            in_flight_max = core.credit_bytes + core.streams_max * core.page_bytes + RECORDS_MESSAGE_BYTES_MAX
-            if in_flight_bytes > in_flight_max + FRAME_SLACK_BYTES:
-                raise Violation(
-                    "bounds", f"n{index}", f"{in_flight_bytes} bytes of records under way on link {link}"
-                )
-        commits_bytes_max = core.uncommitted_bytes_max + len(self.nodes) * core.credit_bytes
+            if in_flight_bytes > link_bytes_max + FRAME_SLACK_BYTES:
+                raise Violation("bounds", f"n{index}", f"{in_flight_bytes} bytes under way on link {link}")
+        request_bytes_max = self.scenario.workload.batch_max * INLINE_BYTES_MAX
+        waiting_bytes_max = core.uncommitted_bytes_max + request_bytes_max + len(self.nodes) * link_bytes_max
         for disk in self.disks:
-            waiting_bytes = sum(
-                len(record.inline or b"") for batch in disk.outstanding for _, record in batch.puts
-            )
-            if waiting_bytes > 1.3 * commits_bytes_max + FRAME_SLACK_BYTES:
+            records = [record for batch in disk.outstanding for _, record in batch.puts]
+            waiting_bytes = sum(len(record.inline or b"") for record in records)
+            if waiting_bytes > waiting_bytes_max:
                 raise Violation("bounds", f"n{disk.index}", f"{waiting_bytes} bytes wait for the disk")
             if disk.view_count > 2 * len(self.nodes) * core.streams_max:
                 raise Violation("bounds", f"n{disk.index}", f"{disk.view_count} views are open")

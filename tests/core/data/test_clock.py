@@ -9,7 +9,7 @@ from bellande_mesh_sync.core.data.clock import HybridClock
 from bellande_mesh_sync.ids import Now, Stamp, stamp_ms, stamp_of
 
 DRIFT_MS = 60_000
-walls = st.integers(1_000_000, 1_200_000)
+walls = st.integers(1_000_000, 1_050_000)  # What peers and a drifting wall clock may differ by.
 
 
 @given(st.lists(st.tuples(walls, st.none() | walls), max_size=30))
@@ -48,4 +48,15 @@ def test_a_restarted_clock_goes_on_above_the_last_stamp_of_the_run_before() -> N
     first = HybridClock(DRIFT_MS)
     stamp = first.next(Now(0, 1_000_000))
     second = HybridClock(DRIFT_MS, first.last)
-    assert second.next(Now(0, 900_000)) > stamp  # Although the wall clock was set back meanwhile.
+    assert second.next(Now(0, 970_000)) > stamp  # Although the wall clock was set back meanwhile.
+
+
+def test_a_wall_clock_that_was_wrong_once_does_not_leave_every_later_stamp_too_far_ahead() -> None:
+    """Peers hold off such records: a node whose clock was a year ahead for a minute would be mute for a year."""
+    year_ms = 365 * 86_400_000
+    wrong, right = Now(0, 1_000_000 + year_ms), Now(0, 1_000_000)
+    clock = HybridClock(DRIFT_MS)
+    clock.next(wrong)
+    assert not clock.is_ahead(clock.next(right), right)
+    again = HybridClock(DRIFT_MS, clock.last)
+    assert not again.is_ahead(again.next(right), right)

@@ -74,7 +74,9 @@ def test_the_text_of_a_context_brings_it_back(context: Context) -> None:
     assert not set(text) & set("+/= \n")
 
 
-@pytest.mark.parametrize("text", ["", "!", "AA", "zzzz", "kA==x", "\u00e9", "gA", "k" * 5000, context_text(()) + "AA"])
+@pytest.mark.parametrize(
+    "text", ["", "!", "AA", "zzzz", "kA==x", "\u00e9", "gA", "k" * 5000, context_text(()) + "AA"]
+)
 def test_a_text_that_is_no_context_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="not a context"):
         parse_context(text)

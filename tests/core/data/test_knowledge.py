@@ -39,7 +39,9 @@ def is_canonical(ranges: object) -> bool:
 
 
 @given(span_lists)
-def test_an_interval_set_holds_what_was_added_in_as_few_intervals_as_possible(added: list[tuple[int, int]]) -> None:
+def test_an_interval_set_holds_what_was_added_in_as_few_intervals_as_possible(
+    added: list[tuple[int, int]],
+) -> None:
     held = IntervalSet(added)
     model = {number for low, high in added for number in range(low, high + 1)}
     assert numbers(held) == model

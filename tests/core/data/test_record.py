@@ -29,7 +29,9 @@ def test_records_that_differ_have_different_fingerprints(other: Record) -> None:
 
 def test_a_fingerprint_fits_into_32_bytes_and_stays_the_same() -> None:
     assert 0 < fingerprint_of(BASE) < 1 << 256
-    assert fingerprint_of(BASE) == fingerprint_of(msgspec.msgpack.decode(msgspec.msgpack.encode(BASE), type=Record))
+    assert fingerprint_of(BASE) == fingerprint_of(
+        msgspec.msgpack.decode(msgspec.msgpack.encode(BASE), type=Record)
+    )
 
 
 def test_a_version_names_the_dot() -> None:

@@ -15,7 +15,11 @@ BOB, CAROL = author_named("bob"), author_named("carol")
 def test_writes_are_numbered_from_one_in_each_shard() -> None:
     disk = Disk()
     records = disk.write(write("fleet/a"), write("plans/x"), write("fleet/b"))
-    assert [(shard_of(r.key), r.sequence) for r in records] == [("fleet/0", 1), ("plans/0", 1), ("fleet/0", 2)]
+    assert [(shard_of(r.key), r.sequence) for r in records] == [
+        ("fleet/0", 1),
+        ("plans/0", 1),
+        ("fleet/0", 2),
+    ]
     assert disk.write(write("fleet/c"))[0].sequence == 3
 
 

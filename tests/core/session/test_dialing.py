@@ -25,7 +25,7 @@ def dialer(*bootstrap: str, seed: int = 1) -> Dialer:
 def pause_after(one: Dialer, dial: int, now: Now) -> int:
     """How long after this failed dial the next one starts, to the millisecond."""
     one.failed(dial, "unreachable", now)
-    for ms in range(0, 31_001):
+    for ms in range(31_001):
         if one.due([BOB], set(), 1, Now(now.mono_ns + ms * 1_000_000, 0)):
             return ms
     raise AssertionError("never dialled again")

@@ -1,0 +1,79 @@
+"""What callers of `Mesh` pass, checked and put into the core's terms."""
+
+from __future__ import annotations
+
+from bellande_mesh_sync.core.data.context import Context, parse_context
+from bellande_mesh_sync.core.data.record import VALUE
+from bellande_mesh_sync.core.events import Write
+from bellande_mesh_sync.errors import UsageError
+from bellande_mesh_sync.ids import NODE_ID_BYTES, NodeId
+from bellande_mesh_sync.store.chunker import WrittenValue
+
+ACK_LEVELS = ("local", "one", "quorum", "all")
+ACK_TIMEOUT_S = 10.0
+ACK_BYTES_PER_S = 10_000_000
+"""By how much a large value lengthens that: other nodes must fetch it before they can confirm it."""
+CONTENT_TYPE_MAX = 255
+DEFAULT_CONTENT_TYPE = "application/octet-stream"
+
+
+def content_type_of(given: str | None) -> str:
+    """The content type, or the default one. Every peer refuses what this refuses."""
+    if given is None:
+        return DEFAULT_CONTENT_TYPE
+    if not (given.isascii() and given.isprintable()) or len(given) > CONTENT_TYPE_MAX:
+        reason = f"a content type is printable ASCII of at most {CONTENT_TYPE_MAX} characters"
+        raise UsageError(reason=reason)
+    return given
+
+
+def write_of(
+    key: str, written: WrittenValue, content_type: str, context: str | None = None,
+    if_match: str | None = None,
+) -> Write:  # fmt: skip
+    return Write(
+        key=key,
+        kind=VALUE,
+        size=written.size,
+        digest=written.digest,
+        content_type=content_type,
+        inline=written.inline,
+        manifest=written.manifest,
+        context=context_of(context),
+        if_match=if_match,
+    )
+
+
+def context_of(text: str | None) -> Context | None:
+    if text is None:
+        return None
+    try:
+        return parse_context(text)
+    except ValueError as error:
+        raise UsageError(reason=str(error)) from None
+
+
+def ack_of(given: str | None, default: str) -> str:
+    level = given or default
+    if level not in ACK_LEVELS:
+        raise UsageError(reason=f"ack={level!r} is none of {', '.join(ACK_LEVELS)}")
+    return level
+
+
+def timeout_ns_of(given_s: float | None, size_bytes: int) -> int:
+    """How long to wait for acks, in nanoseconds."""
+    if given_s is None:
+        return round((ACK_TIMEOUT_S + size_bytes / ACK_BYTES_PER_S) * 1e9)
+    if not 0 < given_s < 1e6:
+        raise UsageError(reason=f"timeout={given_s!r} is no number of seconds above 0")
+    return round(given_s * 1e9)
+
+
+def node_id_of_text(text: str) -> NodeId:
+    try:
+        raw = bytes.fromhex(text)
+    except ValueError:
+        raw = b""
+    if len(raw) != NODE_ID_BYTES:
+        raise UsageError(reason=f"{text!r} is no node id (64 hex digits)")
+    return NodeId(raw)

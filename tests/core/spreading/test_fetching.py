@@ -1,0 +1,244 @@
+"""Fetching: chunks from whoever has them, and nobody waits for ever."""
+
+from __future__ import annotations
+
+from blake3 import blake3
+
+from bellande_mesh_sync.core.config import CoreConfig
+from bellande_mesh_sync.core.counters import Counters
+from bellande_mesh_sync.core.data.record import ChunkRef, Record
+from bellande_mesh_sync.core.effects import Effect, FindMissing, Send, SetTimer
+from bellande_mesh_sync.core.events import MissingFound
+from bellande_mesh_sync.core.messages import CHUNKS_LANE, ChunkWant
+from bellande_mesh_sync.core.session.links import Links
+from bellande_mesh_sync.core.spreading import fetching
+from bellande_mesh_sync.core.spreading.fetching import Fetch, Fetcher
+from bellande_mesh_sync.core.timers import FetchOverdue
+from tests.core.making import SHARD, at, author_named, large_record, link_to, node_of_name
+
+ALICE = author_named("alice")
+BOB, CAROL = node_of_name("bob"), node_of_name("carol")
+BODIES = [bytes([n]) * 1000 for n in range(9)]
+HASHES = [blake3(body).digest() for body in BODIES]
+LANE = {"bob": 11, "carol": 12}
+
+
+class Depot:
+    """A fetcher with links to bob and carol, and the chunks this disk has."""
+
+    def __init__(self, window: int = 1 << 20, *, lanes: bool = True) -> None:
+        self.links = Links(node_of_name("alice"))
+        for number, name in enumerate(LANE, 1):
+            self.links.add(link_to(name, number))
+            if lanes:
+                self.links.add(link_to(name, LANE[name], lane=CHUNKS_LANE))
+        self.counters = Counters()
+        self.fetcher = Fetcher(CoreConfig(fetch_window_bytes=window), self.links, self.counters)
+        self.here: set[bytes] = set()
+        self.whole: list[Fetch] = []
+        self.given_up: list[Fetch] = []
+        self.asked: list[tuple[int, bytes]] = []
+        self.timers: list[FetchOverdue] = []
+
+    def start(self, record: Record, peer: bytes = BOB, stream: int = 1) -> bool:
+        effects = self.fetcher.start(SHARD, record, stream, peer)  # type: ignore[arg-type]
+        self.perform(effects or [])
+        return effects is not None
+
+    def perform(self, effects: list[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case FindMissing(fetch=number, manifest=manifest):
+                    missing = tuple(chunk for chunk in manifest.chunks if chunk.hash not in self.here)
+                    self.found(number, missing)
+                case Send(link=link, message=ChunkWant(hashes=hashes)):
+                    self.asked += [(link, each) for each in hashes]
+                case SetTimer(timer=FetchOverdue() as timer):
+                    self.timers.append(timer)
+                case _:
+                    raise AssertionError(effect)
+
+    def found(self, number: int, missing: tuple[ChunkRef, ...], code: str = "") -> None:
+        effects, whole, given_up = self.fetcher.handle_missing(
+            MissingFound(number, missing, False, code), at()
+        )
+        self.whole += whole
+        self.given_up += given_up
+        self.perform(effects)
+
+    def stored(self, peer: bytes, *numbers: int) -> None:
+        hashes = tuple(HASHES[number] for number in numbers)
+        self.here |= set(hashes)
+        effects, _ = self.fetcher.stored(peer, hashes, at())  # type: ignore[arg-type]
+        self.perform(effects)
+
+    def refused(self, peer: bytes, *numbers: int) -> None:
+        effects, given_up = self.fetcher.refused(peer, tuple(HASHES[n] for n in numbers), at())  # type: ignore[arg-type]
+        self.given_up += given_up
+        self.perform(effects)
+
+    def close(self, link: int) -> None:
+        self.links.remove(link)
+        effects, given_up = self.fetcher.link_closed(link, at())
+        self.given_up += given_up
+        self.perform(effects)
+
+    def take_asked(self) -> list[tuple[int, int]]:
+        taken = [(link, HASHES.index(each)) for link, each in self.asked]
+        self.asked.clear()
+        return taken
+
+
+def value(sequence: int, *numbers: int) -> Record:
+    return large_record(f"fleet/{sequence}", ALICE, sequence, [BODIES[number] for number in numbers])
+
+
+def test_a_record_is_whole_when_its_last_chunk_is_stored() -> None:
+    depot = Depot()
+    depot.start(value(1, 0, 1, 2))
+    assert depot.take_asked() == [(11, 0), (11, 1), (11, 2)]
+    depot.stored(BOB, 1)
+    depot.stored(BOB, 0)
+    assert depot.whole == []
+    depot.stored(BOB, 2)
+    assert [fetch.record.sequence for fetch in depot.whole] == [1]
+    assert len(depot.fetcher) == 0
+    assert depot.fetcher.arriving(SHARD) == ()
+
+
+def test_chunks_that_are_here_already_are_not_asked_for() -> None:
+    depot = Depot()
+    depot.here = {HASHES[0]}
+    depot.start(value(1, 0, 1))
+    assert depot.take_asked() == [(11, 1)]
+    depot.start(value(2, 0))
+    assert [fetch.record.sequence for fetch in depot.whole] == [2]
+
+
+def test_no_more_is_asked_of_a_peer_than_the_window_allows() -> None:
+    depot = Depot(window=2500)
+    depot.start(value(1, 0, 1, 2, 3, 4))
+    assert depot.take_asked() == [(11, 0), (11, 1), (11, 2)]
+    depot.stored(BOB, 0)
+    assert depot.take_asked() == [(11, 3)]
+    depot.stored(BOB, 1, 2, 3)
+    assert depot.take_asked() == [(11, 4)]
+
+
+def test_a_chunk_that_several_records_wait_for_is_asked_for_once() -> None:
+    depot = Depot()
+    depot.start(value(1, 0, 1))
+    depot.start(value(2, 1), peer=CAROL)
+    assert depot.take_asked() == [(11, 0), (11, 1)]
+    depot.stored(BOB, 1)
+    assert [fetch.record.sequence for fetch in depot.whole] == [2]
+    depot.stored(BOB, 0)
+    assert [fetch.record.sequence for fetch in depot.whole] == [2, 1]
+
+
+def test_a_record_that_arrives_already_gains_a_source() -> None:
+    depot = Depot()
+    first = value(1, 0)
+    depot.start(first)
+    assert depot.fetcher.is_arriving(SHARD, first, CAROL)
+    assert not depot.fetcher.is_arriving(SHARD, value(2, 0), CAROL)
+    assert depot.fetcher.arriving(SHARD) == ((ALICE, ((1, 1),)),)
+    depot.take_asked()
+    depot.refused(BOB, 0)
+    assert depot.take_asked() == [(12, 0)]
+    depot.stored(CAROL, 0)
+    assert len(depot.whole) == 1
+
+
+def test_a_chunk_nobody_has_is_given_up_after_some_tries() -> None:
+    depot = Depot()
+    depot.start(value(1, 0))
+    for _ in range(50):
+        if depot.given_up:
+            break
+        ((link, _),) = depot.take_asked()
+        depot.refused(BOB if link == 11 else CAROL, 0)
+    assert [fetch.record.sequence for fetch in depot.given_up] == [1]
+    assert len(depot.fetcher) == 0
+    assert depot.fetcher.arriving(SHARD) == ()
+
+
+def test_a_lost_link_hands_its_chunks_to_the_next_source() -> None:
+    depot = Depot()
+    record = value(1, 0, 1)
+    depot.start(record)
+    depot.fetcher.is_arriving(SHARD, record, CAROL)
+    depot.take_asked()
+    depot.stored(BOB, 0)
+    depot.links.remove(1)
+    depot.close(11)
+    assert depot.take_asked() == [(12, 1)]
+    depot.stored(CAROL, 1)
+    assert len(depot.whole) == 1
+
+
+def test_a_record_is_given_up_when_its_last_source_is_gone() -> None:
+    depot = Depot()
+    depot.start(value(1, 0))
+    for link in (1, 2, 12, 11):
+        depot.close(link)
+    assert len(depot.given_up) == 1
+    assert len(depot.fetcher) == 0
+
+
+def test_a_manifest_that_cannot_be_followed_is_given_up() -> None:
+    depot = Depot()
+    effects = depot.fetcher.start(SHARD, value(1, 0), 1, BOB)
+    assert effects is not None
+    depot.found(1, (), code="corrupt_store")
+    assert len(depot.given_up) == 1
+    depot.found(1, ())  # The answer to a question nobody waits for.
+    assert len(depot.whole) == 0
+
+
+def test_only_so_many_records_may_wait(monkeypatch: object) -> None:
+    depot = Depot()
+    limit, fetching.FETCHES_MAX = fetching.FETCHES_MAX, 2  # type: ignore[misc]
+    try:
+        assert depot.start(value(1, 0))
+        assert depot.start(value(2, 1))
+        assert not depot.start(value(3, 2))
+    finally:
+        fetching.FETCHES_MAX = limit  # type: ignore[misc]
+    assert depot.counters["fetches_refused"] == 1
+
+
+def test_a_peer_without_a_link_for_chunks_needs_one() -> None:
+    depot = Depot(lanes=False)
+    depot.start(value(1, 0))
+    assert depot.take_asked() == []
+    assert depot.fetcher.needs_link() == [BOB]
+    depot.perform(depot.fetcher.link_opened(BOB, 1, at()))  # The link for records will do.
+    assert depot.take_asked() == [(1, 0)]
+    assert depot.fetcher.needs_link() == []
+
+
+def test_a_link_that_brings_no_chunk_for_too_long_is_stalled() -> None:
+    depot = Depot()
+    depot.start(value(1, 0, 1))
+    (timer,) = depot.timers
+    depot.stored(BOB, 0)
+    effects, is_stalled = depot.fetcher.handle_overdue(timer.link, timer.mark, at())
+    assert not is_stalled
+    depot.timers.clear()
+    depot.perform(effects)
+    (timer,) = depot.timers
+    assert depot.fetcher.handle_overdue(timer.link, timer.mark, at()) == ([], True)
+    depot.stored(BOB, 1)
+    assert depot.fetcher.handle_overdue(timer.link, timer.mark, at()) == ([], False)
+
+
+def test_a_peer_cannot_refuse_chunks_that_were_asked_of_another() -> None:
+    """A manifest is no secret: else one bad member could make every fetch from good ones fail."""
+    depot = Depot()
+    depot.start(value(1, 0))
+    for _ in range(20):
+        depot.refused(CAROL, 0)
+    assert depot.given_up == []
+    depot.stored(BOB, 0)
+    assert len(depot.whole) == 1
