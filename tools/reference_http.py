@@ -12,8 +12,8 @@ Written from the code by `make docs`; do not edit.
 
 A running node serves this on its HTTP port (loopback unless told otherwise) and its HTTPS port, with the
 full description at `/openapi.json`. Send `Authorization: Bearer TOKEN` with everything but what is marked as
-open; the role says what a token must at least allow. Errors are `{"error": {"code", "message", "detail"}}` with the
-codes of [errors](errors.md).
+open; the role says what a token must at least allow. Errors are
+`{"error": {"code", "message", "detail"}}` with the codes of [errors](errors.md).
 """
 
 

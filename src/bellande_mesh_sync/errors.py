@@ -76,6 +76,13 @@ class AlreadyAMemberError(ConfigError):
     template = "{home} already holds the identity of node {node}; choose another --home"
 
 
+class IdentityConflictError(ConfigError):
+    """Two nodes run with one identity, as after cloning a disk. This one stopped; its data is kept."""
+
+    code = "identity_conflict"
+    template = "{reason}"
+
+
 class IdentityError(ConfigError):
     """A key or certificate file is missing, unreadable, readable by others, or does not fit."""
 

@@ -25,6 +25,8 @@ NODE_ID_BYTES = 32
 EPOCH_BYTES = 8
 AUTHOR_BYTES = NODE_ID_BYTES + EPOCH_BYTES
 PUBLIC_KEY_BYTES = 32
+SEQUENCE_MAX = 2**40 - 1
+"""An author's writes to a shard: 100,000 a second for 127 days. A store's row ids have room for no more."""
 
 # RFC 8410: the DER header of every Ed25519 SubjectPublicKeyInfo; the 32 key bytes follow it.
 _ED25519_SPKI_HEADER = bytes.fromhex("302a300506032b6570032100")

@@ -1,4 +1,4 @@
-"""What the core's tests are made of: nodes with a toy signature, records, writes, a replica on a store in memory."""
+"""What the core's tests are made of: nodes with a toy signature, records, writes, a replica on a disk."""
 
 from __future__ import annotations
 

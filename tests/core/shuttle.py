@@ -18,11 +18,13 @@ from bellande_mesh_sync.core import events as on
 from bellande_mesh_sync.core.config import CoreConfig
 from bellande_mesh_sync.core.data.context import covers
 from bellande_mesh_sync.core.data.record import Record, fingerprint_of
+from bellande_mesh_sync.core.effects import Effect
 from bellande_mesh_sync.core.messages import RECORDS_LANE, ChunkMissing, Message
 from bellande_mesh_sync.core.node import NodeCore
 from bellande_mesh_sync.core.timers import Timer
 from bellande_mesh_sync.errors import ChunkMissingError
-from bellande_mesh_sync.ids import Dot, Now
+from bellande_mesh_sync.ids import Dot, Now, Shard
+from bellande_mesh_sync.keys import shard_of
 from bellande_mesh_sync.store.interface import ChangesView
 from bellande_mesh_sync.store.memory import MemoryStore
 from tests.core.making import SHARD, WALL_MS, live_records, local_node, node_of_name
@@ -71,7 +73,7 @@ class Node:
         self.views: dict[int, ChangesView] = {}
         self.timers: list[tuple[int, int, Timer]] = []
         self.answers: dict[int, do.Resolve | do.Reject] = {}
-        self.effects: list[do.Effect] = []
+        self.effects: list[Effect] = []
         self.epochs = 0
         self.store = MemoryStore(new_epoch=self._new_epoch)
         self.core: NodeCore
@@ -91,12 +93,12 @@ class Node:
         if self.is_running:
             self.do(self.core.handle(event, self.world.now))
 
-    def do(self, effects: list[do.Effect]) -> None:
+    def do(self, effects: list[Effect]) -> None:
         for effect in effects:
             self.effects.append(effect)
             self._perform(effect)
 
-    def _perform(self, effect: do.Effect) -> None:
+    def _perform(self, effect: Effect) -> None:
         match effect:
             case do.Send(link=link, message=message):
                 if link in self.ends:
@@ -148,7 +150,7 @@ class Node:
     def _note_written(self, records: tuple[Record, ...]) -> None:
         for record in records:
             if record.author[:32] == self.core.me.node:
-                self.world.written[record.dot] = record
+                self.world.written[shard_of(record.key), record.dot] = record
 
     # -- what a test does with a node
 
@@ -188,7 +190,7 @@ class World:
         self.now = Now(SECOND_NS_START, WALL_MS)
         self.rng = None if seed is None else random.Random(seed)
         self.nodes: dict[str, Node] = {}
-        self.written: dict[Dot, Record] = {}
+        self.written: dict[tuple[Shard, Dot], Record] = {}
         """Every write that became durable at its author."""
         self.requests = 0
         self.next_link = 1
@@ -317,10 +319,8 @@ class World:
         for end in list(ends):
             if end.other is not None and id(end.other) not in seen:
                 ends.append(end.other)  # Closed there, and not yet known here.
-        for end in ends:
-            if end.outbox and not end.is_held:
-                actions.append(lambda end=end: self._deliver(end))
-        return actions
+        waiting = [end for end in ends if end.outbox and not end.is_held]
+        return actions + [lambda end=end: self._deliver(end) for end in waiting]
 
     def _deliver(self, end: End) -> None:
         """What is of one kind arrives together, as it would in a frame."""
@@ -388,13 +388,13 @@ class World:
             for author, ranges in node.store.open_changes(shard, ()).knowledge():
                 for low, high in ranges:
                     for sequence in range(low, high + 1):
-                        self._check_dot(node, Dot(author, sequence), live)
+                        self._check_dot(node, shard, Dot(author, sequence), live)
             if not node.commits:
                 assert state.seen == state.committed
                 assert state.committed.delta() == node.store.open_changes(shard, ()).knowledge()
 
-    def _check_dot(self, node: Node, dot: Dot, live: set[Record]) -> None:
-        record = self.written[dot]
+    def _check_dot(self, node: Node, shard: Shard, dot: Dot, live: set[Record]) -> None:
+        record = self.written[shard, dot]
         held = [other for other in live if other.key == record.key]
         is_replaced = any(covers(other.context, *dot) for other in held)
         assert record in held or is_replaced, f"{node.name} claims {record.key} {dot.sequence} without it"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+
+import msgspec
 import pytest
 from blake3 import blake3
 
@@ -20,6 +23,8 @@ from bellande_mesh_sync.core.messages import (
     Summary,
     Want,
 )
+from bellande_mesh_sync.core.spreading.weight import weight_of
+from bellande_mesh_sync.store.memory import MemoryStore
 from tests.core.making import (
     SHARD,
     author_named,
@@ -198,7 +203,7 @@ def test_a_link_lost_in_mid_stream_leaves_nothing_claimed_that_is_not_there() ->
         alice.submit(write(f"fleet/{number % 40}", bytes(500)))
     world.run()
     for count in range(1, 30, 4):
-        world.rng = __import__("random").Random(count)
+        world.rng = random.Random(count)
         world.connect("alice", "bob")
         for _ in range(count):
             world.step()
@@ -244,10 +249,8 @@ def test_credit_comes_back_in_full_for_duplicates_refusals_and_refused_commits()
     author = author_named("dave")
     good = record("fleet/a", author, 1, body=bytes(400))
     damaged = record("fleet/b", author, 2, body=bytes(400), stamp=1)
-    damaged = type(damaged)(*[*_fields(damaged)[:6], bytes(32), *_fields(damaged)[7:]])
+    damaged = msgspec.structs.replace(damaged, digest=bytes(32))
     ahead = record("fleet/c", author, 3, body=bytes(400), stamp=(world.now.wall_ms + 99_999) << 16)
-    from bellande_mesh_sync.core.spreading.weight import weight_of
-
     world.tell("alice", "bob", Records(SHARD, 0, (good, good, damaged, ahead)))
     world.tell("alice", "bob", Records(SHARD, 0, (good,)))
     before = sum(credit.amount_bytes for credit in bob.seen(Credit))
@@ -260,10 +263,6 @@ def test_credit_comes_back_in_full_for_duplicates_refusals_and_refused_commits()
     assert after == before + weight_of(good)
     assert bob.core.counters["clock_ahead"] == bob.core.counters["records_damaged"] == 1
     assert bob.get("fleet/a") == set()
-
-
-def _fields(each: object) -> list[object]:
-    return [getattr(each, name) for name in each.__struct_fields__]  # type: ignore[attr-defined]
 
 
 # -- large values ------------------------------------------------------------------------------
@@ -377,8 +376,6 @@ def test_a_store_that_was_overtaken_takes_a_new_epoch_and_loses_nothing() -> Non
     world.run()
     old_author = alice.core.replica.author
     world.crash("alice")
-    from bellande_mesh_sync.store.memory import MemoryStore
-
     backup = MemoryStore(new_epoch=lambda: old_author[32:])  # From before the first write.
     alice = world.add("alice", store=backup)
     world.run()
@@ -506,7 +503,7 @@ def test_equal_knowledge_with_unequal_fingerprints_is_reported() -> None:
     world.run()
     alice = world.nodes["alice"]
     delta = alice.core.replica.shard(SHARD).committed.delta()
-    world.tell("bob", "alice", Summary((ShardSummary(SHARD, delta, bytes(32)),)))
+    world.tell("bob", "alice", Summary((ShardSummary(SHARD, delta, b"\1" * 32),)))
     assert alice.core.counters["fingerprint_mismatches"] == 1
     assert [effect.code for effect in alice.effects if isinstance(effect, do.Log)] == ["fingerprint_mismatch"]
 

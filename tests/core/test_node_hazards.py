@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+
+import msgspec
 import pytest
 from blake3 import blake3
 
@@ -26,7 +29,8 @@ from bellande_mesh_sync.core.messages import (
 )
 from bellande_mesh_sync.ids import Author, NodeId, Shard
 from bellande_mesh_sync.store.memory import MemoryStore
-from bellande_mesh_sync.wire.limits import NUMBER_MAX
+from bellande_mesh_sync.wire.checks import check_message
+from bellande_mesh_sync.wire.limits import FRAME_BYTES_MAX, NUMBER_MAX
 from tests.core.making import (
     SHARD,
     author_named,
@@ -80,7 +84,7 @@ def test_a_large_value_that_is_pushed_and_streamed_at_once_is_not_mistaken_for_o
     bob = world.nodes["bob"]
     alice, carol = author_named("alice"), node_of_name("carol")
     large = large_record("fleet/map", alice, 1, CHUNKS)
-    world.written[large.dot] = large
+    world.written[SHARD, large.dot] = large
     for number, name in ((1, "alice"), (2, "carol")):
         bob.handle(on.LinkOpened(number, node_of_name(name), hello_of(name), f"{name}:1", 0))
     dots = ((alice, ((1, 1),)),)
@@ -220,12 +224,13 @@ def test_shards_a_peer_only_talks_about_leave_nothing_behind(kind: str) -> None:
     messages: list[Message] = []
     for number in range(100):
         shard = Shard(f"made-up-{number}/0")
-        messages += {
-            "have": [Have(shard, ())],
-            "summary": [Summary((ShardSummary(shard, (), bytes(32)),))],
-            "want": [Want(number + 1, shard, ())],
-            "records": [Records(shard, 0, ())],
-        }[kind]
+        about: dict[str, Message] = {
+            "have": Have(shard, ()),
+            "summary": Summary((ShardSummary(shard, (), bytes(32)),)),
+            "want": Want(number + 1, shard, ()),
+            "records": Records(shard, 0, ()),
+        }
+        messages.append(about[kind])
     world.tell("bob", "alice", *messages)
     world.run()
     assert [shard for shard, _ in alice.core.replica.shards() if shard != SHARD] == []
@@ -242,6 +247,25 @@ def test_a_peer_cannot_make_us_change_our_epoch_over_a_shard_that_does_not_exist
         world.tell("bob", "alice", Have(Shard(f"made-up-{number}/0"), dots))
     assert alice.core.counters["epochs_renewed"] <= 1
     assert alice.core.replica.author == author or alice.core.counters["epochs_renewed"] == 1
+
+
+def test_no_message_is_larger_than_a_frame_however_scattered_the_knowledge_and_many_the_members() -> None:
+    """After a link broke in mid-stream knowledge is as full of holes as there were replaced writes."""
+    world = World("bob")
+    scattered = MemoryStore(new_epoch=lambda: b"epoch-01")
+    changes = tuple(do.IntervalChange(SHARD, author_named("dave"), n, n, ()) for n in range(2, 400_000, 2))
+    members = tuple(member_of(f"node-{number}") for number in range(5_000))
+    scattered.apply([do.Batch(intervals=changes, members=members)])
+    alice = world.add("alice", store=scattered)
+    world.connect("alice", "bob")
+    alice.handle(on.Received(next(iter(alice.ends)), (Want(1, SHARD, EVERYTHING),), 9))
+    while alice.jobs:
+        alice.handle(alice.jobs.popleft())
+    alice.commit()
+    for message in [effect.message for effect in alice.effects if isinstance(effect, do.Send)]:
+        size = len(msgspec.msgpack.encode(message))
+        assert size < FRAME_BYTES_MAX - 1000, f"a {type(message).__name__} of {size} bytes"
+        check_message(message)
 
 
 def hostile_messages(world: World) -> list[Message]:
@@ -281,8 +305,6 @@ def hostile_messages(world: World) -> list[Message]:
 
 @pytest.mark.parametrize("seed", range(30))
 def test_well_formed_messages_never_raise_whatever_they_say(seed: int) -> None:
-    import random
-
     rng = random.Random(seed)
     world = pair(CoreConfig(credit_bytes=5000, page_bytes=500))
     alice = world.nodes["alice"]

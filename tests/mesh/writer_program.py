@@ -45,8 +45,13 @@ def value_of(key: str) -> bytes:
 
 async def main() -> None:
     home, round_number, *bootstrap = sys.argv[1:]
-    config = Config(listen_address="127.0.0.1:0", name="writer", bootstrap_nodes=tuple(bootstrap), http_port=-1,
-                    https_port=-1)  # fmt: skip
+    config = Config(
+        listen_address="127.0.0.1:0",
+        name="writer",
+        bootstrap_nodes=tuple(bootstrap),
+        http_port=-1,
+        https_port=-1,
+    )
     options = MeshOptions(dev_mode=True, enable_persistence=True, persistence_path=home)
     mesh = await init_with_options(config, options)
     await mesh.start()

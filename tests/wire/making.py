@@ -30,8 +30,8 @@ from bellande_mesh_sync.core.messages import (
     Summary,
     Want,
 )
-from bellande_mesh_sync.ids import Author, NodeId, Shard, Stamp
-from bellande_mesh_sync.wire.limits import NUMBER_MAX, SEQUENCE_MAX
+from bellande_mesh_sync.ids import SEQUENCE_MAX, Author, NodeId, Shard, Stamp
+from bellande_mesh_sync.wire.limits import NUMBER_MAX
 
 NODE = NodeId(bytes(range(32)))
 AUTHOR = Author(NODE + b"epoch-01")

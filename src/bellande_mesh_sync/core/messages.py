@@ -74,7 +74,10 @@ class ShardSummary(Struct, frozen=True, array_like=True):
     shard: Shard
     knowledge: Delta
     fingerprint: bytes
-    """32 bytes: sum of the live records' hashes modulo 2**256. Equal knowledge must mean equal this."""
+    """32 bytes: sum of the live records' hashes modulo 2**256. Equal knowledge must mean equal this.
+
+    All zero beside a part of a knowledge that was too large for one message.
+    """
 
 
 class Have(Struct, frozen=True, array_like=True, tag=7):
@@ -108,11 +111,13 @@ class StreamEnd(Struct, frozen=True, array_like=True, tag=10):
 
     Those of the dots that were not sent are obsolete: something within `knowledge` replaced them.
     So they may be claimed as known only by a node that holds all the rest of `knowledge`.
+    A knowledge too large for one message comes in several; only `is_last` ends the stream.
     """
 
     stream: int
     shard: Shard
     knowledge: Delta
+    is_last: bool = True
 
 
 class Credit(Struct, frozen=True, array_like=True, gc=False, tag=11):

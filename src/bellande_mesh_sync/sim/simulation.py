@@ -64,7 +64,7 @@ class Simulation:
         self.network = Network(self.world, scenario.network)
         identities = [make_identity(scenario.seed, index) for index in range(scenario.nodes)]
         ids = [identity.node for identity in identities]
-        self.disk_checker = DiskChecker(ids)
+        self.disk_checker = DiskChecker(ids, scenario.core.clock_drift_max_ms)
         self.disks = [self._make_disk(index) for index in range(scenario.nodes)]
         self.ack_checker = AckChecker(self.disks, ids, self.disk_checker)
         self.nodes = [self._make_node(identity, make_core) for identity in identities]
@@ -203,7 +203,6 @@ class Simulation:
     def _check(self) -> None:
         """Bounds: nothing that others can make grow may grow without end."""
         self.world.after(CHECK_INTERVAL_NS, self._check)
-        self.workload.check_answers()
         core = self.scenario.core
         # A page that was being read when the credit ran out is still sent, one of each stream; and a push
         # goes out whole while any credit is left.

@@ -43,10 +43,10 @@ from bellande_mesh_sync.core.messages import (
     Want,
 )
 from bellande_mesh_sync.errors import DecodeError, InvalidKeyError
-from bellande_mesh_sync.ids import AUTHOR_BYTES, EPOCH_BYTES, NODE_ID_BYTES, PUBLIC_KEY_BYTES
+from bellande_mesh_sync.ids import AUTHOR_BYTES, EPOCH_BYTES, NODE_ID_BYTES, PUBLIC_KEY_BYTES, SEQUENCE_MAX
 from bellande_mesh_sync.keys import KEY_BYTES_MAX, check_key
 from bellande_mesh_sync.wire import limits
-from bellande_mesh_sync.wire.limits import NUMBER_MAX, SEQUENCE_MAX
+from bellande_mesh_sync.wire.limits import NUMBER_MAX
 
 HASH_BYTES: Final = 32
 MESH_ID_BYTES: Final = 16

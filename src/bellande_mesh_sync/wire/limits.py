@@ -19,9 +19,6 @@ FRAME_MESSAGES_MAX: Final = 16_384
 CHUNK_PIECE_BYTES_MAX: Final = 512 * 1024
 """The payload of one ChunkPart, so that no piece fills a frame."""
 
-SEQUENCE_MAX: Final = 2**40 - 1
-"""An author's writes to a shard: 100,000 a second for 127 days. A store's row ids have room for no more."""
-
 NUMBER_MAX: Final = 2**63 - 1
 """Sequence numbers, stamps and sizes must fit a signed 64-bit column of every store."""
 

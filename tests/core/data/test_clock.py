@@ -52,7 +52,7 @@ def test_a_restarted_clock_goes_on_above_the_last_stamp_of_the_run_before() -> N
 
 
 def test_a_wall_clock_that_was_wrong_once_does_not_leave_every_later_stamp_too_far_ahead() -> None:
-    """Peers hold off such records: a node whose clock was a year ahead for a minute would be mute for a year."""
+    """Peers hold off such records: a clock a year ahead for a minute would make its node mute for a year."""
     year_ms = 365 * 86_400_000
     wrong, right = Now(0, 1_000_000 + year_ms), Now(0, 1_000_000)
     clock = HybridClock(DRIFT_MS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,7 +36,7 @@ def dots_of(delta: Delta) -> Dots:
 def is_canonical(ranges: object) -> bool:
     pairs = list(ranges)  # type: ignore[call-overload]
     return all(low <= high for low, high in pairs) and all(
-        before[1] + 1 < after[0] for before, after in zip(pairs, pairs[1:], strict=False)
+        before[1] + 1 < after[0] for before, after in pairwise(pairs)
     )
 
 

@@ -152,6 +152,7 @@ def test_owners_are_all_but_those_who_left_or_are_dead_for_long() -> None:
     place.directory.evaluate(at(dead_s))
     assert place.state("carol") == "dead"
     assert place.directory.owners(at(dead_s + REBALANCE_S - 1)) == {me, BOB, CAROL}
+    place.directory.evaluate(at(dead_s + REBALANCE_S))
     assert place.directory.owners(at(dead_s + REBALANCE_S)) == {me, BOB}
 
 

@@ -108,7 +108,7 @@ def test_a_lost_link_is_dialled_again_soon_but_not_all_at_once() -> None:
         one = dialer(seed=seed)
         (dial,) = one.due([BOB], set(), 1, at())
         one.opened(dial.dial, BOB.node)
-        one.lost(BOB.node, at(5))
+        one.lost(BOB.node, "lost", at(5))
         starts.add(
             next(ms for ms in range(300) if one.due([BOB], set(), 1, Now(at(5).mono_ns + ms * 1_000_000, 0)))
         )

@@ -196,15 +196,15 @@ def test_a_manifest_that_cannot_be_followed_is_given_up() -> None:
     assert len(depot.whole) == 0
 
 
-def test_only_so_many_records_may_wait(monkeypatch: object) -> None:
+def test_only_so_many_records_may_wait() -> None:
     depot = Depot()
-    limit, fetching.FETCHES_MAX = fetching.FETCHES_MAX, 2  # type: ignore[misc]
+    limit, fetching.FETCHES_MAX = fetching.FETCHES_MAX, 2
     try:
         assert depot.start(value(1, 0))
         assert depot.start(value(2, 1))
         assert not depot.start(value(3, 2))
     finally:
-        fetching.FETCHES_MAX = limit  # type: ignore[misc]
+        fetching.FETCHES_MAX = limit
     assert depot.counters["fetches_refused"] == 1
 
 

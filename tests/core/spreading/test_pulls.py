@@ -204,7 +204,10 @@ def test_a_refused_commit_keeps_every_running_stream_from_concluding() -> None:
 def test_a_stream_with_a_record_that_was_not_taken_in_claims_nothing() -> None:
     asking = Asking()
     asking.offered("bob", dots(BOB, (1, 3)))
-    asking.pulls.taint(1)
+    link = next(iter(asking.links.records_links()))
+    pull = asking.pulls.arrived(1, link.link, SHARD)
+    assert pull is not None
+    pull.is_tainted = True
     asking.end(1, dots(BOB, (1, 3)))
     asking.commit()
     assert asking.known() == ()
@@ -277,7 +280,7 @@ def test_what_was_known_at_the_end_but_not_offered_before_is_asked_for_next() ->
 
 def test_more_ranges_than_fit_one_want_are_all_asked_for_in_the_end() -> None:
     """After a link broke in mid-stream, what came is full of holes where replaced writes were."""
-    limit, pulls_module.WANT_RANGES_MAX = pulls_module.WANT_RANGES_MAX, 2  # type: ignore[misc]
+    limit, pulls_module.WANT_RANGES_MAX = pulls_module.WANT_RANGES_MAX, 2
     try:
         asking = Asking(None, "bob")
         asking.disk.accept(*(record(f"fleet/{n}", BOB, n) for n in (2, 4, 6, 8)))
@@ -294,7 +297,7 @@ def test_more_ranges_than_fit_one_want_are_all_asked_for_in_the_end() -> None:
             asking.commit()
         assert asking.known() == whole
     finally:
-        pulls_module.WANT_RANGES_MAX = limit  # type: ignore[misc]
+        pulls_module.WANT_RANGES_MAX = limit
 
 
 def test_two_streams_that_both_wait_for_the_other_conclude_together() -> None:

@@ -29,7 +29,13 @@ class HybridClock:
         return self._last
 
     def next(self, now: Now) -> Stamp:
-        """A stamp above every one given or observed before. The counter runs over into the milliseconds."""
+        """A stamp above every one given or observed before. The counter runs over into the milliseconds.
+
+        Except after the wall clock itself was far ahead and was set right: going on from there would
+        have every later write held off as coming from the future, so stamps start over from the wall.
+        """
+        if self._last > self.limit(now):
+            self._last = 0
         self._last = max(self._last + 1, stamp_of(now.wall_ms))
         return Stamp(self._last)
 

@@ -10,15 +10,19 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Iterable
-from typing import TypeAlias
+from itertools import pairwise
+from typing import Final, TypeAlias
 
 import msgspec
 
-from bellande_mesh_sync.ids import AUTHOR_BYTES, Author, Dot
+from bellande_mesh_sync.ids import AUTHOR_BYTES, SEQUENCE_MAX, Author, Dot
 
 ContextEntry: TypeAlias = tuple[Author, int, tuple[int, ...]]
 Context: TypeAlias = tuple[ContextEntry, ...]
 """Sorted by author; extras sorted, each above the base."""
+
+AUTHORS_MAX: Final = 8_192
+EXTRAS_MAX: Final = 65_536
 
 
 def covers(context: Context, author: Author, sequence: int) -> bool:
@@ -73,7 +77,23 @@ def parse_context(text: str) -> Context:
         context = msgspec.msgpack.decode(raw, type=tuple[tuple[bytes, int, tuple[int, ...]], ...])
     except (ValueError, msgspec.MsgspecError) as error:
         raise ValueError(f"not a context: {text[:80]!r}") from error
+    if not _is_sound(context):
+        raise ValueError(f"not a context: {text[:80]!r}")
+    return tuple((Author(author), base, extras) for author, base, extras in context)
+
+
+def _is_sound(context: tuple[tuple[bytes, int, tuple[int, ...]], ...]) -> bool:
+    """Whether peers would take it: a record that they refuse would cost us every link."""
+    if len(context) > AUTHORS_MAX or sum(len(extras) for _, _, extras in context) > EXTRAS_MAX:
+        return False
+    before = b""
     for author, base, extras in context:
-        if len(author) != AUTHOR_BYTES or base < 0 or any(extra <= base for extra in extras):
-            raise ValueError(f"not a context: {text[:80]!r}")
-    return tuple((Author(author), base, extras) for author, base, extras in sorted(context))
+        if len(author) != AUTHOR_BYTES or author <= before:
+            return False
+        before = author
+        numbers = (base, *extras)
+        if base < 0 or numbers[-1] > SEQUENCE_MAX:
+            return False
+        if any(low >= high for low, high in pairwise(numbers)):
+            return False
+    return True

@@ -155,6 +155,24 @@ class Knowledge:
     __hash__ = None  # type: ignore[assignment]
 
 
+def parts_of(delta: Delta, ranges_max: int) -> Iterator[Delta]:
+    """The delta in pieces of at most `ranges_max` ranges, so that each fits a message; at least one."""
+    part: list[tuple[Author, Ranges]] = []
+    room = ranges_max
+    for author, ranges in delta:
+        start = 0
+        while start < len(ranges):
+            taken = ranges[start : start + room]
+            part.append((author, taken))
+            start += len(taken)
+            room -= len(taken)
+            if not room:
+                yield tuple(part)
+                part, room = [], ranges_max
+    if part or not delta:
+        yield tuple(part)
+
+
 def count_of(delta: Delta) -> int:
     """How many dots a delta holds."""
     return sum(high - low + 1 for _, ranges in delta for low, high in ranges)

@@ -66,6 +66,10 @@ class Replica:
     # -- questions
 
     def shard(self, shard: Shard) -> ShardState:
+        """What is known of a shard; of one that only others talk about nothing is kept."""
+        return self._shards.get(shard) or ShardState()
+
+    def _kept(self, shard: Shard) -> ShardState:
         found = self._shards.get(shard)
         if found is None:
             found = self._shards[shard] = ShardState()
@@ -132,9 +136,12 @@ class Replica:
     def _record(
         self, write: Write, shard: Shard, sequence: int, siblings: tuple[Record, ...], now: Now
     ) -> Record:
-        context = write.context
-        if context is None:
-            context = self.context_of(shard, siblings) if siblings else ()
+        if write.context is not None:
+            context = _without_future(write.context, self.author, sequence)
+        elif siblings:
+            context = _context_of(siblings, self.shard(shard).seen)
+        else:
+            context = ()
         return Record(
             key=write.key,
             author=self.author,
@@ -150,14 +157,9 @@ class Replica:
             expires_ms=write.expires_ms,
         )
 
-    def context_of(self, shard: Shard, siblings: Iterable[Record]) -> Context:
-        """What a reader of these siblings has seen."""
-        siblings = tuple(siblings)
-        return join(
-            [record.context for record in siblings],
-            [record.dot for record in siblings],
-            self.shard(shard).seen.contiguous,
-        )
+    def context_of(self, shard: Shard, siblings: Sequence[Record]) -> Context:
+        """What a reader of these committed siblings has seen."""
+        return _context_of(siblings, self.shard(shard).committed)
 
     # -- records from peers
 
@@ -197,7 +199,7 @@ class Replica:
         return kept
 
     def _claim(self, shard: Shard, author: Author, low: int, high: int) -> None:
-        row, absorbed = self.shard(shard).seen.add(author, low, high)
+        row, absorbed = self._kept(shard).seen.add(author, low, high)
         self._draft.claim(shard, author, low, high, row, absorbed)
 
     # -- commits
@@ -231,15 +233,18 @@ class Replica:
         self.uncommitted_bytes = 0
         for state in self._shards.values():
             state.seen = Knowledge(state.committed.delta())
+        for commit in lost:
+            # A new epoch that is not on disk would be forgotten by a restart: it goes with the next batch.
+            self._draft.epoch = commit.draft.epoch or self._draft.epoch
         return lost
 
     def _settle(self, commit: OpenCommit) -> None:
         draft, overlay = commit.draft, self._overlay
         self.uncommitted_bytes -= draft.size_bytes
         for shard, author, low, high in draft.ranges:
-            self.shard(shard).committed.add(author, low, high)
+            self._kept(shard).committed.add(author, low, high)
         for shard, amount in draft.fingerprints.items():
-            state = self.shard(shard)
+            state = self._kept(shard)
             state.fingerprint = (state.fingerprint + amount) % FINGERPRINT_MODULUS
         for record in draft.records:
             over = overlay.get(record.key)
@@ -250,6 +255,23 @@ class Replica:
         """Become a new author: another store has numbered writes in our name."""
         self.author = author
         self._draft.epoch = epoch
+
+
+def _context_of(siblings: Sequence[Record], knowledge: Knowledge) -> Context:
+    return join([s.context for s in siblings], [s.dot for s in siblings], knowledge.contiguous)
+
+
+def _without_future(context: Context, author: Author, sequence: int) -> Context:
+    """A caller's context, less what it claims to have seen of our writes from `sequence` on.
+
+    It is text from outside. Believed, it would make peers take our next writes as replaced already.
+    """
+    return tuple(
+        entry
+        if entry[0] != author
+        else (author, min(entry[1], sequence - 1), tuple(extra for extra in entry[2] if extra < sequence))
+        for entry in context
+    )
 
 
 def _runs(records: Sequence[Record]) -> list[tuple[Author, int, int]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from bellande_mesh_sync.core.config import CoreConfig, LocalNode
@@ -17,6 +17,9 @@ from bellande_mesh_sync.core.members.member import (
 )
 from bellande_mesh_sync.core.session.links import Links
 from bellande_mesh_sync.ids import NodeId, Now
+
+REFUTATIONS_MAX = 8
+"""A restart without a peer book costs one; more come only from another node with the same key."""
 
 
 @dataclass(slots=True, eq=False)
@@ -48,6 +51,11 @@ class Directory:
         self._links = links
         self._counters = counters
         self._members: dict[NodeId, Member] = {}
+        self._owners: frozenset[NodeId] | None = None
+        """As of the last evaluation, which every tick and every change brings."""
+        self._refutations = 0
+        self.has_double = False
+        """Someone else keeps signing newer records with our key: a clone of this node runs."""
         incarnation = 0
         never = Now(0, 0)  # `start` says when now is.
         for record in stored:
@@ -81,6 +89,7 @@ class Directory:
         """Take in a record from a peer: (whether it was news, the change of state it caused)."""
         if record.node == self._me.node:
             return self._refute(record), []
+        self._owners = None
         known = self._members.get(record.node)
         if known is not None and record.incarnation <= known.record.incarnation:
             return False, []
@@ -95,7 +104,7 @@ class Directory:
         known.record = record
         if returned:
             known.contact_ns = now.mono_ns
-        return True, self._evaluate(known, now)
+        return True, self._evaluate(known, self._witnesses_of(record.node), now)
 
     def _refute(self, record: MemberRecord) -> bool:
         """A higher incarnation of ourselves is from an earlier run: go above it, or nobody hears us."""
@@ -103,6 +112,10 @@ class Directory:
             return False
         if not is_genuine(record, self._me.verify):
             self._counters["member_records_refused"] += 1
+            return False
+        self._refutations += 1
+        if self._refutations > REFUTATIONS_MAX:
+            self.has_double = True
             return False
         self.own = self._sign_own(record.incarnation + 1, left=self.own.left)
         return True
@@ -127,10 +140,19 @@ class Directory:
 
     def evaluate(self, now: Now) -> list[MemberChanged]:
         """Bring all states up to date. Cost: O(members + links)."""
-        return [change for member in self._members.values() for change in self._evaluate(member, now)]
+        self._owners = None
+        witnesses: dict[NodeId, NodeId] = {}
+        for link in self._links.records_links():
+            for node in link.reported:
+                witnesses.setdefault(node, link.peer)
+        return [c for member in self._members.values() for c in self._evaluate(member, witnesses, now)]
 
-    def _evaluate(self, member: Member, now: Now) -> list[MemberChanged]:
-        state, reason = self._judge(member, now)
+    def _witnesses_of(self, node: NodeId) -> dict[NodeId, NodeId]:
+        witness = next((link for link in self._links.records_links() if node in link.reported), None)
+        return {} if witness is None else {node: witness.peer}
+
+    def _evaluate(self, member: Member, witnesses: Mapping[NodeId, NodeId], now: Now) -> list[MemberChanged]:
+        state, reason = self._judge(member, witnesses, now)
         if state == MemberState.ALIVE:
             member.contact_ns = now.mono_ns
         if state == member.state:
@@ -139,15 +161,16 @@ class Directory:
         old, member.state, member.reason, member.since_ns = member.state, state, reason, now.mono_ns
         return [self._change(member, old)]
 
-    def _judge(self, member: Member, now: Now) -> tuple[MemberState, str]:
+    def _judge(self, member: Member, witnesses: Mapping[NodeId, NodeId], now: Now) -> tuple[MemberState, str]:
+        """`witnesses`: for a node that peers of ours have a link with, one of these peers."""
         node = member.record.node
         if member.record.left:
             return MemberState.LEFT, "it said goodbye"
         if self._links.to(node) is not None:
             return MemberState.ALIVE, "linked"
-        witness = next((link for link in self._links.records_links() if node in link.reported), None)
+        witness = witnesses.get(node)
         if witness is not None:
-            return MemberState.ALIVE, f"no link from here; {self.name_of(witness.peer)} has one"
+            return MemberState.ALIVE, f"no link from here; {self.name_of(witness)} has one"
         silent_s = (now.mono_ns - member.contact_ns) / 1e9
         if now.mono_ns - member.contact_ns >= self._config.node_timeout_ns:
             return MemberState.DEAD, f"out of everybody's reach for {silent_s:.0f} s"
@@ -184,6 +207,8 @@ class Directory:
 
     def owners(self, now: Now) -> frozenset[NodeId]:
         """The nodes whose disks count for `quorum` and `all`: members not left, nor dead for long."""
+        if self._owners is not None:
+            return self._owners
         limit = self._config.rebalance_after_ns
         owners = [
             member.record.node
@@ -191,4 +216,5 @@ class Directory:
             if member.state in (MemberState.ALIVE, MemberState.SUSPECT)
             or (member.state == MemberState.DEAD and now.mono_ns - member.since_ns < limit)
         ]
-        return frozenset([self._me.node, *owners])
+        self._owners = frozenset([self._me.node, *owners])
+        return self._owners

@@ -12,6 +12,9 @@ from bellande_mesh_sync.core.members.member import MemberRecord
 from bellande_mesh_sync.core.messages import CHUNKS_LANE, RECORDS_LANE
 from bellande_mesh_sync.ids import NodeId, Now
 
+UNWANTED = frozenset({"busy", "duplicate", "too_many_links"})
+"""Codes with which a peer closes a link that is fine, because it wants no further one."""
+
 
 @dataclass(slots=True, eq=False)
 class Target:
@@ -58,8 +61,12 @@ class Dialer:
                 target = self._members[member.node] = Target(member.node, member.addresses)
             target.addresses = member.addresses
             yield target
+        busy = {
+            target.addresses[0] for target in self._members.values() if target.dial or not target.failures
+        }
         for address, target in self._bootstrap.items():
-            if self._resolved.get(address) not in linked:
+            # A member known to be there is dialled by name first: two dials at once would be one too many.
+            if self._resolved.get(address) not in linked and address not in busy:
                 yield target
 
     def _start(self, target: Target) -> Dial:
@@ -99,10 +106,15 @@ class Dialer:
         self._pause(target, now)
         return None
 
-    def lost(self, peer: NodeId, now: Now) -> None:
-        """A link to this peer broke: try again soon, but not all at the same moment."""
+    def lost(self, peer: NodeId, code: str, now: Now) -> None:
+        """A link to this peer ended: try again soon, but not all at the same moment.
+
+        One that the peer did not want is tried after growing pauses, as if it had not opened.
+        """
         target = self._members.get(peer)
-        if target is not None and not target.dial:
+        if target is not None and not target.dial and code in UNWANTED:
+            self._pause(target, now)
+        elif target is not None and not target.dial:
             target.failures = 0
             target.due_ns = now.mono_ns + round(self._rng.random() * self._config.redial_min_ns)
         for address, resolved in self._resolved.items():

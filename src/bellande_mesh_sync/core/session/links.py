@@ -57,6 +57,9 @@ class Links:
         lanes = self._chunks.get(peer)
         return lanes[0] if lanes else None
 
+    def chunk_lanes(self, peer: NodeId) -> list[Link]:
+        return list(self._chunks.get(peer, ()))
+
     def records_links(self) -> list[Link]:
         """One link a peer, in the order in which they opened."""
         return list(self._records.values())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from bellande_mesh_sync.core.data.knowledge import IntervalSet, Ranges
@@ -29,10 +29,31 @@ class Waiting:
     need: int
     nodes: dict[NodeId, int] = field(default_factory=dict)
     """Per node, how many of `ranges` it is known to have."""
+    full_count: int = 0
+    owner_count: int = 0
+    """Nodes, and owners among them, that have all of it."""
     is_done: bool = False
+
+    def reached(self, node: NodeId) -> None:
+        """One more of the ranges is on this node's disk."""
+        count = self.nodes[node] = self.nodes.get(node, 0) + 1
+        if count == len(self.ranges):
+            self.full_count += 1
+            self.owner_count += node in self.owners
+
+    def lose_owner(self, node: NodeId) -> None:
+        if node in self.owners:
+            self.owners = self.owners - {node}
+            self.owner_count -= self.nodes.get(node, 0) == len(self.ranges)
+            self.need = need_of(self.ack, len(self.owners))
 
     def full(self) -> list[NodeId]:
         return sorted(node for node, count in self.nodes.items() if count == len(self.ranges))
+
+    @property
+    def count(self) -> int:
+        """How many nodes count for the level: for `one` anybody's disk does, for the others an owner's."""
+        return self.full_count if self.ack in ("local", "one") else self.owner_count
 
 
 class Acks:
@@ -59,41 +80,36 @@ class Acks:
         """`node` has these dots on disk; answer whoever waited for just that."""
         log = (shard, author)
         held = self._held.setdefault(node, {}).setdefault(log, IntervalSet())
-        effects: list[Effect] = []
+        reached: dict[int, Waiting] = {}
         for low, high in ranges:
             if held.contains_range(low, high):
                 continue
             new = list(held.gaps(low, high))
             held.add(low, high)
             for gap_low, gap_high in new:
-                effects += self._reached(node, log, held, gap_low, gap_high)
+                reached.update((each.request, each) for each in self._touched(log, gap_low, gap_high))
+        effects: list[Effect] = []
+        for each in reached.values():
+            if held.contains_range(*each.ranges[log]):
+                each.reached(node)
+                effects += self._check(each)
         return effects
 
-    def _reached(self, node: NodeId, log: Log, held: IntervalSet, low: int, high: int) -> list[Effect]:
-        waiting = self._waiting.get(log)
-        if not waiting:
-            return []
-        effects: list[Effect] = []
-        index = bisect_left(waiting, low, key=lambda w: w.ranges[log][1])
-        while index < len(waiting):
-            each = waiting[index]
-            first, last = each.ranges[log]
-            if first > high:
-                break
-            if held.contains_range(first, last):
-                each.nodes[node] = each.nodes.get(node, 0) + 1
-                effects += self._check(each)
-            index += 1
-        return effects
+    def _touched(self, log: Log, low: int, high: int) -> Iterator[Waiting]:
+        """The requests with a write among these."""
+        waiting = self._waiting.get(log, [])
+        for index in range(bisect_left(waiting, low, key=lambda w: w.ranges[log][1]), len(waiting)):
+            if waiting[index].ranges[log][0] > high:
+                return
+            yield waiting[index]
 
     def _check(self, waiting: Waiting) -> list[Effect]:
         if waiting.is_done:
             return []
-        full = waiting.full()
-        if sum(node in waiting.owners for node in full) < waiting.need or self._local not in full:
+        if waiting.count < waiting.need or waiting.nodes.get(self._local, 0) < len(waiting.ranges):
             return []
         self._finish(waiting)
-        return [Resolve(waiting.request, receipts(waiting, full))]
+        return [Resolve(waiting.request, receipts(waiting, waiting.full()))]
 
     def _finish(self, waiting: Waiting) -> None:
         """Let go of a request; its lists are tidied when most of what they hold is answered."""
@@ -113,11 +129,8 @@ class Acks:
         """A node that said goodbye is no owner any more: `all` no longer waits for it."""
         effects: list[Effect] = []
         for waiting in list(self._requests.values()):
-            if node in waiting.owners:
-                waiting.owners = waiting.owners - {node}
-                if waiting.ack == "all":
-                    waiting.need = len(waiting.owners)
-                effects += self._check(waiting)
+            waiting.lose_owner(node)
+            effects += self._check(waiting)
         return effects
 
     def overdue(self, request: int) -> list[Effect]:
@@ -127,7 +140,7 @@ class Acks:
         facts = {
             "level": waiting.ack,
             "timeout_s": waiting.timeout_ns / 1e9,
-            "have": sum(node in waiting.owners for node in waiting.full()),
+            "have": waiting.count,
             "need": waiting.need,
             "nodes": [node.hex() for node in waiting.full()],
             "versions": [record.version for record in waiting.records[:100]],

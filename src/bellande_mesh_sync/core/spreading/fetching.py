@@ -18,6 +18,8 @@ from bellande_mesh_sync.ids import Dot, NodeId, Now, Shard
 
 FETCHES_MAX = 10_000
 """Records that may wait for chunks at once; one more is not taken in now, repair brings it again."""
+FETCH_REFS_MAX = 1_000_000
+"""The same for the chunks that their manifests name: 100 bytes of memory each."""
 WANT_CHUNKS_MAX = 64
 
 
@@ -61,9 +63,14 @@ class Fetcher:
         """Who waits for a chunk. A chunk is asked of one source at a time."""
         self._sources: dict[NodeId, Source] = {}
         self._next_fetch = 1
+        self._refs_count = 0
 
     def __len__(self) -> int:
         return len(self._fetches)
+
+    @property
+    def has_work(self) -> bool:
+        return bool(self._sources)
 
     def arriving(self, shard: Shard) -> Delta:
         knowledge = Knowledge()
@@ -84,13 +91,14 @@ class Fetcher:
     def start(self, shard: Shard, record: Record, stream: int, peer: NodeId) -> list[Effect] | None:
         """Take in a record with a manifest; None if too many wait already."""
         assert record.manifest is not None, "only large values are fetched"
-        if len(self._fetches) >= FETCHES_MAX:
+        if len(self._fetches) >= FETCHES_MAX or self._refs_count >= FETCH_REFS_MAX:
             self._counters["fetches_refused"] += 1
             return None
         fetch = Fetch(self._next_fetch, shard, record, stream, [peer])
         self._next_fetch += 1
         self._fetches[fetch.number] = fetch
         self._by_dot[shard, record.dot] = fetch
+        self._refs_count += len(record.manifest.chunks)
         return [FindMissing(fetch.number, record.manifest)]
 
     def handle_missing(self, found: MissingFound, now: Now) -> tuple[list[Effect], list[Fetch], list[Fetch]]:
@@ -200,8 +208,9 @@ class Fetcher:
         source = self._sources.get(peer)
         affected: dict[int, Fetch] = {}
         for chunk_hash in hashes:
-            if source is not None:
-                source.in_flight_bytes -= source.in_flight.pop(chunk_hash, 0)
+            if source is None or chunk_hash not in source.in_flight:
+                continue  # It was not asked: a manifest is no secret, and others are giving the chunk.
+            source.in_flight_bytes -= source.in_flight.pop(chunk_hash)
             for fetch in self._waiting.pop(chunk_hash, ()):
                 affected[fetch.number] = fetch
         return self._retry(affected, now)
@@ -256,5 +265,7 @@ class Fetcher:
     def _remove(self, fetch: Fetch) -> Fetch:
         self._stop_waiting(fetch)
         del self._fetches[fetch.number]
+        assert fetch.record.manifest is not None
+        self._refs_count -= len(fetch.record.manifest.chunks)
         del self._by_dot[fetch.shard, fetch.record.dot]
         return fetch

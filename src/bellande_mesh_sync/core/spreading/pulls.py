@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from bellande_mesh_sync.core.config import CoreConfig
@@ -34,10 +34,17 @@ class Pull:
     uncommitted_count: int = 0
     is_tainted: bool = False
     """A record of it was not taken in, so nothing may be concluded from what did not come."""
+    told: Knowledge = field(default_factory=Knowledge)
+    """The sender's knowledge, as far as it has come."""
     knowledge: Delta | None = None
-    """The sender's, once the stream has ended."""
+    """All of it, once the stream has ended."""
     mark: int = 0
     """Raised by any progress."""
+
+    @property
+    def has_all(self) -> bool:
+        """Whether the stream has ended and each of its records is on disk or given up."""
+        return self.knowledge is not None and not self.uncommitted_count
 
 
 @dataclass(slots=True, eq=False)
@@ -122,7 +129,8 @@ class Pulls:
     # -- streams
 
     def _ask(self, link: Link, shard: Shard, missing: Delta, now: Now) -> list[Effect]:
-        if sum(pull.link == link.link for pull in self._pulls.values()) >= self._config.streams_max:
+        running = sum(p.link == link.link and p.knowledge is None for p in self._pulls.values())
+        if running >= self._config.streams_max:
             return self._remember(link.link, shard, missing, now)
         dots = _first_ranges(missing)
         pull = Pull(self._next_stream, link.link, shard, Knowledge(dots))
@@ -142,16 +150,12 @@ class Pulls:
         pull.mark += 1
         return pull
 
-    def taint(self, stream: int) -> None:
-        pull = self._pulls.get(stream)
-        if pull is not None:
-            pull.is_tainted = True
-
     def taint_all(self) -> None:
         """The disk refused commits: no stream may conclude anything from what it sent."""
         for pull in self._pulls.values():
             pull.is_tainted = True
             pull.uncommitted_count = 0
+        self._drop_tainted()
 
     def abandoned(self, stream: int) -> None:
         """A record of the stream that waited for its chunks was given up."""
@@ -159,48 +163,78 @@ class Pulls:
         if pull is not None:
             pull.is_tainted = True
             pull.uncommitted_count = max(0, pull.uncommitted_count - 1)
+            self._drop_tainted()
+
+    def _drop_tainted(self) -> None:
+        """A tainted stream that has ended concludes nothing; its dots are free to be asked for again."""
+        for pull in [pull for pull in self._pulls.values() if pull.is_tainted and pull.has_all]:
+            del self._pulls[pull.stream]
 
     def handle_end(self, link: Link, end: StreamEnd, now: Now) -> list[Effect]:
         pull = self._pulls.get(end.stream)
         if pull is None or pull.link != link.link or pull.shard != end.shard:
             return []
         pull.mark += 1
-        pull.knowledge = end.knowledge
-        return self._conclude(pull, now)
+        pull.told.merge(end.knowledge)
+        if not end.is_last:
+            return []
+        pull.knowledge = pull.told.delta()
+        # What else the sender knew is asked for now: without it this stream cannot be concluded.
+        return self.offered(link, pull.shard, pull.knowledge, now) + self._conclude(pull.shard, now)
 
-    def committed(self, streams: dict[int, int], shards: set[Shard], now: Now) -> list[Effect]:
-        """Records of these streams became durable; every ended pull in these shards may conclude now."""
+    def committed(self, streams: dict[int, int], shards: Collection[Shard], now: Now) -> list[Effect]:
+        """Records of these streams became durable; ended pulls in these shards may conclude now."""
         for stream, count in streams.items():
             pull = self._pulls.get(stream)
             if pull is not None:
                 pull.uncommitted_count = max(0, pull.uncommitted_count - count)
-                pull.mark += 1
-        effects: list[Effect] = []
-        for pull in list(self._pulls.values()):
+        for pull in self._pulls.values():
             if pull.knowledge is not None and pull.shard in shards:
-                effects += self._conclude(pull, now)
-        return effects
+                pull.mark += 1  # It waits for other streams, and these get on.
+        return [effect for shard in sorted(shards) for effect in self._conclude(shard, now)]
 
-    def _conclude(self, pull: Pull, now: Now) -> list[Effect]:
-        """Claim the obsolete dots of an ended stream, if that is safe by now."""
-        assert pull.knowledge is not None, "concluding a stream that runs"
-        if pull.uncommitted_count:
+    def _conclude(self, shard: Shard, now: Now) -> list[Effect]:
+        """End every pull of the shard that can end, and claim what their streams showed to be obsolete.
+
+        The pulls are judged together: one may lack, of what its sender knew, just what another has
+        found obsolete. That is still safe. What replaced a claimed dot is committed here or is
+        claimed itself, because yet another record replaced it at the other sender; and since each
+        replacement is causally later, that chain ends in a committed record.
+        """
+        ended = [pull for pull in self._pulls.values() if pull.shard == shard and pull.has_all]
+        if not ended:
             return []
-        knowledge = pull.knowledge
-        if not pull.is_tainted:
-            state = self._replica.shard(pull.shard)
-            obsolete = _common(state.seen.missing_from(knowledge), pull.dots)
-            if Knowledge(obsolete).missing_from(state.committed.missing_from(knowledge)):
-                return []  # Something else that the sender knew is still on its way to us.
-            if obsolete:
-                self._replica.claim_obsolete(pull.shard, obsolete)
-                self._counters["dots_obsolete"] += count_of(obsolete)
-        del self._pulls[pull.stream]
-        link = self._links.get(pull.link)
-        if link is None or pull.is_tainted:
-            return []
-        effects = self.handle_pull_due(link.link, now)
-        return effects + self.offered(link, pull.shard, knowledge, now)
+        state = self._replica.shard(shard)
+        arriving = Knowledge(self._arriving(shard))
+        obsolete: dict[int, Delta] = {}
+        lacking: dict[int, Delta] = {}
+        for pull in ended:
+            assert pull.knowledge is not None, "a stream that has all has ended"
+            lacking[pull.stream] = state.committed.missing_from(pull.knowledge)
+            absent = arriving.missing_from(state.seen.missing_from(pull.knowledge))
+            obsolete[pull.stream] = _common(absent, pull.dots)
+        done = [pull for pull in ended if not pull.is_tainted]
+        while True:
+            claimed = Knowledge()
+            for pull in done:
+                claimed.merge(obsolete[pull.stream])
+            safe = [pull for pull in done if not claimed.missing_from(lacking[pull.stream])]
+            if len(safe) == len(done):
+                break
+            done = safe
+        if obsolete_dots := claimed.delta():
+            self._replica.claim_obsolete(shard, obsolete_dots)
+            self._counters["dots_obsolete"] += count_of(obsolete_dots)
+        effects: list[Effect] = []
+        for pull in [*done, *(pull for pull in ended if pull.is_tainted)]:
+            del self._pulls[pull.stream]
+        for pull in done:
+            link = self._links.get(pull.link)
+            if link is not None:
+                assert pull.knowledge is not None, "a stream that has all has ended"
+                effects += self.handle_pull_due(link.link, now)
+                effects += self.offered(link, shard, pull.knowledge, now)
+        return effects
 
     def handle_overdue(self, stream: int, mark: int, now: Now) -> tuple[list[Effect], bool]:
         """(effects, whether a stream was given up and repair should look elsewhere)."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from bellande_mesh_sync.core.counters import Counters
-from bellande_mesh_sync.core.data.knowledge import Delta, Knowledge
+from bellande_mesh_sync.core.data.knowledge import Delta, Knowledge, parts_of
 from bellande_mesh_sync.core.data.record import Record
 from bellande_mesh_sync.core.data.replica import OpenCommit
 from bellande_mesh_sync.core.effects import Effect, Send
@@ -14,6 +14,9 @@ from bellande_mesh_sync.core.messages import Have, Records
 from bellande_mesh_sync.core.session.links import Link
 from bellande_mesh_sync.core.spreading.weight import portions
 from bellande_mesh_sync.ids import NodeId, Shard, node_of
+
+HAVE_RANGES_MAX = 8192
+"""Ranges in one Have, so that it fits a frame."""
 
 
 @dataclass(slots=True, eq=False)
@@ -50,8 +53,9 @@ def spread(news: News, links: Sequence[Link], counters: Counters) -> list[Effect
         for link in links:
             effects += _push(link, shard, messages, counters)
     for shard, knowledge in news.received.items():
-        have = Have(shard, knowledge.delta())
-        effects += [Send(link.link, have) for link in links]
+        for dots in parts_of(knowledge.delta(), HAVE_RANGES_MAX):
+            have = Have(shard, dots)
+            effects += [Send(link.link, have) for link in links]
     return effects
 
 
@@ -67,7 +71,8 @@ def _push(link: Link, shard: Shard, messages: list[tuple[Records, int]], counter
             held_back += message.records
     if held_back:
         counters["records_held_back"] += len(held_back)
-        effects.append(Send(link.link, Have(shard, _dots(held_back))))
+        dots = parts_of(_dots(held_back), HAVE_RANGES_MAX)
+        effects += [Send(link.link, Have(shard, part)) for part in dots]
     return effects
 
 

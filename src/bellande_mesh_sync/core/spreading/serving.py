@@ -7,11 +7,15 @@ from dataclasses import dataclass, field
 
 from bellande_mesh_sync.core.config import CoreConfig
 from bellande_mesh_sync.core.counters import Counters
+from bellande_mesh_sync.core.data.knowledge import parts_of
 from bellande_mesh_sync.core.effects import CloseChanges, Effect, NextPage, OpenChanges, Send
 from bellande_mesh_sync.core.events import PageRead
 from bellande_mesh_sync.core.messages import Records, StreamEnd, Want
 from bellande_mesh_sync.core.session.links import Link, Links
 from bellande_mesh_sync.core.spreading.weight import portions
+
+END_RANGES_MAX = 8192
+"""Ranges in one StreamEnd, so that it fits a frame."""
 
 
 @dataclass(slots=True, eq=False)
@@ -77,7 +81,10 @@ class Serving:
             link.credit -= weight
         self._counters["records_served"] += len(page.records)
         if page.is_last:
-            effects.append(Send(serve.link, StreamEnd(want.stream, want.shard, page.knowledge)))
+            parts = list(parts_of(page.knowledge, END_RANGES_MAX))
+            for number, part in enumerate(parts, 1):
+                end = StreamEnd(want.stream, want.shard, part, number == len(parts))
+                effects.append(Send(serve.link, end))
             return effects + self._finish(serve)
         if link.credit > 0:
             effects.append(NextPage(serve.reading))

@@ -1,0 +1,368 @@
+"""The exchange: knowledge compared, records and chunks taken in, and what a commit sets going.
+
+One node's data plane. It owns the replica and the machines around it and lets the events that
+concern them meet in the right order; whom to talk to, and when, is `node.py`'s business.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+
+from blake3 import blake3
+
+from bellande_mesh_sync.core.config import CoreConfig, LocalNode
+from bellande_mesh_sync.core.counters import Counters
+from bellande_mesh_sync.core.data.clock import HybridClock
+from bellande_mesh_sync.core.data.knowledge import Delta, Knowledge, parts_of
+from bellande_mesh_sync.core.data.record import Record
+from bellande_mesh_sync.core.data.replica import Replica, ShardState
+from bellande_mesh_sync.core.effects import Changed, Effect, Log, Reject, Resolve, Send, SetTimer
+from bellande_mesh_sync.core.events import (
+    ChunkRefused,
+    ChunksStored,
+    CommitFailed,
+    Committed,
+    MissingFound,
+    WriteMany,
+)
+from bellande_mesh_sync.core.messages import ChunkMissing, Credit, Have, Records, ShardSummary, Summary
+from bellande_mesh_sync.core.reader import RecordReader, StoredState
+from bellande_mesh_sync.core.session.links import Link, Links
+from bellande_mesh_sync.core.spreading.acks import Acks, Waiting, need_of
+from bellande_mesh_sync.core.spreading.fetching import Fetch, Fetcher
+from bellande_mesh_sync.core.spreading.pulls import Pull, Pulls
+from bellande_mesh_sync.core.spreading.push import HAVE_RANGES_MAX, news_of, spread
+from bellande_mesh_sync.core.spreading.serving import Serving
+from bellande_mesh_sync.core.spreading.weight import weight_of
+from bellande_mesh_sync.core.timers import AckOverdue
+from bellande_mesh_sync.ids import SEQUENCE_MAX, Author, NodeId, Now, Shard, author_of, node_of
+from bellande_mesh_sync.keys import shard_of, space_of
+
+NO_FINGERPRINT = bytes(32)
+REPAIR_PEERS_MAX = 16
+"""Peers that knowledge is compared with in one round; more are a random choice each time."""
+SUMMARY_RANGES_MAX = 8192
+"""Ranges in one Summary, so that it fits a frame; more shards come in further ones."""
+
+
+class Exchange:
+    """Replica, acks, pulls, serving and fetching of one node, and how they meet."""
+
+    def __init__(
+        self, config: CoreConfig, me: LocalNode, links: Links, counters: Counters, reader: RecordReader,
+        state: StoredState, rng: random.Random, new_epoch: Callable[[], bytes],
+    ) -> None:  # fmt: skip
+        self.config = config
+        self.me = me
+        self.links = links
+        self.counters = counters
+        self.clock = HybridClock(config.clock_drift_max_ms, state.clock)
+        self.replica = Replica(author_of(me.node, state.epoch), self.clock, reader, state)
+        self.acks = Acks(me.node)
+        self.serving = Serving(config, links, counters)
+        self.fetcher = Fetcher(config, links, counters)
+        self.pulls = Pulls(config, me.node, links, self.replica, counters, self.fetcher.arriving)
+        self._rng = rng
+        self._new_epoch = new_epoch
+        self._overtaken_authors: set[Author] = set()
+        """Ourselves before others turned out to know later writes of ours than we do."""
+
+    # -- local writes
+
+    def write(self, command: WriteMany, owners: frozenset[NodeId], now: Now) -> list[Effect]:
+        if not command.writes:
+            return [Resolve(command.request, ())]
+        if self.replica.uncommitted_bytes > self.config.uncommitted_bytes_max:
+            limit = f"{self.config.uncommitted_bytes_max} bytes"
+            return [Reject(command.request, "busy", {"what": "the write queue", "limit": limit})]
+        if len(self.acks) >= self.config.acks_waiting_max:
+            limit = f"{self.config.acks_waiting_max} writes"
+            return [Reject(command.request, "busy", {"what": "the queue for acks", "limit": limit})]
+        refused = self.replica.refusal(command.writes, now)
+        if refused is not None:
+            return [Reject(command.request, "precondition_failed", {"key": refused})]
+        records = self.replica.write(command.writes, now)
+        self.acks.expect(
+            Waiting(
+                command.request,
+                command.ack,
+                command.timeout_ns,
+                records,
+                _ranges(records),
+                owners,
+                need_of(command.ack, len(owners)),
+            )
+        )
+        draft = self.replica.draft
+        draft.requests.append(command.request)
+        draft.size_bytes += sum(weight_of(record) for record in records)
+        self.counters["records_written"] += len(records)
+        if command.ack == "local":
+            return []  # The disk always answers.
+        return [SetTimer(AckOverdue(command.request), now.mono_ns + command.timeout_ns)]
+
+    def compare(self) -> list[Effect]:
+        """Open a repair with every peer, or with a random choice of many."""
+        links = self.links.records_links()
+        if len(links) > REPAIR_PEERS_MAX:
+            links = self._rng.sample(links, REPAIR_PEERS_MAX)
+        return [effect for link in links for effect in self.summaries(link)]
+
+    def summaries(self, link: Link) -> list[Effect]:
+        """Tell a peer all that is durable here; it asks for what it lacks."""
+        return [Send(link.link, Summary(part)) for part in self._summary_parts()]
+
+    def _summary_parts(self) -> Iterator[tuple[ShardSummary, ...]]:
+        part: list[ShardSummary] = []
+        count = 0
+        for shard, state in self.replica.shards():
+            pieces = list(parts_of(state.committed.delta(), SUMMARY_RANGES_MAX))
+            fingerprint = state.fingerprint.to_bytes(32, "little") if len(pieces) == 1 else NO_FINGERPRINT
+            for piece in pieces:
+                part.append(ShardSummary(shard, piece, fingerprint))
+                count += 4 + sum(4 + len(ranges) for _, ranges in piece)
+                if count > SUMMARY_RANGES_MAX:
+                    yield tuple(part)
+                    part, count = [], 0
+        if part:
+            yield tuple(part)
+
+    def handle_summary(self, link: Link, message: Summary, now: Now) -> list[Effect]:
+        effects: list[Effect] = []
+        for theirs in message.shards:
+            effects += self._told(link, theirs.shard, theirs.knowledge, now)
+            mine = self.replica.shard(theirs.shard)
+            effects += self._offer_back(link, theirs, mine)
+            if mine.committed.delta() != theirs.knowledge:
+                continue
+            if theirs.fingerprint not in (NO_FINGERPRINT, mine.fingerprint.to_bytes(32, "little")):
+                self.counters["fingerprint_mismatches"] += 1
+                facts = {"shard": theirs.shard, "peer": link.peer.hex()}
+                effects.append(Log("error", "fingerprint_mismatch", facts))
+        return effects
+
+    def _offer_back(self, link: Link, theirs: ShardSummary, mine: ShardState) -> list[Effect]:
+        """Tell a peer what its summary shows it to lack, so that one summary repairs both ways."""
+        if theirs.fingerprint == NO_FINGERPRINT:
+            return []  # A part only: what it does not name may be in the next one.
+        lacking = Knowledge(theirs.knowledge).missing_from(mine.committed.delta())
+        parts = parts_of(lacking, HAVE_RANGES_MAX) if lacking else ()
+        return [Send(link.link, Have(theirs.shard, part)) for part in parts]
+
+    def handle_have(self, link: Link, message: Have, now: Now) -> list[Effect]:
+        return self._told(link, message.shard, message.dots, now)
+
+    def _told(self, link: Link, shard: Shard, dots: Delta, now: Now) -> list[Effect]:
+        """A peer has these dots on disk: acks for our own, offers of what we lack."""
+        effects: list[Effect] = []
+        for author, ranges in dots:
+            if node_of(author) != self.me.node or not ranges:
+                continue
+            if author == self.replica.author and ranges[-1][1] > self.replica.shard(shard).seen.last(author):
+                # What they have under these numbers is not what we wrote under them: no ack for us.
+                effects += self._overtaken(shard, ranges[-1][1])
+            elif author not in self._overtaken_authors:
+                effects += self.acks.note(link.peer, shard, author, ranges)
+        return effects + self.pulls.offered(link, shard, dots, now)
+
+    def _overtaken(self, shard: Shard, last: int) -> list[Effect]:
+        """Others know writes in our name that we do not: our store is an old copy, so start a new author."""
+        if self._overtaken_authors:
+            self.counters["epoch_claims_ignored"] += 1  # Nobody can honestly know this run's own numbers.
+            return []
+        self._overtaken_authors.add(self.replica.author)
+        epoch = self._new_epoch()
+        self.replica.take_new_epoch(author_of(self.me.node, epoch), epoch)
+        self.counters["epochs_renewed"] += 1
+        return [Log("warning", "store_overtaken", {"shard": shard, "last_known_elsewhere": last})]
+
+    # -- records
+
+    def handle_records(self, link: Link, message: Records, now: Now) -> list[Effect]:
+        shard, stream = message.shard, message.stream
+        if message.records and shard != shard_of(message.records[0].key):
+            self.counters["records_refused"] += len(message.records)
+            return self._give_credit(link, sum(weight_of(record) for record in message.records))
+        pull = self.pulls.arrived(stream, link.link, shard) if message.records else None
+        seen = self.replica.shard(shard).seen
+        accepted: dict[tuple[Author, int], Record] = {}
+        draft = self.replica.draft
+        effects: list[Effect] = []
+        own = self.replica.author
+        last_own = max((r.sequence for r in message.records if r.author == own), default=0)
+        if last_own > seen.last(own):
+            effects += self._overtaken(shard, last_own)
+        space = space_of(shard)
+        stamp_max = self.clock.limit(now)
+        done_bytes = taken_bytes = 0
+        for record in message.records:
+            weight = weight_of(record)
+            dot = (record.author, record.sequence)
+            if seen.contains(*dot) or dot in accepted:
+                self.counters["records_duplicate"] += 1
+                done_bytes += weight
+            elif not self._is_sound(record, space, stamp_max):
+                if pull is not None:
+                    pull.is_tainted = True
+                done_bytes += weight
+            elif record.manifest is not None:
+                effects += self._fetch(link, shard, record, pull)
+                done_bytes += weight
+            else:
+                accepted[dot] = record
+                taken_bytes += weight
+        if accepted:
+            draft.credits[link.link] += taken_bytes
+            draft.size_bytes += taken_bytes
+            self.replica.accept(shard, list(accepted.values()), now)
+            self.counters["records_received"] += len(accepted)
+            if pull is not None:
+                pull.uncommitted_count += len(accepted)
+                draft.streams[stream] += len(accepted)
+        return effects + self._give_credit(link, done_bytes)
+
+    def _is_sound(self, record: Record, space: str, stamp_max: int) -> bool:
+        """Whether the record may be taken in; one that may not leaves a gap, and repair asks again."""
+        if space_of(record.key) != space or record.sequence > SEQUENCE_MAX:
+            self.counters["records_refused"] += 1
+            return False
+        if record.stamp > stamp_max:
+            self.counters["clock_ahead"] += 1
+            return False
+        if record.inline is not None and blake3(record.inline).digest() != record.digest:
+            self.counters["records_damaged"] += 1
+            return False
+        return True
+
+    def _fetch(self, link: Link, shard: Shard, record: Record, pull: Pull | None) -> list[Effect]:
+        if self.fetcher.is_arriving(shard, record, link.peer):
+            return []
+        effects = self.fetcher.start(shard, record, pull.stream if pull else 0, link.peer)
+        if pull is not None and effects is None:
+            pull.is_tainted = True
+        elif pull is not None:
+            pull.uncommitted_count += 1
+        return effects or []
+
+    def _give_credit(self, link: Link, amount_bytes: int) -> list[Effect]:
+        link.owed += amount_bytes
+        if link.owed < self.config.credit_bytes // 16 or self.links.get(link.link) is None:
+            return []
+        effect = Send(link.link, Credit(link.owed))
+        link.owed = 0
+        return [effect]
+
+    def handle_credit(self, link: Link, message: Credit, now: Now) -> list[Effect]:
+        link.credit = min(link.credit + message.amount_bytes, 1 << 40)
+        return self.serving.credit_came(link)
+
+    # -- chunks
+
+    def handle_missing_found(self, event: MissingFound, now: Now) -> list[Effect]:
+        effects, whole, given_up = self.fetcher.handle_missing(event, now)
+        for fetch in whole:
+            self._take_in(fetch, now)
+        self._give_up(given_up)
+        return effects
+
+    def _take_in(self, fetch: Fetch, now: Now) -> None:
+        """A large value is whole on this disk: now its record counts."""
+        seen = self.replica.shard(fetch.shard).seen
+        if seen.contains(fetch.record.author, fetch.record.sequence):
+            self.pulls.abandoned(fetch.stream)
+            return
+        self.replica.accept(fetch.shard, [fetch.record], now)
+        self.counters["records_received"] += 1
+        draft = self.replica.draft
+        draft.size_bytes += weight_of(fetch.record)
+        draft.streams[fetch.stream] += 1
+
+    def _give_up(self, fetches: list[Fetch]) -> None:
+        for fetch in fetches:
+            self.counters["fetches_abandoned"] += 1
+            self.pulls.abandoned(fetch.stream)
+
+    def handle_chunks_stored(self, event: ChunksStored, now: Now) -> list[Effect]:
+        link = self.links.get(event.link)
+        if link is None:
+            return []
+        link.last_heard_ns = now.mono_ns
+        effects, _ = self.fetcher.stored(link.peer, event.hashes, now)
+        return effects
+
+    def handle_chunk_refused(self, event: ChunkRefused, now: Now) -> list[Effect]:
+        self.counters["chunks_refused"] += 1
+        link = self.links.get(event.link)
+        return [] if link is None else self._chunks_failed(link, (event.hash,), now)
+
+    def handle_chunk_missing(self, link: Link, message: ChunkMissing, now: Now) -> list[Effect]:
+        self.counters["chunks_missing"] += len(message.hashes)
+        return self._chunks_failed(link, message.hashes, now)
+
+    def _chunks_failed(self, link: Link, hashes: tuple[bytes, ...], now: Now) -> list[Effect]:
+        effects, given_up = self.fetcher.refused(link.peer, hashes, now)
+        self._give_up(given_up)
+        return effects + self.fetcher.pump(link.peer, now)
+
+    # -- the disk
+
+    def handle_committed(self, event: Committed, now: Now) -> list[Effect]:
+        commits = self.replica.committed(event.commit)
+        streams: dict[int, int] = {}
+        credits: dict[int, int] = {}
+        shards: set[Shard] = set()
+        changed: list[Record] = []
+        effects: list[Effect] = []
+        for commit in commits:
+            draft = commit.draft
+            for stream, count in draft.streams.items():
+                streams[stream] = streams.get(stream, 0) + count
+            for number, amount in draft.credits.items():
+                credits[number] = credits.get(number, 0) + amount
+            for shard, author, low, high in draft.ranges:
+                shards.add(shard)
+                if node_of(author) == self.me.node:
+                    effects += self.acks.note(self.me.node, shard, author, ((low, high),))
+            changed += draft.records
+        effects += spread(news_of(commits, self.me.node), self.links.records_links(), self.counters)
+        for number, amount in credits.items():
+            link = self.links.get(number)
+            if link is not None:
+                effects += self._give_credit(link, amount)
+        effects += self.pulls.committed(streams, shards, now)
+        if changed:
+            effects.append(Changed(tuple(changed)))
+        return effects
+
+    def handle_commit_failed(self, event: CommitFailed, now: Now) -> list[Effect]:
+        lost = self.replica.failed()
+        requests = [request for commit in lost for request in commit.draft.requests]
+        effects = self.acks.lost(requests, event.code, event.reason)
+        for commit in lost:
+            for number, amount in commit.draft.credits.items():
+                link = self.links.get(number)
+                if link is not None:
+                    effects += self._give_credit(link, amount)
+        self.pulls.taint_all()
+        self.counters["commits_failed"] += 1
+        effects.append(Log("error", event.code, {"reason": event.reason}))
+        return effects
+
+    def link_gone(self, link: Link, now: Now) -> list[Effect]:
+        """Forget what was under way over a link that is no longer among the open ones."""
+        effects = self.serving.link_closed(link.link)
+        self.pulls.link_closed(link.link)
+        retries, given_up = self.fetcher.link_closed(link.link, now)
+        self._give_up(given_up)
+        return effects + retries
+
+
+def _ranges(records: list[Record]) -> dict[tuple[Shard, Author], tuple[int, int]]:
+    """First and last number of these writes in each shard."""
+    ranges: dict[tuple[Shard, Author], tuple[int, int]] = {}
+    for record in records:
+        log = (shard_of(record.key), record.author)
+        first = ranges.get(log, (record.sequence, 0))[0]
+        ranges[log] = (first, record.sequence)
+    return ranges
