@@ -71,7 +71,7 @@ class _Bars:
     def __init__(self, console: Console, names: Sequence[str], total_bytes: int) -> None:
         self._progress = Progress(
             TextColumn("  {task.description}"),
-            BarColumn(),
+            BarColumn(bar_width=20),
             DownloadColumn(),
             TextColumn("{task.fields[note]}"),
             TimeElapsedColumn(),

@@ -274,6 +274,30 @@ def test_a_stopped_node_is_seen_as_left_and_a_killed_one_as_suspect_then_dead(pl
     play(scenario)
 
 
+def test_an_unreachable_bootstrap_address_is_told_and_tried_again(
+    play: Play, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario(make: MeshMaker) -> None:
+        late = await make.node("late", persistent=True)
+        address = (await late.status()).tcp
+        await late.stop()
+        first = await make.node("first", bootstrap_nodes=(address,))
+
+        async def is_told() -> bool:
+            return any(
+                address in line.message and line.message.startswith("unreachable") for line in caplog.records
+            )
+
+        await eventually(is_told)
+        await first.put("fleet/x", b"works alone")
+        port = int(address.rpartition(":")[2])
+        again = await make.node("late", persistent=True, listen_address=f"127.0.0.1:{port}")
+        await linked(first, again)
+        await agree(first, again)
+
+    play(scenario)
+
+
 def test_plaintext_is_for_dev_mode_on_loopback_only(play: Play) -> None:
     from bellande_mesh_sync import Config, MeshOptions, init_with_options
     from bellande_mesh_sync.errors import ConfigError

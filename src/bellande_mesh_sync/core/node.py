@@ -18,6 +18,7 @@ from bellande_mesh_sync.core.effects import (
     Deliver,
     Effect,
     Hangup,
+    Log,
     MemberChanged,
     Reject,
     Resolve,
@@ -73,6 +74,8 @@ from bellande_mesh_sync.ids import NodeId, Now
 
 CHUNK_LINK_IDLE_NS = 60_000_000_000
 MEMBERS_MESSAGE_MAX = 500
+LOGGED_FAILURES = (1, 10, 100)
+"""Which failures in a row to reach a node are worth a line in the log."""
 
 
 class NodeCore:
@@ -241,9 +244,15 @@ class NodeCore:
         return effects + self._changes(self.directory.evaluate(now))
 
     def _dial_failed(self, event: DialFailed, now: Now) -> list[Effect]:
-        chunk_peer = self._dialer.failed(event.dial, event.code, now)
         self.counters["dials_failed"] += 1
-        return [] if chunk_peer is None else self._chunks_over_records(chunk_peer, now)
+        chunk_peer = self._dialer.chunk_dial_failed(event.dial)
+        if chunk_peer is not None:
+            return self._chunks_over_records(chunk_peer, now)
+        target = self._dialer.failed(event.dial, event.code, now)
+        if target is None or event.code == "self" or target.failures not in LOGGED_FAILURES:
+            return []
+        whom = target.addresses[0] if target.peer is None else self.directory.name_of(target.peer)
+        return [Log("warning", event.code, {"dialled": whom, "reason": event.reason})]
 
     def _dial(self, now: Now) -> list[Effect]:
         if self._is_leaving:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import ssl
 from collections import Counter, deque
@@ -23,6 +24,8 @@ from bellande_mesh_sync.shell.link_config import LinkConfig, LinkEvent, LinkSink
 from bellande_mesh_sync.shell.link_transport import READ_BYTES
 from bellande_mesh_sync.shell.tls import client_context, server_context
 from bellande_mesh_sync.wire.codec import encode_message
+
+log = logging.getLogger("bellande_mesh_sync")
 
 __all__ = ["LinkConfig", "LinkEvent", "LinkSink", "Links"]
 
@@ -204,8 +207,11 @@ class Links:
         self._loop.call_soon(self.sink.event, event)
 
     def refused(self, address: str, refusal: Refusal) -> None:
-        self.refusal_counts[refusal.code] += 1
+        count = self.refusal_counts[refusal.code] = self.refusal_counts[refusal.code] + 1
         self.recent_refusals.append((address, refusal.code, refusal.reason))
+        # Every power of two: the first is always told, and a flood cannot fill the disk with lines.
+        if count & (count - 1) == 0:
+            log.warning("%s (from: %s, reason: %s, so far: %d)", refusal.code, address, refusal.reason, count)
 
     def admits(self, link: Link) -> bool:
         if self._is_closing or len(self._open) >= self.config.links_max:

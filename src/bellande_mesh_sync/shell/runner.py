@@ -221,7 +221,8 @@ class Runner:
 
     def _log(self, effect: do.Log) -> None:
         level = logging.getLevelNamesMapping()[effect.level.upper()]
-        log.log(level, "%s %s", effect.code, effect.facts, extra={"facts": effect.facts})
+        facts = ", ".join(f"{name}: {value}" for name, value in effect.facts.items())
+        log.log(level, "%s (%s)", effect.code, facts, extra={"facts": effect.facts})
 
     def _stop(self, effect: do.Stop) -> None:
         self._on_stop(error_of(effect.code, {"reason": effect.reason}))

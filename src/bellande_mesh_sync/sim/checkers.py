@@ -14,7 +14,7 @@ from bellande_mesh_sync.core.data.knowledge import IntervalSet
 from bellande_mesh_sync.core.data.record import Record, fingerprint_of
 from bellande_mesh_sync.core.effects import Batch, IntervalChange
 from bellande_mesh_sync.core.events import Receipt, Write
-from bellande_mesh_sync.ids import Author, Dot, NodeId, Shard, Stamp, author_of, parse_version, stamp_ms
+from bellande_mesh_sync.ids import Author, Dot, NodeId, Shard, Stamp, author_of, parse_version
 from bellande_mesh_sync.keys import shard_of
 from bellande_mesh_sync.sim.platter import FINGERPRINT_MODULUS, Platter, missing_chunks
 from bellande_mesh_sync.sim.trace import in_words
@@ -42,6 +42,8 @@ class _Mirror:
 
     known: dict[tuple[Shard, Author], IntervalSet] = field(default_factory=dict)
     last_stamp: dict[Author, Stamp] = field(default_factory=dict)
+    may_step_back: bool = False
+    """The node's wall clock was set back, so its stamps may, once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ class Acked:
 class DiskChecker:
     """Watches every batch that becomes durable anywhere."""
 
-    def __init__(self, nodes: Sequence[NodeId], clock_drift_max_ms: int = 60_000) -> None:
+    def __init__(self, nodes: Sequence[NodeId]) -> None:
         self.seen: dict[tuple[Shard, Dot], Record] = {}
         """Every record that ever was on a disk."""
         self.stillborn: dict[tuple[Shard, Dot], str] = {}
@@ -66,7 +68,6 @@ class DiskChecker:
         self._digests: set[bytes] = set()
         self.checked_count = 0
         self._nodes = list(nodes)
-        self._clock_drift_max_ms = clock_drift_max_ms
         self._mirrors = [_Mirror() for _ in nodes]
         self._lost: list[list[_Mirror]] = [[] for _ in nodes]
         """What was known on disks that are gone."""
@@ -99,6 +100,10 @@ class DiskChecker:
             )
         self._refused[digest] = code
 
+    def clock_set(self, index: int) -> None:
+        """Somebody set this node's wall clock."""
+        self._mirrors[index].may_step_back = True
+
     def wiped(self, disk: Disk) -> None:
         self._lost[disk.index].append(self._mirrors[disk.index])
         self._mirrors[disk.index] = _Mirror()
@@ -121,9 +126,12 @@ class DiskChecker:
         if record.author != author_of(self._nodes[disk.index], disk.platter.epoch):
             return  # Another's, or our own of before the disk was lost: these come in any order.
         last = mirror.last_stamp.get(record.author, Stamp(-1))
-        # A clock that was far ahead and was set right starts over, or all would hold its writes off.
-        is_step_back = stamp_ms(last) - stamp_ms(record.stamp) >= self._clock_drift_max_ms
-        if record.stamp <= last and not is_step_back:
+        if record.stamp <= last:
+            # A clock that was far ahead and was set right starts over, or all would hold its writes off.
+            if mirror.may_step_back:
+                mirror.may_step_back = False
+                mirror.last_stamp[record.author] = record.stamp
+                return
             raise Violation("stamps", name, f"{in_words(record)} is stamped {record.stamp} after {last}")
         mirror.last_stamp[record.author] = record.stamp
 

@@ -50,6 +50,7 @@ class Faults:
         self.is_over = False
         self.wiped: Callable[[int], None] = lambda index: None
         self.left: Callable[[int], None] = lambda index: None
+        self.clock_set: Callable[[int], None] = lambda index: None
         self._world = world
         self._config = config
         self._nodes = list(nodes)
@@ -234,6 +235,7 @@ class Faults:
     def _jump_clock(self) -> bool:
         node = self._rng.choice(self._nodes)
         node.clock.offset_ms = self._rng.randint(-self._config.jump_max_ms, self._config.jump_max_ms)
+        self.clock_set(node.index)
         return True
 
     # -- disks

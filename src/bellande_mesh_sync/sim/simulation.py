@@ -64,7 +64,7 @@ class Simulation:
         self.network = Network(self.world, scenario.network)
         identities = [make_identity(scenario.seed, index) for index in range(scenario.nodes)]
         ids = [identity.node for identity in identities]
-        self.disk_checker = DiskChecker(ids, scenario.core.clock_drift_max_ms)
+        self.disk_checker = DiskChecker(ids)
         self.disks = [self._make_disk(index) for index in range(scenario.nodes)]
         self.ack_checker = AckChecker(self.disks, ids, self.disk_checker)
         self.nodes = [self._make_node(identity, make_core) for identity in identities]
@@ -75,6 +75,7 @@ class Simulation:
         )
         self.faults = Faults(self.world, scenario.faults, self.nodes, self.network)
         self.faults.wiped = self.ack_checker.wiped
+        self.faults.clock_set = self.disk_checker.clock_set
         self.faults.left = self.ack_checker.left.add
         self._settled_ns = 0
         self._states: list[dict[NodeId, str]] = [{} for _ in self.nodes]
@@ -157,6 +158,7 @@ class Simulation:
         self.faults.stop()
         for node in self.nodes:
             node.clock.offset_ms = 0
+            self.disk_checker.clock_set(node.index)
         self._settle(end_ns)
 
     def _warm_up(self) -> None:

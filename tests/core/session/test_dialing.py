@@ -123,7 +123,7 @@ def test_one_link_for_chunks_is_dialled_at_a_time_and_its_failure_names_the_peer
     assert (dial.lane, dial.peer) == (CHUNKS_LANE, BOB.node)
     assert one.dial_for_chunks(BOB) is None
     assert one.dial_for_chunks(member_of("carol", addresses=())) is None
-    assert one.failed(dial.dial, "unreachable", at()) == BOB.node
+    assert one.chunk_dial_failed(dial.dial) == BOB.node
     again = one.dial_for_chunks(BOB)
     assert again is not None
     one.opened(again.dial, BOB.node)

@@ -94,17 +94,20 @@ class Dialer:
         if target.peer is None:
             self._resolved[target.addresses[0]] = peer
 
-    def failed(self, dial: int, code: str, now: Now) -> NodeId | None:
-        """Plan the next try; the peer whose chunk link failed, if it was one."""
-        chunk_peer = self._chunk_dials.pop(dial, None)
+    def chunk_dial_failed(self, dial: int) -> NodeId | None:
+        """The peer whose chunk link could not be opened, if it was one of these dials."""
+        return self._chunk_dials.pop(dial, None)
+
+    def failed(self, dial: int, code: str, now: Now) -> Target | None:
+        """Plan the next try; what was dialled."""
         target = self._under_way.pop(dial, None)
         if target is None:
-            return chunk_peer
+            return None
         target.dial = 0
         if target.peer is None and code == "self":
             del self._bootstrap[target.addresses[0]]
         self._pause(target, now)
-        return None
+        return target
 
     def lost(self, peer: NodeId, code: str, now: Now) -> None:
         """A link to this peer ended: try again soon, but not all at the same moment.

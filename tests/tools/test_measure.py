@@ -1,0 +1,37 @@
+"""The benchmarks' arithmetic."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from bench.measure import Figure, PeakMemory, percentile, short
+
+
+def test_a_percentile_is_one_of_the_samples() -> None:
+    samples = [float(number) for number in range(1000, 0, -1)]
+    assert percentile(samples, 0.5) == 501
+    assert percentile(samples, 0.99) == 991
+    assert percentile([7.0], 0.99) == 7
+
+
+@pytest.mark.parametrize(("value", "text"), [(0.01234, "0.0123"), (12.34, "12.3"), (123456.7, "123,457")])
+def test_figures_have_three_digits_or_separated_thousands(value: float, text: str) -> None:
+    assert short(value) == text
+
+
+def test_a_figure_shows_its_median_and_spread() -> None:
+    figure = Figure("puts", "ms", [3.0, 1.0, 2.0])
+    assert figure.median == 2
+    assert figure.spread == "1 .. 3"
+
+
+@pytest.mark.skipif(
+    not os.path.exists("/proc/self/clear_refs"), reason="peak memory is read from Linux's /proc"
+)
+def test_peak_memory_sees_what_was_freed_again() -> None:
+    peak = PeakMemory(os.getpid())
+    block = bytearray(os.urandom(1 << 20)) * 64
+    del block
+    assert 60 < peak.rise_mib() < 200
