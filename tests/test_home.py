@@ -141,17 +141,6 @@ def test_a_folder_that_cannot_be_made_is_named(home: Home) -> None:
         Home(home.path / "deeper").lock()
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root can write everywhere")
-def test_a_folder_that_cannot_be_written_is_named(home: Home) -> None:
-    home.create()
-    home.path.chmod(0o500)
-    try:
-        with pytest.raises(ConfigError, match=f"{home.path} cannot be written"):
-            home.lock()
-    finally:
-        home.path.chmod(0o700)
-
-
 def test_a_folder_that_cannot_be_written_is_named_even_if_we_are_root(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:

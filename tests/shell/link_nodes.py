@@ -71,7 +71,9 @@ class Sink:
 
     def __init__(self) -> None:
         self.events: list[LinkEvent] = []
-        self.chunks: list[tuple[int, bytes, bytearray]] = []
+        self.chunks: list[tuple[int, bytes, bytes]] = []
+        self.held: list[memoryview] = []
+        """The memory of chunks that were not taken."""
         self.takes_chunks = True
         self.links: Links | None = None
         self._news = asyncio.Event()
@@ -80,12 +82,14 @@ class Sink:
         self.events.append(event)
         self._news.set()
 
-    def chunk(self, link: int, hash: bytes, data: bytearray) -> None:
-        self.chunks.append((link, hash, data))
+    def chunk(self, link: int, hash: bytes, data: memoryview) -> None:
+        self.chunks.append((link, hash, bytes(data)))
         self._news.set()
         if self.takes_chunks:
             assert self.links is not None
-            self.links.chunk_done(link, len(data))
+            self.links.chunk_done(link, data)
+        else:
+            self.held.append(data)
 
     async def until(self, holds: Callable[[], Found | None]) -> Found:
         """Wait until `holds` returns something true, looking again at every event."""

@@ -173,8 +173,8 @@ def test_a_link_is_not_read_while_its_chunks_wait(loop_name: str) -> None:
             assert held <= 4
             assert not sending.done()
             bob.sink.takes_chunks = True
-            for _ in range(held):
-                bob.links.chunk_done(accepted, MIB)
+            for data in bob.sink.held:
+                bob.links.chunk_done(accepted, data)
             await bob.sink.until(lambda: len(bob.sink.chunks) == 40)
             await sending
 

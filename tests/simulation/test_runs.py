@@ -15,6 +15,7 @@ from bellande_mesh_sync.core.events import Event, Receipt, WriteMany
 from bellande_mesh_sync.core.node import NodeCore
 from bellande_mesh_sync.ids import Now
 from bellande_mesh_sync.sim.__main__ import main
+from bellande_mesh_sync.sim.disk import DiskConfig
 from bellande_mesh_sync.sim.faults import FaultConfig
 from bellande_mesh_sync.sim.network import NetworkConfig
 from bellande_mesh_sync.sim.simulation import Outcome, Simulation, run
@@ -62,6 +63,21 @@ REGRESSIONS = {
             clients=6, hot_keys=3, chunked_ratio=0.2, chunk_bytes=9000, pause_mean_ns=300 * MILLISECOND_NS
         ),
         faults=FaultConfig(kill_s=5, partition_s=10, lasts_mean_s=3),
+    ),
+    # A stream brought a record that was waiting for its chunks already; then the waiting was given up,
+    # and the end of the stream made the record count as obsolete.
+    "a_record_that_came_and_was_given_up_is_not_obsolete": Scenario(
+        5,
+        4,
+        faults_s=30,
+        settle_s=90,
+        core=replace(_QUICK, pull_delay_ns=20 * MILLISECOND_NS),
+        network=NetworkConfig(latency_mean_ns=20 * MILLISECOND_NS, corrupt_chunk_ratio=0.2),
+        disk=DiskConfig(read_error_ratio=0.1, sync_mean_ns=20 * MILLISECOND_NS),
+        workload=WorkloadConfig(
+            clients=6, hot_keys=3, chunked_ratio=0.3, chunk_bytes=9000, pause_mean_ns=400 * MILLISECOND_NS
+        ),
+        faults=FaultConfig(power_s=5, partition_s=10, lasts_mean_s=3),
     ),
 }
 """What once went wrong, as whole scenarios: they stay what they are when the swarm draws differently."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -31,7 +33,20 @@ def test_a_figure_shows_its_median_and_spread() -> None:
     not os.path.exists("/proc/self/clear_refs"), reason="peak memory is read from Linux's /proc"
 )
 def test_peak_memory_sees_what_was_freed_again() -> None:
-    peak = PeakMemory(os.getpid())
-    block = bytearray(os.urandom(1 << 20)) * 64
-    del block
-    assert 60 < peak.rise_mib() < 200
+    # In a process of its own: a heap that has grown before would hand out what is resident already.
+    code = "input(); block = bytearray(b'x' * (1 << 20)) * 64; del block; print(flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", "print(flush=True);" + code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        child.stdout.readline()
+        peak = PeakMemory(child.pid)
+        child.stdin.write("\n")
+        child.stdin.flush()
+        child.stdout.readline()
+        assert 60 < peak.rise_mib() < 200
+        child.kill()

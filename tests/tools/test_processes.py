@@ -24,10 +24,14 @@ def test_a_node_says_where_it_listens_and_stops_cleanly(home: Path) -> None:
 
 
 def test_nodes_end_when_the_work_with_them_fails(home: Path) -> None:
+    def fail_with_a_node(node: NodeProcess) -> None:
+        with all_stopped([node]):
+            node.start()
+            raise ZeroDivisionError
+
     node = NodeProcess(home)
-    with pytest.raises(ZeroDivisionError), all_stopped([node]):
-        node.start()
-        raise ZeroDivisionError
+    with pytest.raises(ZeroDivisionError):
+        fail_with_a_node(node)
     assert not node.is_running
 
 

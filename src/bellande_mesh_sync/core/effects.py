@@ -69,7 +69,7 @@ class Batch(Struct, frozen=True, gc=False):
     epoch: bytes = b""
     """A new author epoch, if not empty."""
     clock: int = 0
-    """The highest stamp given or observed so far: the clock goes on above it after a restart."""
+    """The clock when the batch was made, if not 0: it goes on above this after a restart."""
 
 
 class Commit(Struct, frozen=True, gc=False):

@@ -27,7 +27,7 @@ class StoredState(Struct, frozen=True, gc=False):
     shards: tuple[StoredShard, ...]
     members: tuple[MemberRecord, ...]
     clock: int = 0
-    """The highest `Batch.clock` that was applied."""
+    """The last `Batch.clock` that was applied; 0 if there was none."""
 
 
 class RecordReader(Protocol):

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from bellande_mesh_sync.errors import DecodeError, LimitExceededError
+from bellande_mesh_sync.shell.buffers import Buffers
 from bellande_mesh_sync.shell.link_transport import LinkTransport
 from bellande_mesh_sync.wire.pieces import encode_piece_header
 
@@ -17,8 +18,8 @@ ASSEMBLIES_MAX: Final = 4
 class _Assembly:
     __slots__ = ("data", "end")
 
-    def __init__(self, total: int) -> None:
-        self.data = bytearray(total)
+    def __init__(self, data: memoryview) -> None:
+        self.data = data
         self.end = 0
 
 
@@ -28,7 +29,8 @@ class ChunkAssembler:
     `deliver` gets each chunk when it is whole. Pieces must come in order, or from the start again.
     """
 
-    def __init__(self, deliver: Callable[[bytes, bytearray], None]) -> None:
+    def __init__(self, buffers: Buffers, deliver: Callable[[bytes, memoryview], None]) -> None:
+        self._buffers = buffers
         self._deliver = deliver
         self._open: dict[bytes, _Assembly] = {}
 
@@ -41,13 +43,13 @@ class ChunkAssembler:
                 raise LimitExceededError(
                     what="the number of unfinished chunks", size=ASSEMBLIES_MAX + 1, limit=ASSEMBLIES_MAX
                 )
-            assembly = self._open[chunk] = _Assembly(total)
+            assembly = self._open[chunk] = _Assembly(self._buffers.take(total))
         elif offset == 0:
             assembly.end = 0  # The sender was interrupted, and begins again.
         if offset != assembly.end or total != len(assembly.data):
             raise DecodeError(reason="a piece of a chunk does not follow the one before it")
         assembly.end += size
-        return memoryview(assembly.data)[offset : offset + size]
+        return assembly.data[offset : offset + size]
 
     def end_piece(self, chunk: bytes) -> None:
         assembly = self._open[chunk]

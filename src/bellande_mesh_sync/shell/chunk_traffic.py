@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 
@@ -19,6 +20,8 @@ log = logging.getLogger(__name__)
 
 STORE_BYTES_MAX = 8 * 1024 * 1024
 """Chunks verified and stored in one go."""
+READ_AHEAD = 4
+"""Chunks of one link read ahead of the one being sent."""
 ASKED_CHUNKS_MAX = 4096
 """Chunks a peer may have asked for and not got; what it asks beyond is dropped, and it asks again."""
 
@@ -55,20 +58,21 @@ class ChunkSender:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _run(self, link: int, queue: asyncio.Queue[bytes]) -> None:
-        """Read the next chunk while the last one is on its way."""
-        loop = asyncio.get_running_loop()
-        reading: asyncio.Future[bytes] | None = None
+        """Send in the order of asking; the next few chunks are read while one is on its way."""
+        reading: deque[tuple[bytes, asyncio.Future[bytes]]] = deque()
         while True:
-            chunk_hash = await queue.get()
-            reading = loop.run_in_executor(self._executor, self._store.read_chunk, chunk_hash)
-            while reading is not None:
-                body = await self._read(link, chunk_hash, reading)
-                sent_hash, reading = chunk_hash, None
-                if not queue.empty():
-                    chunk_hash = queue.get_nowait()
-                    reading = loop.run_in_executor(self._executor, self._store.read_chunk, chunk_hash)
-                if body is not None:
-                    await self._links.send_chunk(link, sent_hash, body)
+            if not reading:
+                reading.append(self._start_reading(await queue.get()))
+            while len(reading) < READ_AHEAD and not queue.empty():
+                reading.append(self._start_reading(queue.get_nowait()))
+            chunk_hash, future = reading.popleft()
+            body = await self._read(link, chunk_hash, future)
+            if body is not None:
+                await self._links.send_chunk(link, chunk_hash, body)
+
+    def _start_reading(self, chunk_hash: bytes) -> tuple[bytes, asyncio.Future[bytes]]:
+        loop = asyncio.get_running_loop()
+        return chunk_hash, loop.run_in_executor(self._executor, self._store.read_chunk, chunk_hash)
 
     async def _read(self, link: int, chunk_hash: bytes, reading: asyncio.Future[bytes]) -> bytes | None:
         try:
@@ -90,18 +94,18 @@ class ChunkReceiver:
         store: Store,
         executor: Executor,
         report: Callable[[ChunksStored | ChunkRefused], None],
-        done: Callable[[int, int], None],
+        done: Callable[[int, memoryview], None],
     ) -> None:
         self._store = store
         self._executor = executor
         self._report = report
         self._done = done
-        """(link, bytes) that no longer wait here: the link may read on."""
-        self._waiting: list[tuple[int, bytes, bytearray]] = []
+        """What is dealt with goes back to the link, which may then read on."""
+        self._waiting: list[tuple[int, bytes, memoryview]] = []
         self._is_busy = False
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def take(self, link: int, chunk_hash: bytes, body: bytearray) -> None:
+    def take(self, link: int, chunk_hash: bytes, body: memoryview) -> None:
         self._waiting.append((link, chunk_hash, body))
         if not self._is_busy:
             self._is_busy = True
@@ -119,7 +123,7 @@ class ChunkReceiver:
                 batch = self._next_batch()
                 good, refusals = await loop.run_in_executor(self._executor, self._store_all, batch)
                 for link, _, body in batch:
-                    self._done(link, len(body))
+                    self._done(link, body)
                 for link, hashes in good.items():
                     self._report(ChunksStored(link, tuple(hashes)))
                 for refusal in refusals:
@@ -127,7 +131,7 @@ class ChunkReceiver:
         finally:
             self._is_busy = False
 
-    def _next_batch(self) -> list[tuple[int, bytes, bytearray]]:
+    def _next_batch(self) -> list[tuple[int, bytes, memoryview]]:
         total = count = 0
         for count, (_, _, body) in enumerate(self._waiting, 1):  # noqa: B007
             total += len(body)
@@ -137,7 +141,7 @@ class ChunkReceiver:
         return batch
 
     def _store_all(
-        self, batch: Sequence[tuple[int, bytes, bytearray]]
+        self, batch: Sequence[tuple[int, bytes, memoryview]]
     ) -> tuple[dict[int, list[bytes]], list[ChunkRefused]]:
         """In a worker thread: check every chunk against its name, then store the good ones."""
         good: dict[int, list[bytes]] = {}
@@ -146,7 +150,7 @@ class ChunkReceiver:
         for link, chunk_hash, body in batch:
             if blake3(body).digest() == chunk_hash:
                 good.setdefault(link, []).append(chunk_hash)
-                chunks.append((chunk_hash, memoryview(body)))
+                chunks.append((chunk_hash, body))
             else:
                 refusals.append(ChunkRefused(link, chunk_hash, "bad_chunk"))
         try:

@@ -14,6 +14,7 @@ from bellande_mesh_sync.core.messages import CHUNKS_LANE, Goodbye, Hello, Messag
 from bellande_mesh_sync.errors import AuthenticationError, DecodeError, PeerError
 from bellande_mesh_sync.ids import NodeId
 from bellande_mesh_sync.security.identity import Identity
+from bellande_mesh_sync.shell.buffers import Buffers
 from bellande_mesh_sync.shell.chunk_lane import ChunkAssembler, send_pieces
 from bellande_mesh_sync.shell.handshake import Refusal, judge_hello, judge_node, tls_refusal
 from bellande_mesh_sync.shell.link_config import LinkConfig, LinkEvent, LinkSink
@@ -57,6 +58,7 @@ class LinkHub(Protocol):
     identity: Identity | None
     verify: Verify | None
     sink: LinkSink
+    buffers: Buffers
 
     def make_hello(self, lane: int) -> Hello: ...
     def context(self, *, server_side: bool) -> ssl.SSLContext | None: ...
@@ -97,7 +99,7 @@ class Link:
         self._inbox: list[Message] = []
         self._inbox_bytes = 0
         self._outbox = FrameWriter()
-        self._assembler = ChunkAssembler(self._deliver_chunk)
+        self._assembler = ChunkAssembler(hub.buffers, self._deliver_chunk)
         self._reader = FrameReader(HELLO_FRAME_BYTES_MAX, buffer_bytes=HELLO_FRAME_BYTES_MAX)
         self._chunks_waiting_bytes = 0
         self._chunk_turn = asyncio.Lock()
@@ -270,7 +272,7 @@ class Link:
             self._inbox_bytes = 0
             self._hub.sink.event(event)
 
-    def _deliver_chunk(self, chunk: bytes, data: bytearray) -> None:
+    def _deliver_chunk(self, chunk: bytes, data: memoryview) -> None:
         self.messages_in += 1
         self._chunks_waiting_bytes += len(data)
         if self._chunks_waiting_bytes > self._hub.config.chunks_waiting_bytes_max:

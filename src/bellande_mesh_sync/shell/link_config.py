@@ -15,7 +15,7 @@ class LinkSink(Protocol):
 
     def event(self, event: LinkEvent) -> None: ...
 
-    def chunk(self, link: int, hash: bytes, data: bytearray) -> None:
+    def chunk(self, link: int, hash: bytes, data: memoryview) -> None:
         """A whole chunk came in; nobody has compared it with its hash yet. Ends in `Links.chunk_done`."""
         ...
 

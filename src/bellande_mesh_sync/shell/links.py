@@ -17,6 +17,7 @@ from bellande_mesh_sync.errors import UnreachableError
 from bellande_mesh_sync.ids import NodeId
 from bellande_mesh_sync.security.identity import Identity, verify
 from bellande_mesh_sync.shell.accepting import Gate, Listener, open_listening_socket
+from bellande_mesh_sync.shell.buffers import Buffers
 from bellande_mesh_sync.shell.dialing import connect
 from bellande_mesh_sync.shell.handshake import Refusal
 from bellande_mesh_sync.shell.link import DialRequest, Link
@@ -68,6 +69,7 @@ class Links:
             self._server_context = server_context(identity)
             self._client_context = client_context(identity)
         self._loop = asyncio.get_running_loop()
+        self.buffers = Buffers()
         self._shared = memoryview(bytearray(READ_BYTES))
         self._numbers = 0
         self._open: dict[int, Link] = {}
@@ -136,8 +138,10 @@ class Links:
         found = self._open.get(link)
         return found is not None and await found.send_chunk(hash, data)
 
-    def chunk_done(self, link: int, size_bytes: int) -> None:
-        """A chunk that `LinkSink.chunk` got is dealt with, and its memory free again."""
+    def chunk_done(self, link: int, data: memoryview) -> None:
+        """A chunk that `LinkSink.chunk` got is dealt with; its memory is used again."""
+        size_bytes = len(data)
+        self.buffers.give_back(data)
         found = self._open.get(link)
         if found is not None:
             found.chunk_done(size_bytes)

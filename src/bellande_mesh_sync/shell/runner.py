@@ -154,7 +154,7 @@ class Runner:
             # A peer that was quicker than our own start dials again in a moment.
             self.links.hangup(event.link, "closing", "the node is starting")
 
-    def chunk(self, link: int, hash: bytes, data: bytearray) -> None:
+    def chunk(self, link: int, hash: bytes, data: memoryview) -> None:
         self._receiver.take(link, hash, data)
 
     def ask(self, command: Callable[[int], on.Event]) -> asyncio.Future[Any]:

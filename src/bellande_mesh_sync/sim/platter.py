@@ -46,7 +46,7 @@ class Platter:
             self.fingerprints[shard] = (self.fingerprints.get(shard, 0) + amount) % FINGERPRINT_MODULUS
         for member in batch.members:
             self.members[member.node] = member
-        self.clock = max(self.clock, batch.clock)
+        self.clock = batch.clock or self.clock
         if batch.epoch:
             self.epoch = batch.epoch
 

@@ -24,6 +24,8 @@ from bellande_mesh_sync.store.manifests import HASH_BYTES
 PACK_BYTES_MAX: Final = 256 << 20
 _WRITEBACK_BYTES: Final = 8 << 20
 """Ask the kernel to start writing after this much, or the sync of a big value stalls for a second."""
+_CACHE_BYTES: Final = 32 << 20
+"""How much of the newest chunks stays in the page cache, for the peers that are about to fetch them."""
 _OPEN_PACKS_MAX: Final = 64
 _WRITE_VECTORS_MAX: Final = 512
 
@@ -80,6 +82,7 @@ class ChunkFiles:
         self._number = 0
         self._end = 0
         self._written_back = 0
+        self._dropped = 0
         self._unsynced: list[_Pack] = []
         self._pending: dict[bytes, Location] = {}  # Written, but not yet in the index.
         self._damaged: dict[bytes, Location] = {}  # Failed their check; a new copy may be added.
@@ -148,7 +151,10 @@ class ChunkFiles:
         path = self._path(location.pack)
         try:
             with disk_errors(path):
-                body = os.pread(self._reader(location.pack).descriptor, location.size, location.position)
+                pack = self._reader(location.pack)
+                body = os.pread(pack.descriptor, location.size, location.position)
+                if location.pack != self._number or location.end < self._dropped:
+                    _forget(pack.descriptor, location.position, location.size)
         except StorageError as error:
             if isinstance(error.__cause__, FileNotFoundError):
                 self._damaged[hash] = location
@@ -239,13 +245,21 @@ class ChunkFiles:
         self._end = position
         self._pending.update(entries)
         if self._end - self._written_back >= _WRITEBACK_BYTES:
-            _start_writeback(pack.descriptor, self._written_back, self._end - self._written_back)
+            _forget(pack.descriptor, self._written_back, self._end - self._written_back)
             self._written_back = self._end
+            self._drop_old(pack)
+
+    def _drop_old(self, pack: _Pack) -> None:
+        """What is on disk by now and not of the last `_CACHE_BYTES` leaves the page cache."""
+        old = self._written_back - _CACHE_BYTES
+        if old > self._dropped:
+            _forget(pack.descriptor, self._dropped, old - self._dropped)
+            self._dropped = old
 
     def _roll(self) -> None:
         self._current = _Pack(self._path(self._number + 1), os.O_RDWR | os.O_CREAT | os.O_TRUNC)
         self._number += 1
-        self._end = self._written_back = 0
+        self._end = self._written_back = self._dropped = 0
         sync_directory(self._directory)
 
     def _reader(self, number: int) -> _Pack:
@@ -274,7 +288,8 @@ class ChunkFiles:
         for number in numbers:
             if number > last:
                 self._path(number).unlink()
-        self._number, self._end, self._written_back = last, end, end
+        self._number, self._end = last, end
+        self._written_back = self._dropped = end
 
     def _adopt(self, numbers: Sequence[int]) -> None:
         for number in numbers:
@@ -322,7 +337,11 @@ def _write_all(descriptor: int, vectors: list[bytes | memoryview], position: int
             vectors[index] = memoryview(vectors[index])[written:]
 
 
-def _start_writeback(descriptor: int, start: int, length: int) -> None:
-    """Linux starts writing dirty pages of a range that it is told to forget, without waiting for them."""
+def _forget(descriptor: int, start: int, length: int) -> None:
+    """Tell the system that this range is not needed soon.
+
+    Linux drops its clean pages from the cache and starts to write its dirty ones, without waiting.
+    So a large value neither stalls the commit that ends it nor pushes everything else out of memory.
+    """
     if hasattr(os, "posix_fadvise"):
         os.posix_fadvise(descriptor, start, length, os.POSIX_FADV_DONTNEED)

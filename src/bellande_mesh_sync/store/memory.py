@@ -204,7 +204,7 @@ class MemoryStore:
         for member in batch.members:
             self._members[member.node] = member
         self._epoch = batch.epoch or self._epoch
-        self._clock = max(self._clock, batch.clock)
+        self._clock = batch.clock or self._clock
 
     def _change_interval(self, change: IntervalChange) -> None:
         held = self._knowledge.setdefault(change.shard, {}).setdefault(change.author, {})

@@ -152,7 +152,7 @@ class SqliteStore:
                 meta: list[Row] = [("packs_end", as_json(packs_end))] if entries else []
                 if changes.epoch:
                     meta.append(("epoch", changes.epoch))
-                if changes.clock > self._clock:
+                if changes.clock not in (0, self._clock):
                     meta.append(("clock", changes.clock.to_bytes(8, "big")))
                 changes.write(writer, fingerprints, entries, meta)
                 if changes.epoch:
@@ -166,7 +166,7 @@ class SqliteStore:
                 raise
         self._logs.update(changes.new_logs)
         self._fingerprints = fingerprints
-        self._clock = max(self._clock, changes.clock)
+        self._clock = changes.clock or self._clock
         self._chunks.indexed(entries)
         self._bound_wal()
 

@@ -77,7 +77,7 @@ class Changes:
         for member in batch.members:
             self._members[member.node] = _encode(member)
         self.epoch = batch.epoch or self.epoch
-        self.clock = max(self.clock, batch.clock)
+        self.clock = batch.clock or self.clock
 
     def _log(self, shard: Shard, author: Author) -> int:
         name = (shard, author)

@@ -58,7 +58,7 @@ class Asking:
     def arrived(self, stream: int, *records: Record) -> None:
         """Records of a stream come in and are in a commit that is not durable yet, as a node does it."""
         number = next(link for link, want in self.wants if want.stream == stream)
-        pull = self.pulls.arrived(stream, number, SHARD)
+        pull = self.pulls.arrived(stream, number, SHARD, records)
         self.disk.replica.accept(SHARD, records, at())
         if pull is not None:
             pull.uncommitted_count += len(records)
@@ -205,7 +205,7 @@ def test_a_stream_with_a_record_that_was_not_taken_in_claims_nothing() -> None:
     asking = Asking()
     asking.offered("bob", dots(BOB, (1, 3)))
     link = next(iter(asking.links.records_links()))
-    pull = asking.pulls.arrived(1, link.link, SHARD)
+    pull = asking.pulls.arrived(1, link.link, SHARD, [])
     assert pull is not None
     pull.is_tainted = True
     asking.end(1, dots(BOB, (1, 3)))
@@ -217,7 +217,7 @@ def test_a_stream_with_a_record_that_was_not_taken_in_claims_nothing() -> None:
 def test_a_fetch_given_up_taints_its_stream() -> None:
     asking = Asking()
     asking.offered("bob", dots(BOB, (1, 2)))
-    pull = asking.pulls.arrived(1, 1, SHARD)
+    pull = asking.pulls.arrived(1, 1, SHARD, [])
     assert pull is not None
     pull.uncommitted_count += 1
     asking.end(1, dots(BOB, (1, 2)))
@@ -231,9 +231,9 @@ def test_a_fetch_given_up_taints_its_stream() -> None:
 def test_records_and_ends_count_only_on_the_link_and_for_the_shard_they_were_asked_for() -> None:
     asking = Asking()
     asking.offered("bob", dots(BOB, (1, 3)))
-    assert asking.pulls.arrived(1, 2, SHARD) is None
-    assert asking.pulls.arrived(1, 1, "other/0") is None  # type: ignore[arg-type]
-    assert asking.pulls.arrived(9, 1, SHARD) is None
+    assert asking.pulls.arrived(1, 2, SHARD, []) is None
+    assert asking.pulls.arrived(1, 1, "other/0", []) is None  # type: ignore[arg-type]
+    assert asking.pulls.arrived(9, 1, SHARD, []) is None
     assert (
         asking.pulls.handle_end(asking.by_name["carol"], StreamEnd(1, SHARD, dots(BOB, (1, 3))), at()) == []
     )
@@ -318,5 +318,5 @@ def test_two_streams_that_both_wait_for_the_other_conclude_together() -> None:
 def test_a_bad_record_on_another_link_does_not_taint_a_stream() -> None:
     asking = Asking()
     asking.offered("bob", dots(BOB, (1, 3)))
-    assert asking.pulls.arrived(1, 2, SHARD) is None
+    assert asking.pulls.arrived(1, 2, SHARD, []) is None
     assert len(asking.pulls) == 1

@@ -184,7 +184,7 @@ class Exchange:
         if message.records and shard != shard_of(message.records[0].key):
             self.counters["records_refused"] += len(message.records)
             return self._give_credit(link, sum(weight_of(record) for record in message.records))
-        pull = self.pulls.arrived(stream, link.link, shard) if message.records else None
+        pull = self.pulls.arrived(stream, link.link, shard, message.records) if message.records else None
         seen = self.replica.shard(shard).seen
         accepted: dict[tuple[Author, int], Record] = {}
         draft = self.replica.draft

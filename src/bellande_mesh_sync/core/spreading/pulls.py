@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 
 from bellande_mesh_sync.core.config import CoreConfig
 from bellande_mesh_sync.core.counters import Counters
 from bellande_mesh_sync.core.data.knowledge import Delta, Knowledge, count_of
+from bellande_mesh_sync.core.data.record import Record
 from bellande_mesh_sync.core.data.replica import Replica
 from bellande_mesh_sync.core.effects import Effect, Send, SetTimer
 from bellande_mesh_sync.core.messages import StreamEnd, Want
@@ -31,6 +32,8 @@ class Pull:
     link: int
     shard: Shard
     dots: Knowledge
+    came: Knowledge = field(default_factory=Knowledge)
+    """Those of `dots` whose records the stream brought: whatever becomes of these, they are not obsolete."""
     uncommitted_count: int = 0
     is_tainted: bool = False
     """A record of it was not taken in, so nothing may be concluded from what did not come."""
@@ -142,12 +145,14 @@ class Pulls:
     def _watch(self, pull: Pull, now: Now) -> Effect:
         return SetTimer(StreamOverdue(pull.stream, pull.mark), now.mono_ns + self._config.stall_timeout_ns)
 
-    def arrived(self, stream: int, link: int, shard: Shard) -> Pull | None:
-        """Records of a stream came; the pull they belong to, if it still stands."""
+    def arrived(self, stream: int, link: int, shard: Shard, records: Iterable[Record]) -> Pull | None:
+        """These records of a stream came; the pull they belong to, if it still stands."""
         pull = self._pulls.get(stream)
         if pull is None or pull.link != link or pull.shard != shard:
             return None
         pull.mark += 1
+        for record in records:
+            pull.came.add(record.author, record.sequence, record.sequence)
         return pull
 
     def taint_all(self) -> None:
@@ -205,13 +210,12 @@ class Pulls:
         if not ended:
             return []
         state = self._replica.shard(shard)
-        arriving = Knowledge(self._arriving(shard))
         obsolete: dict[int, Delta] = {}
         lacking: dict[int, Delta] = {}
         for pull in ended:
             assert pull.knowledge is not None, "a stream that has all has ended"
             lacking[pull.stream] = state.committed.missing_from(pull.knowledge)
-            absent = arriving.missing_from(state.seen.missing_from(pull.knowledge))
+            absent = pull.came.missing_from(state.seen.missing_from(pull.knowledge))
             obsolete[pull.stream] = _common(absent, pull.dots)
         done = [pull for pull in ended if not pull.is_tainted]
         while True:
