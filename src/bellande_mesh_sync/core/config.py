@@ -43,7 +43,7 @@ class CoreConfig:
     """Records read from the store at a time for a stream."""
     streams_max: int = 4
     """Streams served to one peer at once; more wait in its request queue of this many again."""
-    fetch_window_bytes: int = 16 * MIB
+    fetch_window_bytes: int = 32 * MIB
     """Chunks asked of one peer and not yet here."""
     uncommitted_bytes_max: int = 64 * MIB
     """Writes waiting for the disk; beyond it new writes are refused as busy."""

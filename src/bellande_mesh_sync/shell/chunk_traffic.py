@@ -18,7 +18,7 @@ from bellande_mesh_sync.store.interface import Store
 
 log = logging.getLogger(__name__)
 
-STORE_BYTES_MAX = 8 * 1024 * 1024
+STORE_BYTES_MAX = 4 * 1024 * 1024
 """Chunks verified and stored in one go."""
 READ_AHEAD = 4
 """Chunks of one link read ahead of the one being sent."""

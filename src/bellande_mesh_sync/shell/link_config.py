@@ -36,7 +36,7 @@ class LinkConfig:
     """Open links, of which every peer may take two. More are turned away with `too_many_links`."""
     queue_bytes_max: int = 32 * 1024 * 1024
     """Bytes waiting to be sent on one link; a peer that reads too slowly for that loses the link."""
-    chunks_waiting_bytes_max: int = 16 * 1024 * 1024
+    chunks_waiting_bytes_max: int = 24 * 1024 * 1024
     """Received chunks of one link that nobody has dealt with; above it, that link is not read."""
     chunk_buffer_bytes: int = 2 * 1024 * 1024
     """High-water mark of what a chunk transfer may keep in the write buffer."""

@@ -59,35 +59,33 @@ class ByteSource(Protocol):
     def readinto(self, buffer: memoryview, /) -> int | None: ...
 
 
-class _ValueDigest:
-    """BLAKE3 over the whole value; big blocks are hashed beside the cutting, on another core."""
+class _Beside:
+    """Runs one piece of work at a time beside the caller, on another core."""
 
     def __init__(self) -> None:
-        self._hasher = blake3()
-        self._running: threading.Thread | None = None
+        self._thread: threading.Thread | None = None
+        self._failure: BaseException | None = None
 
-    def update(self, block: memoryview) -> None:
-        """Take the next bytes. They must stay as they are until `wait`, which releases `block`."""
+    def start(self, work: Callable[[], None]) -> None:
+        """Begin, when what ran before is done. Raises what that raised."""
         self.wait()
-        if len(block) < _PARALLEL_BYTES:
-            self._take(block)
-        else:
-            # A thread a block costs 0.05 ms for some 2 ms of hashing, and leaves nothing to be closed.
-            self._running = threading.Thread(target=self._take, args=(block,), name="bms-digest")
-            self._running.start()
+        # A thread a block costs 0.05 ms for some 20 ms of work, and leaves nothing to be closed.
+        self._thread = threading.Thread(target=self._run, args=(work,), name="bms-chunks")
+        self._thread.start()
 
     def wait(self) -> None:
-        if self._running is not None:
-            self._running.join()
-            self._running = None
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
 
-    def digest(self) -> bytes:
-        self.wait()
-        return self._hasher.digest()
-
-    def _take(self, block: memoryview) -> None:
-        with block:
-            self._hasher.update(block)
+    def _run(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001  # Whatever it is, the caller's `wait` raises it.
+            self._failure = error
 
 
 class ValueWriter:
@@ -97,7 +95,10 @@ class ValueWriter:
         add_chunks: stores (hash, bytes) pairs and keeps no reference to the bytes, which are reused.
         size: the value's size if it is known. It chooses the chunk sizes; the value may differ.
 
-    Memory: at most 12 MiB and, for each 4,096 chunks, one reference.
+    There are two buffers: while this thread fills one and finds the cuts in it, another hashes and
+    stores what is in the other.
+
+    Memory: at most 24 MiB and, for each 4,096 chunks, one reference.
     """
 
     def __init__(self, add_chunks: AddChunks, *, size: int | None = None) -> None:
@@ -107,9 +108,13 @@ class ValueWriter:
         self._cutter = FastCDC(profile.average, min_size=profile.smallest, max_size=profile.largest)
         self._capacity = max(_BLOCK_BYTES, 2 * profile.largest) + profile.largest
         self._buffer = bytearray(min(size or _FIRST_BUFFER_BYTES, self._capacity))
+        self._spare = bytearray()
         self._filled = 0
+        self._hashed = 0
+        """How much of the buffer the value's digest has taken in already."""
         self._size = 0
-        self._digest = _ValueDigest()
+        self._digest = blake3()
+        self._beside = _Beside()
         self._refs: list[ChunkRef] = []
         self._index_refs: list[ChunkRef] = []
 
@@ -142,11 +147,13 @@ class ValueWriter:
 
     def finish(self) -> WrittenValue:
         """Store the rest. The writer is done with after this. Raises StorageError."""
-        digest = self._digest.digest()
         if self._size <= INLINE_BYTES_MAX:
-            return WrittenValue(self._size, digest, bytes(self._buffer[: self._filled]), None)
+            inline = bytes(self._buffer[: self._filled])
+            return WrittenValue(self._size, blake3(inline).digest(), inline, None)
         self._cut(is_last=True)
-        self._buffer = bytearray()
+        self._beside.wait()
+        digest = self._digest.digest()
+        self._buffer = self._spare = bytearray()
         if not self._index_refs:
             return WrittenValue(self._size, digest, None, Manifest(1, tuple(self._refs)))
         if self._refs:
@@ -158,36 +165,55 @@ class ValueWriter:
         if self._filled == self._capacity:
             self._cut(is_last=False)
         if self._filled == len(self._buffer) < self._capacity:
-            self._digest.wait()
             grown = max(2 * len(self._buffer), min(self._filled + wanted, self._capacity))
             self._buffer.extend(bytes(min(grown, self._capacity) - len(self._buffer)))
         return len(self._buffer) - self._filled
 
     def _took(self, count: int) -> None:
-        self._digest.update(memoryview(self._buffer)[self._filled : self._filled + count])
         self._filled += count
         self._size += count
 
     def _cut(self, is_last: bool) -> None:
-        """Store every chunk whose end is certain, and move what is left to the start of the buffer.
+        """Have every chunk stored whose end is certain; what is left begins the other buffer.
 
         A cut looks at most `largest` bytes ahead, so it is certain where that many are there.
         """
         done = 0
-        chunks: list[tuple[bytes, bytes | memoryview]] = []
+        lengths: list[int] = []
         with memoryview(self._buffer) as whole, whole[: self._filled] as view:
             if view:
                 for chunk in self._cutter.cut_buf(view):
-                    body = view[done : done + chunk.length]
+                    lengths.append(chunk.length)
                     done += chunk.length
-                    chunks.append((blake3(body).digest(), body))
                     if not is_last and self._filled - done < self._largest:
                         break
+        full, filled, hashed = self._buffer, self._filled, self._hashed
+        self._beside.wait()  # The other buffer is free from here on.
+        left = filled - done
+        if not is_last:
+            self._spare = self._spare or bytearray(self._capacity)
+            with memoryview(self._spare) as target, memoryview(full) as source:
+                target[:left] = source[done:filled]
+            self._buffer, self._spare = self._spare, full
+        self._filled = self._hashed = left
+        if filled < _PARALLEL_BYTES:
+            self._store_block(full, filled, hashed, lengths)
+        else:
+            self._beside.start(lambda: self._store_block(full, filled, hashed, lengths))
+
+    def _store_block(self, block: bytearray, filled: int, hashed: int, lengths: Sequence[int]) -> None:
+        """Hash and store the chunks at the start of `block`, of these lengths."""
+        chunks: list[tuple[bytes, bytes | memoryview]] = []
+        position = 0
+        with memoryview(block) as view:
+            self._digest.update(view[hashed:filled])
+            for length in lengths:
+                body = view[position : position + length]
+                position += length
+                chunks.append((blake3(body).digest(), body))
             self._store(chunks)
-            self._digest.wait()
-            left = self._filled - done
-            view[:left] = view[done:]  # Overlapping is fine: memoryview moves, it does not copy twice.
-        self._filled = left
+            for _, body in chunks:
+                body.release()  # type: ignore[union-attr]  # They are all views of `block`.
 
     def _store(self, chunks: list[tuple[bytes, bytes | memoryview]]) -> None:
         self._add_chunks(chunks)
