@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 STORE_BYTES_MAX = 4 * 1024 * 1024
 """Chunks verified and stored in one go."""
+STORERS = 2
+"""Batches at work at once: one is checked while the other is being written."""
 READ_AHEAD = 4
 """Chunks of one link read ahead of the one being sent."""
 ASKED_CHUNKS_MAX = 4096
@@ -102,13 +104,11 @@ class ChunkReceiver:
         self._done = done
         """What is dealt with goes back to the link, which may then read on."""
         self._waiting: list[tuple[int, bytes, memoryview]] = []
-        self._is_busy = False
         self._tasks: set[asyncio.Task[None]] = set()
 
     def take(self, link: int, chunk_hash: bytes, body: memoryview) -> None:
         self._waiting.append((link, chunk_hash, body))
-        if not self._is_busy:
-            self._is_busy = True
+        if len(self._tasks) < STORERS:
             task = asyncio.create_task(self._drain(), name="bms-chunk-store")
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -118,18 +118,15 @@ class ChunkReceiver:
 
     async def _drain(self) -> None:
         loop = asyncio.get_running_loop()
-        try:
-            while self._waiting:
-                batch = self._next_batch()
-                good, refusals = await loop.run_in_executor(self._executor, self._store_all, batch)
-                for link, _, body in batch:
-                    self._done(link, body)
-                for link, hashes in good.items():
-                    self._report(ChunksStored(link, tuple(hashes)))
-                for refusal in refusals:
-                    self._report(refusal)
-        finally:
-            self._is_busy = False
+        while self._waiting:
+            batch = self._next_batch()
+            good, refusals = await loop.run_in_executor(self._executor, self._store_all, batch)
+            for link, _, body in batch:
+                self._done(link, body)
+            for link, hashes in good.items():
+                self._report(ChunksStored(link, tuple(hashes)))
+            for refusal in refusals:
+                self._report(refusal)
 
     def _next_batch(self) -> list[tuple[int, bytes, memoryview]]:
         total = count = 0

@@ -17,6 +17,7 @@ from typing import Final, NamedTuple
 from blake3 import blake3
 
 from bellande_mesh_sync.errors import ChunkMissingError, CorruptStoreError, StorageError
+from bellande_mesh_sync.store.direct_io import BLOCK_BYTES, Stage, Stages, align_up, open_direct
 from bellande_mesh_sync.store.disk_errors import disk_errors
 from bellande_mesh_sync.store.epoch_file import sync_directory
 from bellande_mesh_sync.store.manifests import HASH_BYTES
@@ -24,9 +25,11 @@ from bellande_mesh_sync.store.manifests import HASH_BYTES
 PACK_BYTES_MAX: Final = 256 << 20
 _WRITEBACK_BYTES: Final = 8 << 20
 """Ask the kernel to start writing after this much, or the sync of a big value stalls for a second."""
-_CACHE_BYTES: Final = 32 << 20
-"""How much of the newest chunks stays in the page cache, for the peers that are about to fetch them."""
-_OPEN_PACKS_MAX: Final = 64
+_DIRECT_BATCH_BYTES: Final = 1 << 20
+"""A batch of this much or more is written past the page cache; it costs up to two blocks of padding."""
+_DIRECT_CHUNK_BYTES: Final = 256 << 10
+"""A chunk of this size or more is read past the page cache."""
+_OPEN_PACKS_MAX: Final = 32
 _WRITE_VECTORS_MAX: Final = 512
 
 _MAGIC: Final = b"BMC1"
@@ -53,17 +56,20 @@ class _Pack:
     """An open pack file. Closed when the last user lets go, so no reader ever loses its descriptor."""
 
     def __init__(self, path: Path, flags: int) -> None:
-        self._descriptor = -1
+        self._descriptor = self.direct = -1
         self.path = path
         self._descriptor = os.open(path, flags | os.O_CLOEXEC, 0o600)
+        self.direct = open_direct(path)
+        """For direct reads and writes; -1 if this file system has none."""
 
     @property
     def descriptor(self) -> int:
         return self._descriptor
 
     def __del__(self) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
+        for descriptor in (self._descriptor, self.direct):
+            if descriptor >= 0:
+                os.close(descriptor)
 
 
 class ChunkFiles:
@@ -82,7 +88,8 @@ class ChunkFiles:
         self._number = 0
         self._end = 0
         self._written_back = 0
-        self._dropped = 0
+        self._stages = Stages()  # For reading, which many threads do at once.
+        self._stage: Stage | None = None  # For writing, under the lock.
         self._unsynced: list[_Pack] = []
         self._pending: dict[bytes, Location] = {}  # Written, but not yet in the index.
         self._damaged: dict[bytes, Location] = {}  # Failed their check; a new copy may be added.
@@ -152,9 +159,10 @@ class ChunkFiles:
         try:
             with disk_errors(path):
                 pack = self._reader(location.pack)
-                body = os.pread(pack.descriptor, location.size, location.position)
-                if location.pack != self._number or location.end < self._dropped:
-                    _forget(pack.descriptor, location.position, location.size)
+                if pack.direct >= 0 and location.size >= _DIRECT_CHUNK_BYTES:
+                    body = self._stages.stage.read(pack.direct, location.size, location.position)
+                else:
+                    body = os.pread(pack.descriptor, location.size, location.position)
         except StorageError as error:
             if isinstance(error.__cause__, FileNotFoundError):
                 self._damaged[hash] = location
@@ -234,32 +242,30 @@ class ChunkFiles:
             self._unsynced.append(pack)
         vectors: list[bytes | memoryview] = []
         entries: dict[bytes, Location] = {}
-        position = self._end
+        is_direct = pack.direct >= 0 and sum(len(body) for _, body in batch) >= _DIRECT_BATCH_BYTES
+        start = position = align_up(self._end) if is_direct else self._end
         for hash, body in batch:
             vectors += (_HEADER.pack(_MAGIC, len(body), hash), body)
             position += _HEADER.size
             entries[hash] = Location(self._number, position, len(body))
             position += len(body)
-        _write_all(pack.descriptor, vectors, self._end)
+        if is_direct:
+            self._stage = self._stage or Stage()
+            position = self._stage.write(pack.direct, vectors, start)
+            self._written_back = position
+        else:
+            _write_all(pack.descriptor, vectors, start)
         self._size_bytes += position - self._end
         self._end = position
         self._pending.update(entries)
         if self._end - self._written_back >= _WRITEBACK_BYTES:
             _forget(pack.descriptor, self._written_back, self._end - self._written_back)
             self._written_back = self._end
-            self._drop_old(pack)
-
-    def _drop_old(self, pack: _Pack) -> None:
-        """What is on disk by now and not of the last `_CACHE_BYTES` leaves the page cache."""
-        old = self._written_back - _CACHE_BYTES
-        if old > self._dropped:
-            _forget(pack.descriptor, self._dropped, old - self._dropped)
-            self._dropped = old
 
     def _roll(self) -> None:
         self._current = _Pack(self._path(self._number + 1), os.O_RDWR | os.O_CREAT | os.O_TRUNC)
         self._number += 1
-        self._end = self._written_back = self._dropped = 0
+        self._end = self._written_back = 0
         sync_directory(self._directory)
 
     def _reader(self, number: int) -> _Pack:
@@ -288,8 +294,7 @@ class ChunkFiles:
         for number in numbers:
             if number > last:
                 self._path(number).unlink()
-        self._number, self._end = last, end
-        self._written_back = self._dropped = end
+        self._number, self._end, self._written_back = last, end, end
 
     def _adopt(self, numbers: Sequence[int]) -> None:
         for number in numbers:
@@ -309,6 +314,9 @@ def scan_pack(path: Path, number: int) -> Iterator[Entry]:
         position = 0
         while position + _HEADER.size <= size:
             magic, length, hash = _HEADER.unpack(os.pread(file.fileno(), _HEADER.size, position))
+            if magic != _MAGIC and position % BLOCK_BYTES:
+                position = align_up(position)  # Padding: the next batch began with a block of its own.
+                continue
             position += _HEADER.size
             if magic != _MAGIC or position + length > size:
                 return
@@ -338,10 +346,6 @@ def _write_all(descriptor: int, vectors: list[bytes | memoryview], position: int
 
 
 def _forget(descriptor: int, start: int, length: int) -> None:
-    """Tell the system that this range is not needed soon.
-
-    Linux drops its clean pages from the cache and starts to write its dirty ones, without waiting.
-    So a large value neither stalls the commit that ends it nor pushes everything else out of memory.
-    """
+    """Tell the system that this range is not needed soon: Linux then starts to write its dirty pages."""
     if hasattr(os, "posix_fadvise"):
         os.posix_fadvise(descriptor, start, length, os.POSIX_FADV_DONTNEED)

@@ -212,8 +212,9 @@ class ValueWriter:
                 position += length
                 chunks.append((blake3(body).digest(), body))
             self._store(chunks)
-            for _, body in chunks:
-                body.release()  # type: ignore[union-attr]  # They are all views of `block`.
+            for _, chunk in chunks:
+                if isinstance(chunk, memoryview):
+                    chunk.release()
 
     def _store(self, chunks: list[tuple[bytes, bytes | memoryview]]) -> None:
         self._add_chunks(chunks)
