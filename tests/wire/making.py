@@ -13,6 +13,7 @@ from bellande_mesh_sync.core.data.record import TOMBSTONE, VALUE, ChunkRef, Mani
 from bellande_mesh_sync.core.members.member import MemberRecord
 from bellande_mesh_sync.core.messages import (
     ChunkMissing,
+    ChunkOffer,
     ChunkPart,
     ChunkWant,
     Credit,
@@ -100,6 +101,7 @@ EXAMPLES: tuple[Message, ...] = (
     ChunkWant((HASH, bytes(32))),
     ChunkPart(HASH, 65_536, 131_072, b"piece of a chunk"),
     ChunkMissing((HASH,)),
+    ChunkOffer((ChunkRef(HASH, 70_000),)),
 )
 """One of each kind, in the order of their tags."""
 
@@ -225,4 +227,8 @@ messages: st.SearchStrategy[Message] = st.one_of(
     st.builds(ChunkWant, hash_lists),
     chunk_parts(),
     st.builds(ChunkMissing, hash_lists),
+    st.builds(
+        ChunkOffer,
+        st.lists(st.builds(ChunkRef, hashes, st.integers(1, 4 * 1024 * 1024)), max_size=4).map(tuple),
+    ),
 )

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from bellande_mesh_sync.core.data.record import TOMBSTONE, ChunkRef, Manifest
 from bellande_mesh_sync.core.messages import (
     ChunkMissing,
+    ChunkOffer,
     ChunkPart,
     ChunkWant,
     Credit,
@@ -144,6 +145,10 @@ BROKEN: dict[str, Any] = {
     "note with a long topic": Note(b"", "x" * 1_025, b""),
     "hash of a wrong length": ChunkWant((b"x",)),
     "too many hashes": ChunkMissing((HASH,) * 16_385),
+    "too many chunks offered": ChunkOffer((ChunkRef(HASH, 1),) * 16_385),
+    "an offered chunk without bytes": ChunkOffer((ChunkRef(HASH, 0),)),
+    "an offered chunk that is too large": ChunkOffer((ChunkRef(HASH, 4 * 1024 * 1024 + 1),)),
+    "an offered chunk with a short hash": ChunkOffer((ChunkRef(HASH[1:], 9),)),
     "piece of a short hash": ChunkPart(b"x", 0, 1, b"x"),
     "piece of nothing": ChunkPart(HASH, 0, 1, b""),
     "piece of an empty chunk": ChunkPart(HASH, 0, 0, b""),

@@ -150,6 +150,12 @@ class ChunksStored(Struct, frozen=True, gc=False):
     hashes: tuple[bytes, ...]
 
 
+class ChunksAdded(Struct, frozen=True, gc=False):
+    """Chunks of a large value that is being written here are on this disk; its record will follow."""
+
+    chunks: tuple[ChunkRef, ...]
+
+
 class ChunkRefused(Struct, frozen=True, gc=False):
     """A chunk that came over `link` has another hash than asked for, or could not be stored."""
 
@@ -175,6 +181,7 @@ Event: TypeAlias = (
     | PageRead
     | MissingFound
     | ChunksStored
+    | ChunksAdded
     | ChunkRefused
     | TimerFired
 )

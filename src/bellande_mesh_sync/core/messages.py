@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 from msgspec import Struct
 
 from bellande_mesh_sync.core.data.knowledge import Delta
-from bellande_mesh_sync.core.data.record import Record
+from bellande_mesh_sync.core.data.record import ChunkRef, Record
 from bellande_mesh_sync.core.members.member import MemberRecord
 from bellande_mesh_sync.ids import NodeId, Shard
 
@@ -153,6 +153,16 @@ class ChunkMissing(Struct, frozen=True, array_like=True, tag=15):
     hashes: tuple[bytes, ...]
 
 
+class ChunkOffer(Struct, frozen=True, array_like=True, tag=16):
+    """Chunks that the sender has just stored, of a value whose record is still in the making.
+
+    Fetched ahead, they are there when the record comes: cutting a large value here and carrying it
+    there take as long as the longer of the two, not as both.
+    """
+
+    chunks: tuple[ChunkRef, ...]
+
+
 Message: TypeAlias = (
     Hello
     | Goodbye
@@ -169,4 +179,5 @@ Message: TypeAlias = (
     | ChunkWant
     | ChunkPart
     | ChunkMissing
+    | ChunkOffer
 )

@@ -29,6 +29,7 @@ from bellande_mesh_sync.core.effects import (
 )
 from bellande_mesh_sync.core.events import (
     ChunkRefused,
+    ChunksAdded,
     ChunksStored,
     CommitFailed,
     Committed,
@@ -52,6 +53,7 @@ from bellande_mesh_sync.core.messages import (
     PROTOCOL_OLDEST,
     RECORDS_LANE,
     ChunkMissing,
+    ChunkOffer,
     ChunkWant,
     Credit,
     Have,
@@ -119,6 +121,7 @@ class NodeCore:
             CommitFailed: exchange.handle_commit_failed,
             PageRead: lambda event, now: exchange.serving.handle_page(event),
             MissingFound: exchange.handle_missing_found,
+            ChunksAdded: exchange.handle_chunks_added,
             ChunksStored: exchange.handle_chunks_stored,
             ChunkRefused: exchange.handle_chunk_refused,
             TimerFired: self._timer_fired,
@@ -135,6 +138,7 @@ class NodeCore:
             Pong: self._pong,
             Note: self._note,
             ChunkWant: lambda link, want, now: [SendChunks(link.link, want.hashes)],
+            ChunkOffer: exchange.handle_chunk_offer,
             ChunkMissing: exchange.handle_chunk_missing,
         }
 

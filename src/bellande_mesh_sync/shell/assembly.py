@@ -98,7 +98,7 @@ class Assembly:
             host, port = await runner.links.listen(settings.listen_host, settings.tcp_port)
             me = _local_node(settings, ground.identity, host, port)
             runner.start(core_config(settings), me, state, secrets.randbits(64), new_epoch)
-            io = ValueIo(ground.store, executor)
+            io = ValueIo(ground.store, executor, runner.chunks_added)
             return cls(ground, runner, io, format_address(host, port), exits.pop_all())
 
 

@@ -11,7 +11,7 @@ import logging
 import random
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -19,6 +19,7 @@ from bellande_mesh_sync.core import effects as do
 from bellande_mesh_sync.core import events as on
 from bellande_mesh_sync.core.config import CoreConfig, LocalNode
 from bellande_mesh_sync.core.data.knowledge import Delta
+from bellande_mesh_sync.core.data.record import ChunkRef
 from bellande_mesh_sync.core.messages import Note
 from bellande_mesh_sync.core.node import NodeCore
 from bellande_mesh_sync.core.reader import StoredState
@@ -156,6 +157,11 @@ class Runner:
 
     def chunk(self, link: int, hash: bytes, data: memoryview) -> None:
         self._receiver.take(link, hash, data)
+
+    def chunks_added(self, refs: Sequence[ChunkRef]) -> None:
+        """Chunks of a value that a program is writing are on disk."""
+        if self._is_open:
+            self.feed(on.ChunksAdded(tuple(refs)))
 
     def ask(self, command: Callable[[int], on.Event]) -> asyncio.Future[Any]:
         """Give the core a command; the future is its answer."""

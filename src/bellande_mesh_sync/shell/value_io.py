@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import TypeVar
 
 from blake3 import blake3
 
-from bellande_mesh_sync.core.data.record import INLINE_BYTES_MAX, Manifest, Record
+from bellande_mesh_sync.core.data.record import INLINE_BYTES_MAX, ChunkRef, Manifest, Record
 from bellande_mesh_sync.errors import IncompleteValueError, UsageError
-from bellande_mesh_sync.store.chunker import ValueWriter, WrittenValue, write_value
+from bellande_mesh_sync.store.chunker import LARGE_VALUE_BYTES, ValueWriter, WrittenValue, write_value
 from bellande_mesh_sync.store.interface import Store
 from bellande_mesh_sync.store.manifests import read_value
 from bellande_mesh_sync.values import Entry
@@ -26,9 +26,25 @@ PIECES_BYTES = 1024 * 1024
 class ValueIo:
     """Turns bytes into what a record says of them, and back."""
 
-    def __init__(self, store: Store, executor: Executor) -> None:
+    def __init__(
+        self, store: Store, executor: Executor, on_stored: Callable[[Sequence[ChunkRef]], None]
+    ) -> None:
+        """
+        Args:
+            on_stored: hears on the loop's thread of chunks of values that are being written.
+        """
         self._store = store
         self._executor = executor
+        self._on_stored = on_stored
+        self._loop = asyncio.get_running_loop()
+
+    def _writer(self, size: int | None) -> ValueWriter:
+        def tell(refs: Sequence[ChunkRef]) -> None:
+            self._loop.call_soon_threadsafe(self._on_stored, refs)
+
+        # A small value is cut before anybody could fetch its first chunk.
+        is_large = size is None or size > LARGE_VALUE_BYTES
+        return ValueWriter(self._store.add_chunks, size=size, on_stored=tell if is_large else None)
 
     async def _work(self, function: Callable[..., R], *arguments: object) -> R:
         return await asyncio.get_running_loop().run_in_executor(self._executor, function, *arguments)
@@ -45,7 +61,7 @@ class ValueIo:
     def _write_file(self, path: Path) -> WrittenValue:
         try:
             with path.open("rb", buffering=0) as file:
-                writer = ValueWriter(self._store.add_chunks, size=path.stat().st_size)
+                writer = self._writer(path.stat().st_size)
                 writer.feed_file(file)
                 return writer.finish()
         except OSError as error:
@@ -53,7 +69,7 @@ class ValueIo:
 
     async def write_stream(self, key: str, pieces: AsyncIterator[bytes], size: int | None) -> WrittenValue:
         """Raises IncompleteValueError if the stream has another length than `size`."""
-        writer = ValueWriter(self._store.add_chunks, size=size)
+        writer = self._writer(size)
         gathered: list[bytes] = []
         count = total = 0
         async for piece in pieces:

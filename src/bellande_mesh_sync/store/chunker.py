@@ -94,6 +94,7 @@ class ValueWriter:
     Args:
         add_chunks: stores (hash, bytes) pairs and keeps no reference to the bytes, which are reused.
         size: the value's size if it is known. It chooses the chunk sizes; the value may differ.
+        on_stored: hears of each batch of chunks once it is stored; called from any thread.
 
     There are two buffers: while this thread fills one and finds the cuts in it, another hashes and
     stores what is in the other.
@@ -101,9 +102,16 @@ class ValueWriter:
     Memory: at most 24 MiB and, for each 4,096 chunks, one reference.
     """
 
-    def __init__(self, add_chunks: AddChunks, *, size: int | None = None) -> None:
+    def __init__(
+        self,
+        add_chunks: AddChunks,
+        *,
+        size: int | None = None,
+        on_stored: Callable[[Sequence[ChunkRef]], None] | None = None,
+    ) -> None:
         profile = LARGE_CHUNKS if size is not None and size > LARGE_VALUE_BYTES else SMALL_CHUNKS
         self._add_chunks = add_chunks
+        self._on_stored = on_stored
         self._largest = profile.largest
         self._cutter = FastCDC(profile.average, min_size=profile.smallest, max_size=profile.largest)
         self._capacity = max(_BLOCK_BYTES, 2 * profile.largest) + profile.largest
@@ -218,10 +226,13 @@ class ValueWriter:
 
     def _store(self, chunks: list[tuple[bytes, bytes | memoryview]]) -> None:
         self._add_chunks(chunks)
-        for hash, body in chunks:
+        refs = [ChunkRef(hash, len(body)) for hash, body in chunks]
+        for ref in refs:
             if len(self._refs) == MANIFEST_CHUNKS_MAX:
                 self._store_index_chunk()
-            self._refs.append(ChunkRef(hash, len(body)))
+            self._refs.append(ref)
+        if self._on_stored is not None and refs:
+            self._on_stored(refs)
 
     def _store_index_chunk(self) -> None:
         if len(self._index_refs) == MANIFEST_CHUNKS_MAX:

@@ -27,6 +27,7 @@ from bellande_mesh_sync.core.messages import (
     CHUNKS_LANE,
     RECORDS_LANE,
     ChunkMissing,
+    ChunkOffer,
     ChunkPart,
     ChunkWant,
     Credit,
@@ -324,6 +325,13 @@ def _check_hashes(message: ChunkWant | ChunkMissing) -> None:
         _require(len(chunk) == HASH_BYTES, "a chunk's hash has not 32 bytes")
 
 
+def _check_offer(message: ChunkOffer) -> None:
+    _require(len(message.chunks) <= limits.HASHES_MAX, "too many chunks in one offer")
+    for chunk in message.chunks:
+        _require(len(chunk.hash) == HASH_BYTES, "a chunk's hash has not 32 bytes")
+        _require(0 < chunk.size <= CHUNK_BYTES_MAX, "a chunk's size is out of range")
+
+
 def check_piece(chunk: bytes, offset: int, total: int, size: int) -> None:
     """A piece of a chunk: `size` bytes at `offset` of `total`."""
     _require(len(chunk) == HASH_BYTES, "a chunk's hash has not 32 bytes")
@@ -352,6 +360,7 @@ _CHECKS: Final[dict[type, Callable[[Any], None]]] = {
     ChunkWant: _check_hashes,
     ChunkPart: _check_part,
     ChunkMissing: _check_hashes,
+    ChunkOffer: _check_offer,
 }
 
 assert AUTHOR_BYTES == NODE_ID_BYTES + EPOCH_BYTES

@@ -20,13 +20,22 @@ from bellande_mesh_sync.core.data.replica import Replica, ShardState
 from bellande_mesh_sync.core.effects import Changed, Effect, Log, Reject, Resolve, Send, SetTimer
 from bellande_mesh_sync.core.events import (
     ChunkRefused,
+    ChunksAdded,
     ChunksStored,
     CommitFailed,
     Committed,
     MissingFound,
     WriteMany,
 )
-from bellande_mesh_sync.core.messages import ChunkMissing, Credit, Have, Records, ShardSummary, Summary
+from bellande_mesh_sync.core.messages import (
+    ChunkMissing,
+    ChunkOffer,
+    Credit,
+    Have,
+    Records,
+    ShardSummary,
+    Summary,
+)
 from bellande_mesh_sync.core.reader import RecordReader, StoredState
 from bellande_mesh_sync.core.session.links import Link, Links
 from bellande_mesh_sync.core.spreading.acks import Acks, Waiting, need_of
@@ -282,6 +291,13 @@ class Exchange:
         for fetch in fetches:
             self.counters["fetches_abandoned"] += 1
             self.pulls.abandoned(fetch.stream)
+
+    def handle_chunks_added(self, event: ChunksAdded, now: Now) -> list[Effect]:
+        offer = ChunkOffer(event.chunks)
+        return [Send(link.link, offer) for link in self.links.records_links()]
+
+    def handle_chunk_offer(self, link: Link, message: ChunkOffer, now: Now) -> list[Effect]:
+        return self.fetcher.fetch_ahead(link.peer, message.chunks)
 
     def handle_chunks_stored(self, event: ChunksStored, now: Now) -> list[Effect]:
         link = self.links.get(event.link)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from bellande_mesh_sync.core.config import CoreConfig
 from bellande_mesh_sync.core.counters import Counters
 from bellande_mesh_sync.core.data.knowledge import Delta, Knowledge
-from bellande_mesh_sync.core.data.record import ChunkRef, Record
+from bellande_mesh_sync.core.data.record import ChunkRef, Manifest, Record
 from bellande_mesh_sync.core.effects import Effect, FindMissing, Send, SetTimer
 from bellande_mesh_sync.core.events import MissingFound
 from bellande_mesh_sync.core.messages import ChunkWant
@@ -21,6 +21,9 @@ FETCHES_MAX = 10_000
 FETCH_REFS_MAX = 1_000_000
 """The same for the chunks that their manifests name: 100 bytes of memory each."""
 WANT_CHUNKS_MAX = 64
+AHEAD_BYTES_MAX = 16 * 1024 * 1024 * 1024
+"""Chunks without a record that one peer may have us store: a value in the making may be as large."""
+AHEAD_OFFERS_MAX = 256
 
 
 @dataclass(slots=True, eq=False)
@@ -48,6 +51,8 @@ class Source:
     """The link that the chunks in flight come over; 0: none is open yet."""
     mark: int = 0
     is_watched: bool = False
+    ahead_bytes: int = 0
+    """Of chunks fetched ahead since the last record with chunks came from it."""
 
 
 class Fetcher:
@@ -62,6 +67,8 @@ class Fetcher:
         self._waiting: dict[bytes, list[Fetch]] = {}
         """Who waits for a chunk. A chunk is asked of one source at a time."""
         self._sources: dict[NodeId, Source] = {}
+        self._ahead: dict[int, NodeId] = {}
+        """Offers that are being compared with the disk."""
         self._next_fetch = 1
         self._refs_count = 0
 
@@ -94,6 +101,8 @@ class Fetcher:
         if len(self._fetches) >= FETCHES_MAX or self._refs_count >= FETCH_REFS_MAX:
             self._counters["fetches_refused"] += 1
             return None
+        if peer in self._sources:
+            self._sources[peer].ahead_bytes = 0
         fetch = Fetch(self._next_fetch, shard, record, stream, [peer])
         self._next_fetch += 1
         self._fetches[fetch.number] = fetch
@@ -101,8 +110,35 @@ class Fetcher:
         self._refs_count += len(record.manifest.chunks)
         return [FindMissing(fetch.number, record.manifest)]
 
+    def fetch_ahead(self, peer: NodeId, chunks: tuple[ChunkRef, ...]) -> list[Effect]:
+        """A peer stores chunks whose record will follow. More than the bound are left for the record."""
+        source = self._sources.setdefault(peer, Source())
+        size_bytes = sum(chunk.size for chunk in chunks)
+        if source.ahead_bytes + size_bytes > AHEAD_BYTES_MAX or len(self._ahead) >= AHEAD_OFFERS_MAX:
+            self._counters["chunks_not_fetched_ahead"] += len(chunks)
+            return []
+        source.ahead_bytes += size_bytes
+        number = self._next_fetch
+        self._next_fetch += 1
+        self._ahead[number] = peer
+        return [FindMissing(number, Manifest(1, chunks))]
+
+    def _queue_ahead(self, peer: NodeId, found: MissingFound, now: Now) -> list[Effect]:
+        source = self._sources.get(peer)
+        if source is None or found.code:
+            return []
+        for chunk in found.chunks:
+            if chunk.hash not in self._waiting:
+                self._waiting[chunk.hash] = []  # Nobody yet; the record's fetch will join.
+                source.queue.append(chunk)
+        self._counters["chunks_ahead"] += len(found.chunks)
+        return self.pump(peer, now)
+
     def handle_missing(self, found: MissingFound, now: Now) -> tuple[list[Effect], list[Fetch], list[Fetch]]:
         """(effects, fetches whose value is whole now, fetches given up)."""
+        ahead = self._ahead.pop(found.fetch, None)
+        if ahead is not None:
+            return self._queue_ahead(ahead, found, now), [], []
         fetch = self._fetches.get(found.fetch)
         if fetch is None:
             return [], [], []
