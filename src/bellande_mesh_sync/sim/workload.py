@@ -21,7 +21,7 @@ from bellande_mesh_sync.core.data.record import (
     order_of,
 )
 from bellande_mesh_sync.core.effects import Deliver, Reject, Resolve
-from bellande_mesh_sync.core.events import Write
+from bellande_mesh_sync.core.events import ChunksAdded, Write
 from bellande_mesh_sync.sim.checkers import AckChecker, DiskChecker, Violation
 from bellande_mesh_sync.sim.node import SimNode
 from bellande_mesh_sync.sim.world import MILLISECOND_NS, SECOND_NS, World
@@ -114,8 +114,8 @@ class Workload:
         self._world.after(delay_ns, self._submit, node, node.boot, writes, ack, timeout_ns)
 
     def _submit(self, node: SimNode, boot: int, writes: tuple[Write, ...], ack: str, timeout_ns: int) -> None:
-        if node.boot != boot or node.is_leaving:
-            return
+        if node.boot != boot or not node.is_running or node.is_leaving:
+            return  # It died meanwhile, perhaps of telling about the chunks: nobody is there to ask.
         self.counts["requests"] += 1
         self.counts["writes"] += len(writes)
         asked_ns = self._world.now_ns
@@ -186,6 +186,13 @@ class Workload:
             if_match=if_match,
         )
 
+    def _tell(self, node: SimNode, refs: tuple[ChunkRef, ...]) -> None:
+        """The shell says what it stored before the write; now and then the write never comes."""
+        told = refs if self._rng.random() < 0.8 else refs[: self._rng.randrange(len(refs))]
+        if told:
+            node.post(ChunksAdded(told))
+            self.counts["chunks_told"] += len(told)
+
     def _store_value(
         self, node: SimNode, key: str, mark: bytes, context: Context | None, if_match: str | None
     ) -> Write:
@@ -203,6 +210,8 @@ class Workload:
             chunks[blake3(index).digest()] = index
             manifest = Manifest(2, (ChunkRef(blake3(index).digest(), len(index)),))
         node.disk.add_chunks(chunks)
+        if self._rng.random() < 0.5:
+            self._tell(node, refs)
         self.counts["chunked"] += 1
         value = b"".join(bodies)
         return Write(

@@ -6,7 +6,7 @@ from blake3 import blake3
 
 from bellande_mesh_sync.core.config import CoreConfig
 from bellande_mesh_sync.core.counters import Counters
-from bellande_mesh_sync.core.data.record import ChunkRef, Record
+from bellande_mesh_sync.core.data.record import CHUNK_BYTES_MAX, ChunkRef, Record
 from bellande_mesh_sync.core.effects import Effect, FindMissing, Send, SetTimer
 from bellande_mesh_sync.core.events import MissingFound
 from bellande_mesh_sync.core.messages import CHUNKS_LANE, ChunkWant
@@ -242,3 +242,44 @@ def test_a_peer_cannot_refuse_chunks_that_were_asked_of_another() -> None:
     assert depot.given_up == []
     depot.stored(BOB, 0)
     assert len(depot.whole) == 1
+
+
+# -- ahead of the record -----------------------------------------------------------------------
+
+
+def refs(*numbers: int) -> tuple[ChunkRef, ...]:
+    return tuple(ChunkRef(HASHES[number], len(BODIES[number])) for number in numbers)
+
+
+def test_offered_chunks_are_fetched_before_their_record_comes() -> None:
+    depot = Depot()
+    depot.perform(depot.fetcher.fetch_ahead(BOB, refs(0, 1)))
+    assert depot.take_asked() == [(11, 0), (11, 1)]
+    depot.stored(BOB, 0)
+    depot.start(value(1, 0, 1, 2))
+    assert depot.take_asked() == [(11, 2)]  # One is here, one is on its way.
+    depot.stored(BOB, 2)
+    assert depot.whole == []
+    depot.stored(BOB, 1)
+    assert [fetch.record.sequence for fetch in depot.whole] == [1]
+
+
+def test_chunks_ahead_whose_record_never_comes_hold_nothing_up() -> None:
+    depot = Depot()
+    depot.perform(depot.fetcher.fetch_ahead(BOB, refs(0)))
+    depot.refused(BOB, 0)
+    depot.perform(depot.fetcher.fetch_ahead(BOB, refs(1)))
+    depot.close(11)
+    assert (len(depot.fetcher), depot.given_up) == (0, [])
+    depot.start(value(1, 1), CAROL)
+    assert depot.take_asked()[-1] == (12, 1)
+
+
+def test_what_a_peer_may_have_us_store_without_a_record_is_bounded() -> None:
+    depot = Depot()
+    most = fetching.AHEAD_BYTES_MAX // CHUNK_BYTES_MAX
+    assert depot.fetcher.fetch_ahead(BOB, (ChunkRef(HASHES[0], CHUNK_BYTES_MAX),) * (most + 1)) == []
+    assert depot.counters["chunks_not_fetched_ahead"] == most + 1
+    offers = [depot.fetcher.fetch_ahead(BOB, refs(0)) for _ in range(fetching.AHEAD_OFFERS_MAX + 1)]
+    assert offers[-2]
+    assert not offers[-1]
