@@ -1,6 +1,6 @@
 """The embedded store: records appended in dot order to SQLite, keys indexed in memory, chunks in packs.
 
-docs/decisions/0001-embedded-store.md has the measurements behind this layout.
+docs/decisions/0003-embedded-store.md has the measurements behind this layout.
 """
 
 from __future__ import annotations
