@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from bench import floors
 from bench.measure import PeakMemory, Report, cpu_seconds, progress
-from bench.meshes import embedded, fresh_folder, joined_homes
+from bench.meshes import embedded, fresh_folder, joined_homes, run_as_a_node
 from demo.story import make_blob
 from tools.processes import NodeProcess
 
@@ -42,6 +43,7 @@ def one_run() -> dict[str, float]:
     with fresh_folder() as root, joined_homes(root, 2) as nodes:
         blob = root / "blob.bin"
         make_blob(blob, SIZE_MIB)
+        os.sync()  # The input's own way to the disk is not what is measured.
         receiver = nodes[1]
         # The sender has a process of its own, so that its memory is not this one's.
         command = [
@@ -95,4 +97,4 @@ async def send(home: Path, receiver: str, blob: Path) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(send(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3])))
+    run_as_a_node(send(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3])))

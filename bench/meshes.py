@@ -7,15 +7,27 @@ import contextlib
 import shutil
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from pathlib import Path
+from typing import Any, TypeVar
 
 from bellande_mesh_sync import Config, Mesh, MeshOptions, init_with_options
 from bellande_mesh_sync.client import Client
 from tools.processes import NodeProcess, all_stopped, join_mesh
 
+T = TypeVar("T")
+
 LINK_SECONDS_MAX = 30.0
 POLL_SECONDS = 0.02
+
+
+def run_as_a_node(main: Coroutine[Any, Any, T]) -> T:
+    """Run on the event loop that `bms start` takes: uvloop where it is installed."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run(main)
+    return uvloop.run(main)
 
 
 @contextlib.contextmanager

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 
 from bellande_mesh_sync import Mesh
 from bench import floors
 from bench.measure import Report, percentile, progress
-from bench.meshes import embedded, fresh_folder, joined_homes
+from bench.meshes import embedded, fresh_folder, joined_homes, run_as_a_node
 
 PUTS = 2_000
 VALUE = bytes(100)
@@ -19,7 +18,7 @@ def run(runs: int) -> Report:
     report = Report("put_latency")
     samples: dict[str, list[list[float]]] = {level: [] for level in LEVELS}
     for number in range(runs):
-        for level, seconds in asyncio.run(one_run()).items():
+        for level, seconds in run_as_a_node(one_run()).items():
             samples[level].append(seconds)
         medians = ", ".join(f"{level} {percentile(samples[level][-1], 0.5) * 1e3:.2f} ms" for level in LEVELS)
         progress(f"put latency, run {number + 1} of {runs}: p50 {medians}")

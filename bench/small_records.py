@@ -10,7 +10,7 @@ import time
 from bellande_mesh_sync import Mesh
 from bench import floors
 from bench.measure import Report, cpu_seconds, progress
-from bench.meshes import embedded, fresh_folder, joined_homes, wait_for_records
+from bench.meshes import embedded, fresh_folder, joined_homes, run_as_a_node, wait_for_records
 
 RECORDS = 100_000
 VALUE_BYTES = 100
@@ -22,7 +22,7 @@ def run(runs: int) -> Report:
     report = Report("small_records")
     results = []
     for number in range(runs):
-        results.append(asyncio.run(one_run()))
+        results.append(run_as_a_node(one_run()))
         progress(f"small records, run {number + 1} of {runs}: {RECORDS / results[-1][0]:,.0f} records/s")
     total, written, cpu = zip(*results, strict=True)
     report.add(
