@@ -58,9 +58,11 @@ def _field_text(struct: type, field: msgspec.structs.FieldInfo) -> str:
 
 def _default_text(field: msgspec.structs.FieldInfo) -> str:
     value = field.default if field.default is not msgspec.NODEFAULT else field.default_factory()  # type: ignore[operator,misc,unused-ignore]
-    return {None: "none", True: "true", False: "false", "": "empty", (): "empty"}.get(
-        value if value.__hash__ else (), f"`{value}`"
-    )
+    if isinstance(value, bool):  # Before anything that compares: True equals 1.
+        return str(value).lower()
+    if value is None:
+        return "none"
+    return f"`{value}`" if value or isinstance(value, int | float) else "empty"
 
 
 def field_docstrings(struct: type) -> dict[str, str]:

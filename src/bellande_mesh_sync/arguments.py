@@ -27,6 +27,18 @@ def content_type_of(given: str | None) -> str:
     return given
 
 
+def bytes_of(value: object, what: str) -> bytes | bytearray | memoryview:
+    """A value or message body; text becomes UTF-8. UsageError for anything else."""
+    if isinstance(value, bytes | bytearray | memoryview):
+        return value
+    if not isinstance(value, str):
+        raise UsageError(reason=f"{what} is bytes or text, not {type(value).__name__}")
+    try:
+        return value.encode()
+    except UnicodeEncodeError:
+        raise UsageError(reason=f"{what} is text that cannot be written as UTF-8") from None
+
+
 def write_of(
     key: str, written: WrittenValue, content_type: str, context: str | None = None,
     if_match: str | None = None,
@@ -64,7 +76,8 @@ def timeout_ns_of(given_s: float | None, size_bytes: int) -> int:
     """How long to wait for acks, in nanoseconds."""
     if given_s is None:
         return round((ACK_TIMEOUT_S + size_bytes / ACK_BYTES_PER_S) * 1e9)
-    if not 0 < given_s < 1e6:
+    # Not every caller has a type checker.
+    if not isinstance(given_s, int | float) or not 0 < given_s < 1e6:  # type: ignore[redundant-expr]
         raise UsageError(reason=f"timeout={given_s!r} is no number of seconds above 0")
     return round(given_s * 1e9)
 
@@ -72,7 +85,7 @@ def timeout_ns_of(given_s: float | None, size_bytes: int) -> int:
 def node_id_of_text(text: str) -> NodeId:
     try:
         raw = bytes.fromhex(text)
-    except ValueError:
+    except (ValueError, TypeError):
         raw = b""
     if len(raw) != NODE_ID_BYTES:
         raise UsageError(reason=f"{text!r} is no node id (64 hex digits)")

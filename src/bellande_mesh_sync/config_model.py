@@ -102,7 +102,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, meta
     """None: two above the listen port. 0: any free one. -1: off, and then no one can join through
     this node."""
     max_clock_drift_s: _Seconds = 60.0
-    """A write stamped further ahead of this node's clock than this is held aside until its time has
+    """A write stamped further ahead of this node's clock than this is refused until its time has
     come, and reported. Above the worst honest clock error of the fleet; 1 to 600."""
     spaces: dict[str, SpacePolicy] = {}
     """Policies by space name; a space without one has the defaults of SpacePolicy."""
@@ -131,10 +131,10 @@ class MeshOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
     """Try things out on one machine: a throwaway authority shared by this user's dev nodes, no `bms
     init` needed. Loopback only."""
     metrics_interval: _Seconds = 60.0
-    """Seconds between two metric snapshots. 1 to 3600."""
+    """Seconds between two metric snapshots. 1 to 3600. No effect yet: this version takes none."""
     max_connections: Annotated[int, Meta(ge=1, le=100_000)] = 1000
-    """Links open at once; beyond it the least recently used closes. Above 2 log2(members), and below the
-    process's limit of open files."""
+    """Links open at once; beyond it a further one is turned away. Above the number of members, and below
+    the process's limit of open files."""
     enable_persistence: bool = False
     """Keep records on disk. A node that was given a home keeps them there in any case; `db_url =
     "memory:"` is the way to keep nothing."""
@@ -143,7 +143,8 @@ class MeshOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
     node_timeout: _Seconds | None = None
     """See Config.node_timeout (300 s)."""
     enable_discovery: bool = True
-    """Also call members that others told of or that were known before, not only `bootstrap_nodes`."""
+    """Find members on the local network. No effect yet: members are found by `bootstrap_nodes`, by what
+    other members tell, and by who was known before."""
     bootstrap_nodes: tuple[str, ...] | None = None
     """See Config.bootstrap_nodes."""
     enable_encryption: bool = True
@@ -153,9 +154,9 @@ class MeshOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
     udp_port: _Port | None = None
     """The port for datagrams. This version sends none: leave it None."""
     max_retries: Annotated[int, Meta(ge=0, le=1000)] = 3
-    """How often a request to a peer is tried again at once, before it waits for the next repair round."""
+    """How often a message that must arrive is tried again. No effect yet: messages are best effort."""
     enable_replication: bool = True
-    """Exchange records with other members. Off: the node keeps its writes to itself."""
+    """Exchange records with other members. This version always does: leave it on."""
     replication_factor: Annotated[int, Meta(ge=1, le=1000)] = 3
     """Members that hold a key of a space with a number of replicas. Spaces with replicas = "all", the
     only kind in this version, are on every member."""
@@ -168,6 +169,9 @@ class MeshOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
             raise ConfigError(field=missing, reason="cert_path and key_path are given together or not at all")
         if self.udp_port is not None:
             raise UnsupportedError(what="udp_port (datagrams between nodes)", field="udp_port")
+        if not self.enable_replication:
+            # Ignored, it would send to others what was meant to stay.
+            raise UnsupportedError(what="enable_replication=False", field="enable_replication")
 
 
 def changed(settings: _ConfigT, **changes: Any) -> _ConfigT:

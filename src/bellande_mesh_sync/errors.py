@@ -111,7 +111,7 @@ class NotRunningError(UsageError):
 
 
 class UnsupportedError(UsageError):
-    """The contract names it, this version does not have it yet."""
+    """Planned; this version does not have it yet."""
 
     code = "unsupported"
     template = "{what} is not supported by this version"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bellande_mesh_sync.addresses import parse_address
+from bellande_mesh_sync.errors import UsageError
 from bellande_mesh_sync.mesh import Mesh, init, init_with_options
 from bellande_mesh_sync.shell.feeds import Subscription
 from bellande_mesh_sync.values import NodeView, Receipt, Stats, Status, Value
@@ -47,7 +48,7 @@ async def stop(mesh: Mesh) -> None:
 
 
 async def shutdown(mesh: Mesh) -> None:
-    """Stop for good; what the node held open is released."""
+    """As `stop`: nothing that the node held is left open."""
     await mesh.shutdown()
 
 
@@ -89,7 +90,9 @@ async def get_active_nodes(mesh: Mesh) -> list[NodeView]:
 
 
 async def get_nodes_paginated(mesh: Mesh, page: int, page_size: int) -> list[NodeView]:
-    """Page `page` (from 0) of the members."""
+    """Page `page` (from 0) of the members. UsageError for a negative page or an empty page size."""
+    if page < 0 or page_size < 1:
+        raise UsageError(reason=f"there is no page {page} of {page_size} members")
     return (await mesh.nodes())[page * page_size : (page + 1) * page_size]
 
 

@@ -17,6 +17,7 @@ from blake3 import blake3
 from bellande_mesh_sync.addresses import format_address, parse_address
 from bellande_mesh_sync.arguments import (
     ack_of,
+    bytes_of,
     content_type_of,
     context_of,
     node_id_of_text,
@@ -84,6 +85,7 @@ class Mesh:
         self._failure: BellandeMeshError | None = None
         self._stopping: asyncio.Task[None] | None = None
         self._ended = asyncio.Event()
+        self._changing = asyncio.Lock()
 
     # -- life
 
@@ -94,8 +96,11 @@ class Mesh:
             ConfigError and its kinds: the home is in use, a port is taken, there is no identity.
             StorageError: the store cannot be opened. Nothing is left running in either case.
         """
-        if self._state != "stopped":
-            return
+        async with self._changing:
+            if self._state == "stopped":
+                await self._start()
+
+    async def _start(self) -> None:
         self._state = "starting"
         self._failure = None
         self._ended.clear()
@@ -105,6 +110,8 @@ class Mesh:
             self._identity = self._node.identity
             self._started_s = time.monotonic()
             await self._start_http()
+            if self._failure is not None:
+                raise self._failure  # It came while there was nothing to stop yet.
         except BaseException:
             await self._tear_down()
             raise
@@ -126,11 +133,10 @@ class Mesh:
 
         Stopping a stopped node does nothing, and `start` works again afterwards.
         """
-        if self._state == "stopping":
-            await self._ended.wait()
-        elif self._state == "running":
-            self._state = "stopping"
-            await self._tear_down()
+        async with self._changing:
+            if self._state == "running":
+                self._state = "stopping"
+                await self._tear_down()
 
     async def shutdown(self) -> None:
         """As `stop`, which leaves nothing open either."""
@@ -198,10 +204,10 @@ class Mesh:
         """
         node = self._alive()
         check_key(key)
-        if isinstance(value, str):
-            content_type, value = content_type or "text/plain; charset=utf-8", value.encode()
+        if isinstance(value, str) and content_type is None:
+            content_type = "text/plain; charset=utf-8"
         content_type = content_type_of(content_type)
-        written = await node.io.write_bytes(value)
+        written = await node.io.write_bytes(bytes_of(value, "a value"))
         return await self._write(node, key, written, content_type, ack, timeout, context, if_match)
 
     async def put_stream(
@@ -256,7 +262,7 @@ class Mesh:
             items: (key, value) or (key, value, content type).
         """
         node = self._alive()
-        wanted = [(check_key(item[0]), item[1], item[2:]) for item in items]
+        wanted = [(check_key(key), bytes(bytes_of(value, "a value")), rest) for key, value, *rest in items]
         large = [value for _, value, _ in wanted if len(value) > INLINE_BYTES_MAX]
         # Worker threads cut and hash the large ones side by side.
         cut = iter(await asyncio.gather(*map(node.io.write_bytes, large)))
@@ -332,8 +338,8 @@ class Mesh:
         """Up to `limit` keys (at most 10,000) with this prefix, in code-point order, after `cursor`."""
         self._alive()
         check_prefix(prefix)
-        if not 1 <= limit <= LIST_LIMIT_MAX:
-            raise UsageError(reason=f"limit={limit} is not between 1 and {LIST_LIMIT_MAX}")
+        if not isinstance(limit, int) or not 1 <= limit <= LIST_LIMIT_MAX:  # type: ignore[redundant-expr]
+            raise UsageError(reason=f"limit={limit!r} is not between 1 and {LIST_LIMIT_MAX}")
         page = self._alive().store.scan(prefix, cursor, limit)
         wall_ms = now().wall_ms
         found = (self._entry(siblings, wall_ms) for _, siblings in page.entries)
@@ -429,14 +435,14 @@ class Mesh:
 
     async def publish(self, topic: str, body: bytes | str) -> int:
         """As `broadcast`, and to this node's own subscribers; the count is of other nodes."""
-        content = body.encode() if isinstance(body, str) else bytes(body)
+        content = bytes(bytes_of(body, "a message"))
         count = await self._send(None, topic, content)
         self._feeds.message(MeshMessage(self.node_id, topic, content))
         return count
 
     async def _send(self, to: NodeId | None, topic: str, body: bytes | str) -> int:
         node = self._alive()
-        content = body.encode() if isinstance(body, str) else bytes(body)
+        content = bytes(bytes_of(body, "a message"))
         limit = node.core.config.notes_bytes_max
         if len(content) > limit:
             raise MessageTooLargeError(size=len(content), limit=limit)
@@ -550,7 +556,7 @@ class Mesh:
         """Checks by name, each with `ok` and a sentence."""
         if not self.is_running():
             return {"node": {"ok": False, "detail": f"it is {self._state}"}}
-        return views.health_of(self._started().core)
+        return views.health_of(self._started().core, now())
 
     def _alive(self) -> Assembly:
         """The node, for calls that programs make."""

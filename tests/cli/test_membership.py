@@ -13,7 +13,7 @@ from bellande_mesh_sync.cli.mesh import ROLES
 from bellande_mesh_sync.home import Home
 from bellande_mesh_sync.security import certificates
 from bellande_mesh_sync.security.identity import load_identity
-from bellande_mesh_sync.security.tokens import parse_token
+from bellande_mesh_sync.security.tokens import make_token, parse_token
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -181,6 +181,16 @@ def test_joining_where_nobody_answers_is_exit_3(tmp_path: Path, capsys: pytest.C
     code, out, err = run(capsys, "join", token, "--home", str(tmp_path / "b"))
     assert (code, out) == (3, "")
     assert "127.0.0.1:1" in err
+
+
+def test_joining_with_an_expired_token_is_denied_with_its_code(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    late = make_token(mesh_id=bytes(16), authority_key=bytes(32), expires_s=1, addresses=["127.0.0.1:1"])
+    code, out, err = run(capsys, "join", late.text(), "--home", str(tmp_path), "--json")
+    assert (code, out) == (5, "")
+    assert json.loads(err)["error"]["code"] == "token_expired"
+    assert not (tmp_path / "identity" / "node.crt").exists()
 
 
 def test_no_token_on_standard_input_is_a_usage_error(

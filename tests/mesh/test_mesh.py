@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
+from bellande_mesh_sync import Config, MeshOptions, get_nodes_paginated, init_with_options
+from bellande_mesh_sync.client import Client
 from bellande_mesh_sync.errors import (
     AckTimeoutError,
+    ConfigError,
     ConflictError,
     IncompleteValueError,
     InvalidKeyError,
@@ -231,6 +234,85 @@ def test_wrong_calls_are_refused_with_a_code(play: Play) -> None:
     play(scenario)
 
 
+def test_arguments_of_a_wrong_type_are_usage_errors(play: Play) -> None:
+    async def scenario(make: MeshMaker) -> None:
+        mesh = await make.node("a")
+        calls: list[Callable[[], Awaitable[object]]] = [
+            lambda: mesh.put("fleet/x", 5),  # type: ignore[arg-type]
+            lambda: mesh.put("fleet/x", "\ud800"),
+            lambda: mesh.put("fleet/x", b"", timeout="3"),  # type: ignore[arg-type]
+            lambda: mesh.put("fleet/x", b"", content_type="a\nb"),
+            lambda: mesh.put_many([("fleet/x", 5)]),  # type: ignore[list-item]
+            lambda: mesh.broadcast(5),  # type: ignore[arg-type]
+            lambda: mesh.send(None, b""),  # type: ignore[arg-type]
+            lambda: mesh.list(limit="x"),  # type: ignore[arg-type]
+            lambda: get_nodes_paginated(mesh, -1, 1),
+        ]
+        for call in calls:
+            with pytest.raises(UsageError):
+                await call()
+        assert (await mesh.digest())["records"] == 0
+
+    play(scenario)
+
+
+def test_stop_waits_for_a_start_under_way_and_a_second_start_for_the_first(play: Play) -> None:
+    async def scenario(make: MeshMaker) -> None:
+        mesh = await init_with_options(Config(listen_address="127.0.0.1:0"), MeshOptions(dev_mode=True))
+        first, second = asyncio.create_task(mesh.start()), asyncio.create_task(mesh.start())
+        await second
+        assert mesh.is_running()
+        await asyncio.gather(first, mesh.stop())
+        starting = asyncio.create_task(mesh.start())
+        await asyncio.sleep(0)
+        await mesh.stop()
+        await starting
+        assert not mesh.is_running()
+
+    play(scenario)
+
+
+def test_a_large_import_leaves_little_in_memory(play: Play) -> None:
+    """A value of 256 MiB; the 1 GiB of `make bench` lifts the peak no higher."""
+
+    async def scenario(make: MeshMaker) -> None:
+        blob = make.folder / "blob"
+        with blob.open("wb") as file:
+            for _ in range(256):
+                file.write(os.urandom(1 << 20))
+        node, ready = await asyncio.to_thread(start_node, make.folder / "a", "--dev")
+        with node:
+            token = (make.folder / "a" / "admin.token").read_text().strip()
+            before = peak_mib(node.process.pid)
+            with Client(f"http://{ready['http']}", token) as client:
+                await asyncio.to_thread(client.put_file, "fleet/blob", blob)
+            assert peak_mib(node.process.pid) - before < 128
+
+    play(scenario)
+
+
+def peak_mib(pid: int) -> float:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+
+
+def test_a_request_body_cut_in_the_middle_leaves_nothing_behind(play: Play) -> None:
+    async def scenario(make: MeshMaker) -> None:
+        mesh = await make.node("a")
+        host, _, port = (await mesh.status()).http.rpartition(":")
+        head = f"PUT /v1/data/fleet/cut HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {mesh.admin_token}\r\n"
+        _, writer = await asyncio.open_connection(host, int(port))
+        writer.write(head.encode() + b"Content-Length: 1000000\r\n\r\n" + bytes(500_000))
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+        with pytest.raises(NotFoundError):
+            await mesh.head("fleet/cut")
+        await mesh.put("fleet/cut", b"whole", if_match="")
+
+    play(scenario)
+
+
 def test_a_stream_that_ends_early_writes_nothing(play: Play) -> None:
     async def pieces() -> AsyncIterator[bytes]:
         for _ in range(10):
@@ -299,9 +381,6 @@ def test_an_unreachable_bootstrap_address_is_told_and_tried_again(
 
 
 def test_plaintext_is_for_dev_mode_on_loopback_only(play: Play) -> None:
-    from bellande_mesh_sync import Config, MeshOptions, init_with_options
-    from bellande_mesh_sync.errors import ConfigError
-
     async def scenario(make: MeshMaker) -> None:
         with pytest.raises(ConfigError, match="dev"):
             await init_with_options(Config(), MeshOptions(enable_encryption=False))

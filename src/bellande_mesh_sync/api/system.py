@@ -34,7 +34,7 @@ async def get_status(call: Call) -> Status:
 
 
 async def get_health(call: Call) -> Answer:
-    """200 if every check of a living node holds, else 503. A supervisor may restart the node on 503."""
+    """200 if every check of a living node holds, else 503 with what is wrong, each check by name."""
     return _answer(call.mesh.health())
 
 

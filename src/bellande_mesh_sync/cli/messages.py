@@ -17,7 +17,7 @@ _topic = click.option(
 @click.command(
     cls=Command,
     section=_SECTION,
-    examples=('bms send crane-2 "dock 4 is free"', "bms send 9f3c1a --reliable --topic jobs/new 42"),
+    examples=('bms send crane-2 "dock 4 is free"', "bms send 9f3c1a --topic jobs/new 42"),
 )
 @click.argument("node")
 @click.argument("text")

@@ -90,7 +90,10 @@ class LinkClosed(Struct, frozen=True, gc=False):
 
 
 class Received(Struct, frozen=True, gc=False):
-    """Messages of one link, in order. Never Hello, Goodbye or ChunkPart: those end in the shell."""
+    """Messages of one link, in order. Never Hello, Goodbye or ChunkPart: those end in the shell.
+
+    No messages at all: only a part of one came, which shows that the peer is there.
+    """
 
     link: int
     messages: tuple[Message, ...]

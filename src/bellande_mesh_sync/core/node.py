@@ -401,6 +401,10 @@ class NodeCore:
 
     def _received(self, event: Received, now: Now) -> list[Effect]:
         effects: list[Effect] = []
+        link = self.links.get(event.link)
+        if link is not None and not event.messages:
+            link.last_heard_ns = now.mono_ns
+            self.fetcher.got_bytes(link.link)
         for message in event.messages:
             link = self.links.get(event.link)
             if link is None:

@@ -108,16 +108,26 @@ def _lag(core: NodeCore, peer: NodeId) -> int:
     return lag
 
 
-def health_of(core: NodeCore) -> dict[str, dict[str, Any]]:
+TROUBLE_S = 300.0
+"""How long a check stays failed after what it looks for was seen last."""
+
+
+def health_of(core: NodeCore, now: Now) -> dict[str, dict[str, Any]]:
     """Checks by name. A lonely node is healthy: it was built to work alone."""
-    refused = core.counters.get("commits_failed", 0)
-    fingerprints = core.counters.get("fingerprint_mismatches", 0)
-    ahead = core.counters.get("clock_ahead", 0)
+    is_refusing = core.exchange.is_disk_refusing
     return {
-        "store": {"ok": refused == 0, "detail": f"{refused} times the disk refused to take writes"},
-        "replicas": {
-            "ok": fingerprints == 0,
-            "detail": f"{fingerprints} comparisons found equal knowledge with unequal records",
+        "store": {
+            "ok": not is_refusing,
+            "detail": "the disk refused the last write" if is_refusing else "the disk takes writes",
         },
-        "clock": {"ok": ahead == 0, "detail": f"{ahead} records held off that come from the future"},
+        "replicas": _recent(core, "replicas", now, "equal knowledge with unequal records was found"),
+        "clock": _recent(core, "clock", now, "records stamped in the future were refused"),
     }
+
+
+def _recent(core: NodeCore, name: str, now: Now, what: str) -> dict[str, Any]:
+    seen_ns = core.exchange.trouble_ns.get(name)
+    if seen_ns is None:
+        return {"ok": True, "detail": "nothing found"}
+    ago_s = (now.mono_ns - seen_ns) / 1e9
+    return {"ok": ago_s > TROUBLE_S, "detail": f"{what}, last {ago_s:.0f} s ago"}

@@ -41,7 +41,8 @@ class CommitWriter:
         self._loop = asyncio.get_running_loop()
         self._queue: queue.SimpleQueue[Commit | None] = queue.SimpleQueue()
         self._resume = threading.Event()
-        self._is_closing = False
+        self._is_broken = False
+        """The disk's contents are in doubt: nothing is written any more, and nothing confirmed."""
         self._thread = threading.Thread(target=self._run, name="bms-commits", daemon=True)
         self._thread.start()
 
@@ -50,7 +51,6 @@ class CommitWriter:
 
     async def close(self) -> None:
         """Write what is waiting, then end the thread."""
-        self._is_closing = True
         self._queue.put(None)
         self._resume.set()
         while self._thread.is_alive():
@@ -61,7 +61,7 @@ class CommitWriter:
 
     def _run(self) -> None:
         is_open = True
-        while is_open:
+        while is_open and not self._is_broken:
             group, is_open = self._gather()
             if group and not self._write(group):
                 self._resume.wait()
@@ -87,8 +87,10 @@ class CommitWriter:
             self._call(self._refused, error)
             return False
         except StorageError as error:
+            # What waits behind it was built on it. It is dropped: its callers never hear a yes.
+            self._is_broken = True
             self._call(self._on_broken, error)
-            return False
+            return True
         self._call(self._committed, group[-1].commit, batches)
         return True
 

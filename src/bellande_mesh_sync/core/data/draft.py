@@ -13,14 +13,14 @@ FINGERPRINT_MODULUS = 1 << 256
 
 
 class Draft:
-    __slots__ = ("_drops", "_intervals", "_members", "_puts", "credits", "epoch", "fingerprints", "ranges",
+    __slots__ = ("_drops", "_intervals", "_puts", "credits", "epoch", "fingerprints", "members", "ranges",
                  "records", "requests", "size_bytes", "streams", "written")  # fmt: skip
 
     def __init__(self) -> None:
         self._puts: dict[tuple[Shard, Author, int], Record] = {}
         self._drops: list[tuple[Shard, str, Dot]] = []
         self._intervals: list[IntervalChange] = []
-        self._members: list[MemberRecord] = []
+        self.members: list[MemberRecord] = []
         self.fingerprints: defaultdict[Shard, int] = defaultdict(int)
         self.records: list[Record] = []
         """Every record that is new with this batch, in order, also those replaced within it."""
@@ -53,10 +53,10 @@ class Draft:
         self._intervals.append(IntervalChange(shard, author, row[0], row[1], tuple(absorbed)))
 
     def remember(self, member: MemberRecord) -> None:
-        self._members.append(member)
+        self.members.append(member)
 
     def is_empty(self) -> bool:
-        return not (self._puts or self._drops or self._intervals or self._members or self.epoch)
+        return not (self._puts or self._drops or self._intervals or self.members or self.epoch)
 
     def batch(self, clock: int) -> Batch:
         return Batch(
@@ -66,7 +66,7 @@ class Draft:
             fingerprints=tuple(
                 (shard, amount % FINGERPRINT_MODULUS) for shard, amount in self.fingerprints.items() if amount
             ),
-            members=tuple(self._members),
+            members=tuple(self.members),
             epoch=self.epoch,
             clock=clock,
         )

@@ -234,8 +234,10 @@ class Replica:
         for state in self._shards.values():
             state.seen = Knowledge(state.committed.delta())
         for commit in lost:
-            # A new epoch that is not on disk would be forgotten by a restart: it goes with the next batch.
+            # These must not be forgotten by a restart: they go with the next batch.
             self._draft.epoch = commit.draft.epoch or self._draft.epoch
+            for member in commit.draft.members:
+                self._draft.remember(member)
         return lost
 
     def _settle(self, commit: OpenCommit) -> None:

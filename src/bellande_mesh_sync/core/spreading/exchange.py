@@ -74,6 +74,10 @@ class Exchange:
         self.pulls = Pulls(config, me.node, links, self.replica, counters, self.fetcher.arriving)
         self._rng = rng
         self._new_epoch = new_epoch
+        self.is_disk_refusing = False
+        """Whether the last commit that the disk answered was refused."""
+        self.trouble_ns: dict[str, int] = {}
+        """When something that an operator should know was seen last, by name."""
         self._overtaken_authors: set[Author] = set()
         """Ourselves before others turned out to know later writes of ours than we do."""
 
@@ -147,6 +151,7 @@ class Exchange:
                 continue
             if theirs.fingerprint not in (NO_FINGERPRINT, mine.fingerprint.to_bytes(32, "little")):
                 self.counters["fingerprint_mismatches"] += 1
+                self.trouble_ns["replicas"] = now.mono_ns
                 facts = {"shard": theirs.shard, "peer": link.peer.hex()}
                 effects.append(Log("error", "fingerprint_mismatch", facts))
         return effects
@@ -211,7 +216,7 @@ class Exchange:
             if seen.contains(*dot) or dot in accepted:
                 self.counters["records_duplicate"] += 1
                 done_bytes += weight
-            elif not self._is_sound(record, space, stamp_max):
+            elif not self._is_sound(record, space, stamp_max, now):
                 if pull is not None:
                     pull.is_tainted = True
                 done_bytes += weight
@@ -231,13 +236,14 @@ class Exchange:
                 draft.streams[stream] += len(accepted)
         return effects + self._give_credit(link, done_bytes)
 
-    def _is_sound(self, record: Record, space: str, stamp_max: int) -> bool:
+    def _is_sound(self, record: Record, space: str, stamp_max: int, now: Now) -> bool:
         """Whether the record may be taken in; one that may not leaves a gap, and repair asks again."""
         if space_of(record.key) != space or record.sequence > SEQUENCE_MAX:
             self.counters["records_refused"] += 1
             return False
         if record.stamp > stamp_max:
             self.counters["clock_ahead"] += 1
+            self.trouble_ns["clock"] = now.mono_ns
             return False
         if record.inline is not None and blake3(record.inline).digest() != record.digest:
             self.counters["records_damaged"] += 1
@@ -325,6 +331,7 @@ class Exchange:
 
     def handle_committed(self, event: Committed, now: Now) -> list[Effect]:
         commits = self.replica.committed(event.commit)
+        self.is_disk_refusing = False
         streams: dict[int, int] = {}
         credits: dict[int, int] = {}
         shards: set[Shard] = set()
@@ -362,6 +369,7 @@ class Exchange:
                     effects += self._give_credit(link, amount)
         self.pulls.taint_all()
         self.counters["commits_failed"] += 1
+        self.is_disk_refusing = True
         effects.append(Log("error", event.code, {"reason": event.reason}))
         return effects
 

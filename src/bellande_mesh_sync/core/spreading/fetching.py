@@ -218,6 +218,12 @@ class Fetcher:
     def is_using(self, link: int) -> bool:
         return any(source.link == link and source.in_flight for source in self._sources.values())
 
+    def got_bytes(self, link: int) -> None:
+        """A part of a chunk came over this link: slow, but not stalled."""
+        for source in self._sources.values():
+            if source.link == link:
+                source.mark += 1
+
     # -- answers
 
     def stored(self, peer: NodeId, hashes: tuple[bytes, ...], now: Now) -> tuple[list[Effect], list[Fetch]]:
