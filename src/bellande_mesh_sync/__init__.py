@@ -86,58 +86,17 @@ __all__ = [
     "subscribe",
 ]
 
-# Loaded when first asked for: the command line's help must not wait for TLS, HTTP and asyncio.
-_HOMES = {
-    "errors": ("BellandeMeshError",),
-    "values": (
-        "Change",
-        "Entry",
-        "Listing",
-        "MeshMessage",
-        "NodeView",
-        "Receipt",
-        "Stats",
-        "Status",
-        "Value",
-    ),
-    "config": (
-        "Config",
-        "MeshOptions",
-        "SpacePolicy",
-    ),
-    "mesh": ("Mesh",),
-    "functions": (
-        "broadcast",
-        "broadcast_message",
-        "get_active_nodes",
-        "get_local_id",
-        "get_node_count",
-        "get_node_list",
-        "get_node_port",
-        "get_nodes",
-        "get_nodes_paginated",
-        "get_stats",
-        "get_status",
-        "init",
-        "init_with_options",
-        "is_node_connected",
-        "is_running",
-        "retrieve_data",
-        "send_message",
-        "send_to_node",
-        "shutdown",
-        "start",
-        "stop",
-        "store_data",
-        "subscribe",
-    ),
-}
+# Loaded when first asked for: the command line's help must not wait for TLS, HTTP and asyncio. The
+# light rooms come first, so that asking for a setting or an error loads nothing heavy.
+_ROOMS = ("config", "errors", "values", "mesh", "functions")
 
 
 def __getattr__(name: str) -> Any:
-    for module, names in _HOMES.items():
-        if name in names:
-            return getattr(importlib.import_module(f"bellande_mesh_sync.{module}"), name)
+    if name in __all__:
+        for room in _ROOMS:
+            module = importlib.import_module(f"bellande_mesh_sync.{room}")
+            if hasattr(module, name):
+                return getattr(module, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
