@@ -70,7 +70,7 @@ class Net:
         self.world.run_until(self.world.now_ns + int(seconds * SECOND_NS))
 
     def send(self, *messages: Message) -> None:
-        self.network.send(self.a, 1, messages)
+        self.network.send(self.a, {1: messages})
 
     def closed(self, host: Host) -> list[Event]:
         return [event for event in host.events if isinstance(event, LinkClosed)]

@@ -12,7 +12,7 @@ from bellande_mesh_sync.ids import NodeId
 from bellande_mesh_sync.sim.world import SECOND_NS
 
 if TYPE_CHECKING:
-    from bellande_mesh_sync.sim.network import Network
+    from bellande_mesh_sync.sim.network import Network, NetworkConfig
 
 QUEUE_BYTES_MAX: Final = 32 * 1024 * 1024
 """What the shell lets wait on one link before it closes it."""
@@ -58,6 +58,8 @@ class End:
     """One node's end of a connection; it sends to `other`, and is told what `other` sent."""
 
     other: End
+    config: NetworkConfig
+    """What the network is like between the two."""
 
     def __init__(self, network: Network, host: Host, link: int, lane: int, dial: int, address: str) -> None:
         self.host = host
@@ -93,7 +95,7 @@ class End:
         self.record_bytes += parcel.record_bytes
         now_ns = network.world.now_ns
         self._free_ns = (
-            max(self._free_ns, now_ns) + parcel.size_bytes * SECOND_NS // network.config.bytes_per_second
+            max(self._free_ns, now_ns) + parcel.size_bytes * SECOND_NS // self.config.bytes_per_second
         )
         self._last_arrival_ns = max(self._last_arrival_ns, self._free_ns + network.draw_delay(self))
         parcel.arrives_ns = self._last_arrival_ns
@@ -168,7 +170,7 @@ class End:
         if isinstance(last, Goodbye):
             messages = messages[:-1]
         if messages:
-            self.host.post(Received(self.link, tuple(messages), parcel.size_bytes))
+            self.host.post(Received(self.link, messages, parcel.size_bytes))
         if isinstance(last, Goodbye):
             self.finish(last.code, last.reason, tell_peer=False)
 

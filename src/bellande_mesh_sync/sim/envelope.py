@@ -10,6 +10,7 @@ from bellande_mesh_sync.wire.frames import FrameReader, encode_frames
 
 _PIECE_BYTES: Final = 61_000
 """Frames are fed in pieces of this size, so that some come split."""
+_RECENT_MAX: Final = 256
 
 
 def pack(messages: Iterable[Message]) -> bytes:
@@ -18,13 +19,25 @@ def pack(messages: Iterable[Message]) -> bytes:
 
 
 class Unpacker:
-    """One reader for all streams: each write is whole frames, so nothing is left in it between two."""
+    """One reader for all streams: each write is whole frames, so nothing is left in it between two.
+
+    The same bytes are decoded once: messages are immutable, and a broadcast comes to many.
+    """
 
     def __init__(self) -> None:
         self._reader = FrameReader()
+        self._recent: dict[bytes, tuple[Message, ...]] = {}
 
-    def unpack(self, frames: bytes) -> list[Message]:
+    def unpack(self, frames: bytes) -> tuple[Message, ...]:
         """The messages in `frames`. Raises PeerError where production would close the link."""
+        found = self._recent.get(frames)
+        if found is None:
+            if len(self._recent) >= _RECENT_MAX:
+                self._recent.clear()
+            found = self._recent[frames] = self._decode(frames)
+        return found
+
+    def _decode(self, frames: bytes) -> tuple[Message, ...]:
         messages: list[Any] = []
         position = 0
         while position < len(frames):
@@ -36,4 +49,4 @@ class Unpacker:
             while (frame := self._reader.next_frame()) is not None:
                 messages += frame[0]
         # Chunks travel beside the codec here, so no ChunkPiece is among them.
-        return cast("list[Message]", messages)
+        return cast("tuple[Message, ...]", tuple(messages))

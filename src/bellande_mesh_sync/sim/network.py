@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -41,12 +41,22 @@ class NetworkConfig:
     bytes_per_second: int = 100 * 1024 * 1024
 
 
+def _nowhere(frames: bytes) -> None:
+    """Where frames are told to when nobody listens."""
+
+
 class Network:
     """All hosts, addresses and connections, and what is wrong between them."""
 
-    def __init__(self, world: World, config: NetworkConfig) -> None:
+    def __init__(
+        self, world: World, config: NetworkConfig, links: Iterable[tuple[int, int, NetworkConfig]] = ()
+    ) -> None:
         self.world = world
-        self.config = config
+        self._config = config
+        self._pairs = {(min(a, b), max(a, b)): special for a, b, special in links}
+        """Pairs of hosts with a network of their own between them."""
+        self.tap: Callable[[bytes], None] = _nowhere
+        """Told what frames are put on the wire, once for all who get them in one turn."""
         self.counts: dict[str, int] = {
             "dials": 0,
             "resets": 0,
@@ -67,6 +77,10 @@ class Network:
         self.slowdown = 1
 
     # -- hosts
+
+    def config_between(self, a: int, b: int) -> NetworkConfig:
+        """What the network is like between two hosts."""
+        return self._pairs.get((min(a, b), max(a, b)), self._config)
 
     def register(self, host: Host, address: str) -> None:
         """`host` listens at `address`, and nowhere else any more."""
@@ -93,18 +107,19 @@ class Network:
     def dial(self, host: Host, dial: int, address: str, peer: NodeId | None, lane: int) -> None:
         self.counts["dials"] += 1
         there = self._addresses.get(address)
+        config = self._config if there is None else self.config_between(host.index, there.index)
         if there is None:
-            self._fail_dial(host, dial, "unreachable", self._delay_ns())
+            self._fail_dial(host, dial, "unreachable", self._delay_ns(config))
         elif there is host:
             self._fail_dial(host, dial, "self", MILLISECOND_NS)
         elif self.is_blocked(host.index, there.index) or self.is_blocked(there.index, host.index):
             self._fail_dial(host, dial, "unreachable", DIAL_TIMEOUT_NS)
         elif not there.is_running:
-            self._fail_dial(host, dial, "unreachable", 2 * self._delay_ns())
+            self._fail_dial(host, dial, "unreachable", 2 * self._delay_ns(config))
         else:
             # TCP and TLS 1.3 take two round trips before the dialler may speak.
             self.world.after(
-                4 * self._delay_ns(), self._accept, host, host.boot, dial, address, there, peer, lane
+                4 * self._delay_ns(config), self._accept, host, host.boot, dial, address, there, peer, lane
             )
 
     def _accept(
@@ -112,14 +127,15 @@ class Network:
     ) -> None:
         if host.boot != boot or not host.is_running:
             return
+        config = self.config_between(host.index, there.index)
         if self.is_blocked(host.index, there.index) or self.is_blocked(there.index, host.index):
             self._fail_dial(host, dial, "unreachable", DIAL_TIMEOUT_NS)
-        elif not there.is_running or self._rng.random() < self.config.dial_failure_ratio:
-            self._fail_dial(host, dial, "unreachable", self._delay_ns())
+        elif not there.is_running or self._rng.random() < config.dial_failure_ratio:
+            self._fail_dial(host, dial, "unreachable", self._delay_ns(config))
         elif there.is_paused or host.is_paused:
             self._fail_dial(host, dial, "deadline", DIAL_TIMEOUT_NS)
         elif peer is not None and there.node != peer:
-            self._fail_dial(host, dial, "authentication_failed", self._delay_ns())
+            self._fail_dial(host, dial, "authentication_failed", self._delay_ns(config))
         else:
             self._connect(host, dial, address, there, lane)
 
@@ -127,6 +143,7 @@ class Network:
         near = End(self, host, host.new_link(), lane, dial, address)
         far = End(self, there, there.new_link(), lane, 0, f"10.9.9.9:{40_000 + near.link % 20_000}")
         near.other, far.other = far, near
+        near.config = far.config = self.config_between(host.index, there.index)
         for end in (near, far):
             self._ends[(end.host.index, end.link)] = end
         for end in (near, far):
@@ -144,17 +161,29 @@ class Network:
 
     # -- sending
 
-    def send(self, host: Host, link: int, messages: Sequence[Message]) -> None:
-        end = self._ends.get((host.index, link))
-        if end is not None and end.is_open:
-            end.send(self.parcel_of(messages))
-            self.record_bytes_in_flight_max = max(self.record_bytes_in_flight_max, end.record_bytes)
+    def send(self, host: Host, outgoing: Mapping[int, Sequence[Message]]) -> None:
+        """Put messages on links, those of each link in one write."""
+        packed: dict[tuple[int, ...], tuple[bytes, int]] = {}
+        for link, messages in outgoing.items():
+            end = self._ends.get((host.index, link))
+            if end is None or not end.is_open:
+                continue
+            # A broadcast is the same objects for everyone: encoded once, as the shell does it.
+            same = tuple(map(id, messages))
+            found = packed.get(same)
+            if found is None:
+                found = packed[same] = self._pack(messages)
+            frames, record_bytes = found
+            self.counts["bytes"] += len(frames)
+            end.send(Parcel(0, len(frames), frames, record_bytes=record_bytes))
+            if end.record_bytes > self.record_bytes_in_flight_max:
+                self.record_bytes_in_flight_max = end.record_bytes
 
     def send_chunk(self, host: Host, link: int, hash: bytes, body: bytes) -> None:
         end = self._ends.get((host.index, link))
         if end is None or not end.is_open:
             return
-        if self._rng.random() < self.config.corrupt_chunk_ratio:
+        if self._rng.random() < end.config.corrupt_chunk_ratio:
             self.counts["chunks_corrupted"] += 1
             body = body[:-1] + bytes([body[-1] ^ 1])
         self.counts["bytes"] += len(body)
@@ -166,9 +195,14 @@ class Network:
             end.finish(code, reason)
 
     def parcel_of(self, messages: Sequence[Message]) -> Parcel:
-        frames = pack(messages)
+        frames, record_bytes = self._pack(messages)
         self.counts["bytes"] += len(frames)
-        return Parcel(0, len(frames), frames, record_bytes=len(frames) if has_records(messages) else 0)
+        return Parcel(0, len(frames), frames, record_bytes=record_bytes)
+
+    def _pack(self, messages: Sequence[Message]) -> tuple[bytes, int]:
+        frames = pack(messages)
+        self.tap(frames)
+        return frames, len(frames) if has_records(messages) else 0
 
     # -- trouble
 
@@ -200,7 +234,7 @@ class Network:
             return
         self.counts["stalls"] += 1
         end.stalled_ns = self.world.now_ns
-        patience_ns = int(self._rng.expovariate(1.0) * self.config.stall_timeout_mean_ns) + SECOND_NS
+        patience_ns = int(self._rng.expovariate(1.0) * end.config.stall_timeout_mean_ns) + SECOND_NS
         self.world.after(patience_ns, self._give_up, end, end.stalled_ns)
 
     def _give_up(self, end: End, stalled_ns: int) -> None:
@@ -228,8 +262,8 @@ class Network:
     def learn_later(self, end: End) -> None:
         if end.is_over:
             return
-        if self._rng.random() < self.config.late_notice_ratio:
-            delay_ns = int(self._rng.expovariate(1.0) * self.config.late_notice_mean_ns)
+        if self._rng.random() < end.config.late_notice_ratio:
+            delay_ns = int(self._rng.expovariate(1.0) * end.config.late_notice_mean_ns)
         else:
             delay_ns = self.draw_delay(end)
         self.world.after(delay_ns, self._learn, end)
@@ -246,19 +280,19 @@ class Network:
     # -- chance
 
     def breaks(self, end: End) -> bool:
-        return self._rng.random() < self.config.reset_ratio
+        ratio = end.config.reset_ratio
+        return ratio > 0 and self._rng.random() < ratio
 
     def draw_delay(self, end: End) -> int:
-        delay_ns = self._delay_ns()
-        if self.config.loss_ratio and self._rng.random() < self.config.loss_ratio:
+        delay_ns = self._delay_ns(end.config)
+        if end.config.loss_ratio and self._rng.random() < end.config.loss_ratio:
             delay_ns += self.draw_retransmission()
         return delay_ns
 
     def draw_retransmission(self) -> int:
         return RETRANSMIT_NS << self._rng.choices((0, 1, 2, 3), (70, 20, 8, 2))[0]
 
-    def _delay_ns(self) -> int:
-        config = self.config
+    def _delay_ns(self, config: NetworkConfig) -> int:
         return (
             config.latency_min_ns + int(self._rng.expovariate(1.0) * config.latency_mean_ns)
         ) * self.slowdown

@@ -138,6 +138,25 @@ class SimNode:
         self._next_link = 1
         self._next_request = 1
         self._outgoing: dict[int, list[Message]] = {}
+        self._performers: dict[type, Callable[[Any], None]] = {
+            Send: self._send,
+            SetTimer: self._set_timer,
+            Commit: self._commit,
+            Dial: self._dial,
+            Hangup: self._hang_up,
+            OpenChanges: self._open_changes,
+            NextPage: self._next_page,
+            CloseChanges: self._close_changes,
+            FindMissing: self._find_missing,
+            SendChunks: self._send_chunks,
+            Resolve: self._answer,
+            Reject: self._answer,
+            Changed: self._changed,
+            Deliver: self._deliver,
+            MemberChanged: self._member_changed,
+            Stop: self._stop,
+            Log: self._log,
+        }
         disk.post = self.post
         disk.sync_failed = self._sync_failed
         network.register(self, self.address)
@@ -178,7 +197,7 @@ class SimNode:
             sign=self._me.sign,
             verify=identity.verify,
         )
-        self._trace.add(self._world.now_ns, self.name, "!", f"starts, boot {self.boot}")
+        self._trace.note(self._world.now_ns, self.name, f"starts, boot {self.boot}")
         self._watcher.started(self)
         state = self.disk.open()
         core = self._setup.make_core(
@@ -186,7 +205,7 @@ class SimNode:
         )
         self.core = core
         self._is_busy = True
-        self._perform(core.start(self.clock.now()))
+        self._perform(None, core.start(self.clock.now()))
         self._is_busy = False
         self._drain()
 
@@ -194,7 +213,7 @@ class SimNode:
         """The process is gone, and with `power` the machine too: nobody tells its peers."""
         if self.core is None:
             return
-        self._trace.add(self._world.now_ns, self.name, "!", "loses power" if power else "is killed")
+        self._trace.note(self._world.now_ns, self.name, "loses power" if power else "is killed")
         self._die(power=power)
 
     def _die(self, *, power: bool) -> None:
@@ -213,12 +232,12 @@ class SimNode:
     def pause(self) -> None:
         """Stand still, as under SIGSTOP: what comes waits."""
         self._paused = True
-        self._trace.add(self._world.now_ns, self.name, "!", "is paused")
+        self._trace.note(self._world.now_ns, self.name, "is paused")
 
     def resume(self) -> None:
         if self._paused:
             self._paused = False
-            self._trace.add(self._world.now_ns, self.name, "!", "goes on")
+            self._trace.note(self._world.now_ns, self.name, "goes on")
             self._drain()
 
     def leave(self) -> None:
@@ -235,7 +254,7 @@ class SimNode:
         if self.boot != boot or self.core is None:
             return
         if self.disk.is_idle():
-            self._trace.add(self._world.now_ns, self.name, "!", "has stopped")
+            self._trace.note(self._world.now_ns, self.name, "has stopped")
             self._die(power=False)
         else:
             self._world.after(MILLISECOND_NS, self._end_when_idle, boot)
@@ -280,78 +299,83 @@ class SimNode:
             event, prepare = self._inbox.popleft()
             if prepare is not None:
                 prepare()
-            self._trace.add(self._world.now_ns, self.name, "<", event)
-            self._perform(self.core.handle(event, self.clock.now()))
+            self._perform(event, self.core.handle(event, self.clock.now()))
         self._is_busy = False
 
     # -- what goes out
 
-    def _perform(self, effects: list[Effect]) -> None:
-        boot = self.boot
+    def _perform(self, event: Event | None, effects: list[Effect]) -> None:
         last_count = self.dies_after_effects
-        for count, effect in enumerate(effects):
-            if count == last_count:
-                self._die_amid()
-                return
-            self._trace.add(self._world.now_ns, self.name, ">", effect)
-            self._do(effect)
+        if 0 <= last_count < len(effects):
+            effects = effects[:last_count]
+        self._trace.turn(self._world.now_ns, self.name, event, effects)
+        boot = self.boot
+        perform = self._performers
+        for effect in effects:
+            perform[type(effect)](effect)
             if self.boot != boot:
                 return  # It died of this effect.
-        self._flush()
-        if last_count >= 0 and effects:
-            self._die_amid()
+        if self._outgoing:
+            self._flush()
+        if last_count >= 0 and (effects or not last_count):
+            self._trace.note(self._world.now_ns, self.name, "is killed amid its effects")
+            self._die(power=False)
 
-    def _die_amid(self) -> None:
+    def _send(self, effect: Send) -> None:
+        self._outgoing.setdefault(effect.link, []).append(effect.message)
+
+    def _set_timer(self, effect: SetTimer) -> None:
+        late_ns = self._rng.randrange(self._setup.timer_late_max_ns + 1)
+        at_ns = self.clock.world_time_of(effect.at_ns) + late_ns
+        self._world.at(at_ns, self._fire, self.boot, TimerFired(effect.timer))
+
+    def _commit(self, effect: Commit) -> None:
+        self.disk.commit(effect.commit, effect.batch)
+
+    def _dial(self, effect: Dial) -> None:
+        self._network.dial(self, effect.dial, effect.address, effect.peer, effect.lane)
+
+    def _hang_up(self, effect: Hangup) -> None:
         self._flush()
-        self._trace.add(self._world.now_ns, self.name, "!", "is killed amid its effects")
+        self._network.hangup(self, effect.link, effect.code, effect.reason)
+
+    def _open_changes(self, effect: OpenChanges) -> None:
+        self.disk.open_changes(effect.reading, effect.shard, effect.dots)
+
+    def _next_page(self, effect: NextPage) -> None:
+        self.disk.next_page(effect.reading)
+
+    def _close_changes(self, effect: CloseChanges) -> None:
+        self.disk.close_changes(effect.reading)
+
+    def _find_missing(self, effect: FindMissing) -> None:
+        self.disk.find_missing(effect.fetch, effect.manifest)
+
+    def _send_chunks(self, effect: SendChunks) -> None:
+        for hash in effect.hashes:
+            self.disk.read_later(self._send_chunk, effect.link, hash)
+
+    def _changed(self, effect: Changed) -> None:
+        self._watcher.changed(self, effect)
+
+    def _deliver(self, effect: Deliver) -> None:
+        self._watcher.delivered(self, effect)
+
+    def _member_changed(self, effect: MemberChanged) -> None:
+        self._watcher.member_changed(self, effect)
+
+    def _stop(self, effect: Stop) -> None:
+        self._watcher.stopped(self, effect)
         self._die(power=False)
 
-    def _do(self, effect: Effect) -> None:
-        match effect:
-            case Send():
-                self._outgoing.setdefault(effect.link, []).append(effect.message)
-            case SetTimer():
-                late_ns = self._rng.randrange(self._setup.timer_late_max_ns + 1)
-                at_ns = self.clock.world_time_of(effect.at_ns) + late_ns
-                self._world.at(at_ns, self._fire, self.boot, TimerFired(effect.timer))
-            case Commit():
-                self.disk.commit(effect.commit, effect.batch)
-            case Dial():
-                self._network.dial(self, effect.dial, effect.address, effect.peer, effect.lane)
-            case Hangup():
-                self._flush()
-                self._network.hangup(self, effect.link, effect.code, effect.reason)
-            case OpenChanges():
-                self.disk.open_changes(effect.reading, effect.shard, effect.dots)
-            case NextPage():
-                self.disk.next_page(effect.reading)
-            case CloseChanges():
-                self.disk.close_changes(effect.reading)
-            case FindMissing():
-                self.disk.find_missing(effect.fetch, effect.manifest)
-            case SendChunks():
-                for hash in effect.hashes:
-                    self.disk.read_later(self._send_chunk, effect.link, hash)
-            case Resolve() | Reject():
-                self._answer(effect)
-            case Changed():
-                self._watcher.changed(self, effect)
-            case Deliver():
-                self._watcher.delivered(self, effect)
-            case Stop():
-                self._watcher.stopped(self, effect)
-                self._die(power=False)
-            case MemberChanged():
-                self._watcher.member_changed(self, effect)
-            case Log():
-                pass  # For people; the trace has it.
+    def _log(self, effect: Log) -> None:
+        """For people; the trace has it."""
 
     def _flush(self) -> None:
         """All messages of one turn and link go in one write, as the shell does it."""
         while self._outgoing:
             outgoing, self._outgoing = self._outgoing, {}
-            for link, messages in outgoing.items():
-                self._network.send(self, link, messages)
+            self._network.send(self, outgoing)
 
     def _fire(self, boot: int, event: TimerFired) -> None:
         if boot == self.boot:
@@ -366,7 +390,7 @@ class SimNode:
     def _send_chunk(self, link: int, hash: bytes) -> None:
         body = self.disk.chunk(hash)
         if body is None:
-            self._network.send(self, link, [ChunkMissing((hash,))])
+            self._network.send(self, {link: [ChunkMissing((hash,))]})
         else:
             self._network.send_chunk(self, link, hash, body)
 

@@ -61,7 +61,8 @@ class Simulation:
         self.scenario = scenario
         self.world = World(scenario.seed)
         self.trace = Trace(echo)
-        self.network = Network(self.world, scenario.network)
+        self.network = Network(self.world, scenario.network, scenario.links)
+        self.network.tap = self.trace.frames
         identities = [make_identity(scenario.seed, index) for index in range(scenario.nodes)]
         ids = [identity.node for identity in identities]
         self.disk_checker = DiskChecker(ids)

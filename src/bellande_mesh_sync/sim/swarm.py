@@ -33,6 +33,8 @@ class Scenario:
     settle_s: float
     core: CoreConfig = field(default_factory=CoreConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
+    links: tuple[tuple[int, int, NetworkConfig], ...] = ()
+    """Pairs of nodes, by index, with a network of their own between them."""
     disk: DiskConfig = field(default_factory=DiskConfig)
     workload: WorkloadConfig = field(default_factory=WorkloadConfig)
     faults: FaultConfig = field(default_factory=FaultConfig)

@@ -3,65 +3,110 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
 from blake3 import blake3
 
-from bellande_mesh_sync.core.effects import Batch, Commit
+from bellande_mesh_sync.core.effects import Batch, Commit, Effect, Send
+from bellande_mesh_sync.core.events import Event, Received
 from bellande_mesh_sync.sim.world import SECOND_NS
 
 KEPT_COUNT: Final = 3000
 _LINE_CHARACTERS_MAX: Final = 400
+_BUFFER_BYTES: Final = 64 * 1024
 _encode = msgspec.msgpack.Encoder().encode
 
 
 class Trace:
     """Every event and effect of a run. Two runs of a seed are equal when their digests are.
 
-    The items are kept as they are and put into words only when somebody wants to read them.
+    One entry is one turn of a core: what it was told, and what it wanted done. Messages count for the digest
+    as the bytes that went on the wire (`frames`), once for all peers they went to. The turns are kept as they
+    are and put into words only when somebody wants to read them.
     """
 
     def __init__(self, echo: Callable[[str], None] | None = None) -> None:
         self._hasher = blake3()
-        self._kept: deque[tuple[int, str, str, Any]] = deque(maxlen=KEPT_COUNT)
+        self._buffer = bytearray()
+        self._kept: deque[tuple[int, str, Event | str | None, Sequence[Effect]]] = deque(maxlen=KEPT_COUNT)
         self._echo = echo
         self.count = 0
+        """Events and effects so far."""
 
-    def add(self, at_ns: int, place: str, mark: str, item: Any) -> None:
-        """Remember that `item` came to (`mark` "<") or out of (">") `place`, or befell it ("!")."""
+    def turn(self, at_ns: int, place: str, event: Event | None, effects: Sequence[Effect]) -> None:
+        """`event` came to the core at `place` (None: it started), and these effects were done."""
+        self.count += 1 + len(effects)
+        told = (event.link, event.size_bytes) if type(event) is Received else event
+        name = type(event).__name__
+        wanted = [effect.link if type(effect) is Send else effect for effect in effects]
+        try:
+            self._buffer += _encode((at_ns, place, name, told, wanted))
+        except OverflowError:
+            self._buffer += _encode((at_ns, place, name, told, [_encodable(effect) for effect in wanted]))
+        self._keep((at_ns, place, event, effects))
+
+    def note(self, at_ns: int, place: str, text: str) -> None:
+        """Something befell `place`: a fault, a start, an end."""
         self.count += 1
-        self._hasher.update(_encode((at_ns, place, mark, type(item).__name__, _encodable(item))))
-        entry = (at_ns, place, mark, item)
+        self._buffer += _encode((at_ns, place, text))
+        self._keep((at_ns, place, text, ()))
+
+    def frames(self, frames: bytes) -> None:
+        """These bytes went out."""
+        self._buffer += frames
+
+    def _keep(self, entry: tuple[int, str, Event | str | None, Sequence[Effect]]) -> None:
+        if len(self._buffer) > _BUFFER_BYTES:
+            self._hasher.update(self._buffer)
+            self._buffer.clear()
         self._kept.append(entry)
         if self._echo is not None:
-            self._echo(_line(entry))
+            for line in _lines(entry):
+                self._echo(line)
 
     def digest(self) -> str:
+        self._hasher.update(self._buffer)
+        self._buffer.clear()
         return self._hasher.hexdigest()
 
     def tail(self, count: int, place: str = "") -> list[str]:
         """The last `count` lines, of one place or of all."""
-        chosen = [entry for entry in self._kept if not place or entry[1] == place]
-        return [_line(entry) for entry in chosen[-count:]]
+        lines: deque[str] = deque()
+        for entry in reversed(self._kept):
+            if place and entry[1] != place:
+                continue
+            lines.extendleft(reversed(list(_lines(entry))))
+            if len(lines) >= count:
+                break
+        return list(lines)[-count:]
 
 
-def _encodable(item: Any) -> Any:
+def _encodable(effect: Any) -> Any:
     """MessagePack has no integers above 64 bits; fingerprints have 256."""
-    if type(item) is Commit:
-        batch = item.batch
-        return (item.commit, msgspec.structs.replace(batch, fingerprints=()), _hex_fingerprints(batch))
-    return item
+    if type(effect) is Commit:
+        batch = effect.batch
+        return (effect.commit, msgspec.structs.replace(batch, fingerprints=()), _hex_fingerprints(batch))
+    return effect
 
 
 def _hex_fingerprints(batch: Batch) -> list[tuple[str, str]]:
     return [(shard, f"{amount:x}") for shard, amount in batch.fingerprints]
 
 
-def _line(entry: tuple[int, str, str, Any]) -> str:
-    at_ns, place, mark, item = entry
-    text = item if isinstance(item, str) else in_words(item)
+def _lines(entry: tuple[int, str, Event | str | None, Sequence[Effect]]) -> Iterator[str]:
+    """Marked "<" for what came in, ">" for what went out, "!" for what befell."""
+    at_ns, place, event, effects = entry
+    if isinstance(event, str):
+        yield _line(at_ns, place, "!", event)
+    elif event is not None:
+        yield _line(at_ns, place, "<", in_words(event))
+    for effect in effects:
+        yield _line(at_ns, place, ">", in_words(effect))
+
+
+def _line(at_ns: int, place: str, mark: str, text: str) -> str:
     if len(text) > _LINE_CHARACTERS_MAX:
         text = text[:_LINE_CHARACTERS_MAX] + "..."
     return f"{at_ns / SECOND_NS:12.6f} {place:>4} {mark} {text}"

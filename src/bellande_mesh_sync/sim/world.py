@@ -68,7 +68,9 @@ class NodeClock:
         self._mono_start_ns = mono_start_ns
 
     def now(self) -> Now:
-        local_ns = self._local_ns(self._world.now_ns)
+        local_ns = self._world.now_ns
+        if self._drift_ppm:
+            local_ns += local_ns * self._drift_ppm // 1_000_000
         return Now(
             self._mono_start_ns + local_ns, WALL_START_MS + local_ns // MILLISECOND_NS + self.offset_ms
         )
@@ -79,6 +81,3 @@ class NodeClock:
         if wait_ns <= 0:
             return self._world.now_ns
         return self._world.now_ns + wait_ns * 1_000_000 // (1_000_000 + self._drift_ppm) + 2
-
-    def _local_ns(self, world_ns: int) -> int:
-        return world_ns + world_ns * self._drift_ppm // 1_000_000

@@ -96,16 +96,19 @@ class IntervalSet:
 class Knowledge:
     """All dots seen in one shard."""
 
-    __slots__ = ("_authors",)
+    __slots__ = ("_authors", "_delta")
 
     def __init__(self, delta: Delta = ()) -> None:
         self._authors: dict[Author, IntervalSet] = {}
+        self._delta: Delta | None = None
+        """As it travels; made when asked for, and good until the next `add`."""
         for author, ranges in delta:
             for low, high in ranges:
                 self.add(author, low, high)
 
     def add(self, author: Author, low: int, high: int) -> tuple[tuple[int, int], list[int]]:
         """As `IntervalSet.add`, for one author."""
+        self._delta = None
         return self.of(author).add(low, high)
 
     def of(self, author: Author) -> IntervalSet:
@@ -135,7 +138,12 @@ class Knowledge:
         result: list[tuple[Author, Ranges]] = []
         for author, ranges in other:
             mine = self._authors.get(author)
-            gaps = ranges if mine is None else tuple(g for low, high in ranges for g in mine.gaps(low, high))
+            if mine is None:
+                gaps = ranges
+            elif len(ranges) == 1 and mine.contains_range(*ranges[0]):
+                continue  # The common case by far: one interval, and all of it known.
+            else:
+                gaps = tuple(gap for low, high in ranges for gap in mine.gaps(low, high))
             if gaps:
                 result.append((author, gaps))
         return tuple(result)
@@ -147,7 +155,10 @@ class Knowledge:
 
     def delta(self) -> Delta:
         """All of it, in the form that travels."""
-        return tuple((author, tuple(held)) for author, held in sorted(self._authors.items()) if held)
+        if self._delta is None:
+            held = sorted(self._authors.items())
+            self._delta = tuple([(author, tuple(ranges)) for author, ranges in held if ranges])
+        return self._delta
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Knowledge) and self.delta() == other.delta()

@@ -142,9 +142,8 @@ class Directory:
         """Bring all states up to date. Cost: O(members + links)."""
         self._owners = None
         witnesses: dict[NodeId, NodeId] = {}
-        for link in self._links.records_links():
-            for node in link.reported:
-                witnesses.setdefault(node, link.peer)
+        for link in reversed(self._links.records_links()):  # So that the longest open link is named.
+            witnesses.update(dict.fromkeys(link.reported, link.peer))
         return [c for member in self._members.values() for c in self._evaluate(member, witnesses, now)]
 
     def _witnesses_of(self, node: NodeId) -> dict[NodeId, NodeId]:
