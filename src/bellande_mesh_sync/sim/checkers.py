@@ -21,12 +21,17 @@ from bellande_mesh_sync.sim.trace import in_words
 
 
 class Violation(AssertionError):
-    """A promise was broken."""
+    """A promise was broken.
 
-    def __init__(self, check: str, node: str, text: str) -> None:
+    Args:
+        about: the key that it was broken for, if it was one; the trace of it is shown.
+    """
+
+    def __init__(self, check: str, node: str, text: str, about: str = "") -> None:
         super().__init__(f"{check}: {node}: {text}" if node else f"{check}: {text}")
         self.check = check
         self.node = node
+        self.about = about
 
 
 class Disk(Protocol):
@@ -88,7 +93,9 @@ class DiskChecker:
             self._check_claim(mirror, disk, name, change, batch)
         for shard, record in batch.puts:
             if not self._knows(mirror, shard, record.dot):
-                raise Violation("unclaimed", name, f"{in_words(record)} is on disk without being known")
+                raise Violation(
+                    "unclaimed", name, f"{in_words(record)} is on disk without being known", record.key
+                )
         for shard, key, dot in batch.drops:
             self._check_drop(disk, name, shard, key, Dot(*dot))
 
@@ -113,14 +120,16 @@ class DiskChecker:
         if record.digest:
             self._digests.add(record.digest)
         if first is not record and first != record:
-            raise Violation("dots_unique", name, f"{in_words(record)} was {in_words(first)} elsewhere")
+            raise Violation(
+                "dots_unique", name, f"{in_words(record)} was {in_words(first)} elsewhere", record.key
+            )
         if shard != shard_of(record.key):
             raise Violation("shard", name, f"{record.key} in {shard}")
 
     def _check_new(self, mirror: _Mirror, name: str, shard: Shard, record: Record) -> None:
         """A dot that was known came back: what was overwritten or deleted is resurrected."""
         if self._knows(mirror, shard, record.dot):
-            raise Violation("resurrected", name, f"{in_words(record)} was known here already")
+            raise Violation("resurrected", name, f"{in_words(record)} was known here already", record.key)
 
     def _check_stamp(self, mirror: _Mirror, disk: Disk, name: str, record: Record) -> None:
         if record.author != author_of(self._nodes[disk.index], disk.platter.epoch):
@@ -142,17 +151,25 @@ class DiskChecker:
                 "refused_write", name, f"{in_words(record)} is on disk; its writer was told {said}"
             )
         if record.manifest is not None and missing_chunks(record.manifest, disk.platter.chunks)[0]:
-            raise Violation("chunks_first", name, f"{in_words(record)} is on disk before its chunks")
+            raise Violation(
+                "chunks_first", name, f"{in_words(record)} is on disk before its chunks", record.key
+            )
         if is_dropped:
             return
         for other in disk.platter.by_key[record.key].values():
             if covers(other.context, record.author, record.sequence):
                 raise Violation(
-                    "sibling", name, f"{in_words(record)} stands beside its successor {in_words(other)}"
+                    "sibling",
+                    name,
+                    f"{in_words(record)} stands beside its successor {in_words(other)}",
+                    record.key,
                 )
             if covers(record.context, *other.dot):
                 raise Violation(
-                    "sibling", name, f"{in_words(record)} stands beside what it replaces, {in_words(other)}"
+                    "sibling",
+                    name,
+                    f"{in_words(record)} stands beside what it replaces, {in_words(other)}",
+                    record.key,
                 )
 
     def _check_claim(
@@ -188,16 +205,18 @@ class DiskChecker:
         if dot in siblings or any(covers(other.context, *dot) for other in siblings.values()):
             return
         what = in_words(record or dot)
-        raise Violation("knowledge", name, f"claims {what} of {shard}, and has neither it nor a successor")
+        raise Violation(
+            "knowledge", name, f"claims {what} of {shard}, and has neither it nor a successor", key
+        )
 
     def _check_drop(self, disk: Disk, name: str, shard: Shard, key: str, dot: Dot) -> None:
         """What is dropped, and all it stood for, must be covered by what is there now."""
         record = self.seen.get((shard, dot))
         if record is None or record.key != key:
-            raise Violation("drops", name, f"drops {in_words(dot)} of {key}, which never was there")
+            raise Violation("drops", name, f"drops {in_words(dot)} of {key}, which never was there", key)
         live = [other.context for other in disk.platter.by_key.get(key, {}).values()]
         if not any(covers(context, *dot) for context in live):
-            raise Violation("drops", name, f"drops {in_words(record)} with no successor on disk")
+            raise Violation("drops", name, f"drops {in_words(record)} with no successor on disk", key)
         for author, base, extras in record.context:
             # A base is covered when its last dot is, for a base covers all before it; extras one by one.
             for sequence in (base, *extras) if base else extras:
@@ -331,7 +350,9 @@ class AckChecker:
             raise Violation("ack_level", name, f"{ack} with {len(nodes)} disks, {self._need(ack)} needed")
         for node in nodes:
             if not self._held(node, write.key, dot):
-                raise Violation("ack_true", name, f"{in_words(receipt)} names n{node}, whose disk lacks it")
+                raise Violation(
+                    "ack_true", name, f"{in_words(receipt)} names n{node}, whose disk lacks it", write.key
+                )
         return record
 
     def _check_order(
@@ -346,7 +367,9 @@ class AckChecker:
         ]
         for dot, at_ns in heads:
             if write.context is None and at_ns < asked_ns:
-                raise Violation("order", name, f"{in_words(record)} does not replace {in_words(dot)}")
+                raise Violation(
+                    "order", name, f"{in_words(record)} does not replace {in_words(dot)}", write.key
+                )
         self._heads[place] = [*heads, (record.dot, now_ns)]
 
     def _held(self, index: int, key: str, dot: Dot) -> bool:
@@ -371,7 +394,10 @@ class AckChecker:
             for node in acked.nodes:
                 if not self._seen.holds(self._disks[node], acked.key, acked.dot):
                     raise Violation(
-                        "acked_lost", f"n{node}", f"{in_words(acked.dot)} of {acked.key} was acknowledged"
+                        "acked_lost",
+                        f"n{node}",
+                        f"{in_words(acked.dot)} of {acked.key} was acknowledged",
+                        acked.key,
                     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 from bellande_mesh_sync.core.data.record import INLINE_BYTES_MAX
@@ -21,6 +20,7 @@ from bellande_mesh_sync.sim.faults import Faults
 from bellande_mesh_sync.sim.identity import SimIdentity, make_identity
 from bellande_mesh_sync.sim.network import Network
 from bellande_mesh_sync.sim.node import MakeCore, NodeSetup, SimNode
+from bellande_mesh_sync.sim.outcome import Outcome, story_of
 from bellande_mesh_sync.sim.swarm import Scenario
 from bellande_mesh_sync.sim.trace import Trace, in_words
 from bellande_mesh_sync.sim.workload import Workload
@@ -31,25 +31,6 @@ FULL_CHECK_INTERVAL_NS: Final = 60 * SECOND_NS
 WARM_UP_MAX_NS: Final = 300 * SECOND_NS
 FRAME_SLACK_BYTES: Final = 64 * 1024
 """What the wire adds to the weight that the core counts against credit, at most."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a run ended. `violation` is empty if all was well."""
-
-    scenario: Scenario
-    violation: str
-    where: str
-    """The node that broke the promise, if it was one."""
-    digest: str
-    virtual_s: float
-    real_s: float
-    settled_s: float
-    """How long after the last fault all agreed."""
-    steps: int
-    faults: Counter[str]
-    counts: Counter[str]
-    trace: Trace
 
 
 class Simulation:
@@ -121,11 +102,11 @@ class Simulation:
     def run(self) -> Outcome:
         """Go through the whole scenario. Whatever is raised within becomes the outcome's violation."""
         started = time.perf_counter()
-        violation = where = ""
+        violation = where = about = ""
         try:
             self._run()
         except Violation as error:
-            violation, where = str(error), error.node
+            violation, where, about = str(error), error.node, error.about
         except BellandeMeshError as error:
             violation = f"peer_error: a node sent what a node refuses: {error!r}"
         except Exception as error:  # noqa: BLE001 - a core that crashes is a finding like any other.
@@ -133,15 +114,17 @@ class Simulation:
         return Outcome(
             scenario=self.scenario,
             violation=violation,
+            check=violation.partition(":")[0],
             where=where,
             digest=self.trace.digest(),
             virtual_s=self.world.now_ns / SECOND_NS,
             real_s=time.perf_counter() - started,
             settled_s=self._settled_ns / SECOND_NS,
             steps=self.world.step_count,
+            events=self.trace.count,
             faults=Counter(self.faults.counts),
             counts=Counter(self.workload.counts) + Counter(self.network.counts),
-            trace=self.trace,
+            story=story_of(self.trace, where, about) if violation else (),
         )
 
     def _run(self) -> None:

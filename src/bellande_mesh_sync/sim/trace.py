@@ -37,7 +37,7 @@ class Trace:
 
     def turn(self, at_ns: int, place: str, event: Event | None, effects: Sequence[Effect]) -> None:
         """`event` came to the core at `place` (None: it started), and these effects were done."""
-        self.count += 1 + len(effects)
+        self.count += (event is not None) + len(effects)
         told = (event.link, event.size_bytes) if type(event) is Received else event
         name = type(event).__name__
         wanted = [effect.link if type(effect) is Send else effect for effect in effects]
@@ -64,23 +64,24 @@ class Trace:
         self._kept.append(entry)
         if self._echo is not None:
             for line in _lines(entry):
-                self._echo(line)
+                self._echo(_cut(line))
 
     def digest(self) -> str:
         self._hasher.update(self._buffer)
         self._buffer.clear()
         return self._hasher.hexdigest()
 
-    def tail(self, count: int, place: str = "") -> list[str]:
-        """The last `count` lines, of one place or of all."""
+    def tail(self, count: int, *, place: str = "", about: str = "") -> list[str]:
+        """The last `count` lines: of one place, with `about` in them, or of all."""
         lines: deque[str] = deque()
         for entry in reversed(self._kept):
             if place and entry[1] != place:
                 continue
-            lines.extendleft(reversed(list(_lines(entry))))
+            of_entry = [line for line in _lines(entry) if not about or about in line]
+            lines.extendleft(reversed(of_entry))
             if len(lines) >= count:
                 break
-        return list(lines)[-count:]
+        return [_cut(line) for line in list(lines)[-count:]]
 
 
 def _encodable(effect: Any) -> Any:
@@ -107,9 +108,11 @@ def _lines(entry: tuple[int, str, Event | str | None, Sequence[Effect]]) -> Iter
 
 
 def _line(at_ns: int, place: str, mark: str, text: str) -> str:
-    if len(text) > _LINE_CHARACTERS_MAX:
-        text = text[:_LINE_CHARACTERS_MAX] + "..."
     return f"{at_ns / SECOND_NS:12.6f} {place:>4} {mark} {text}"
+
+
+def _cut(line: str) -> str:
+    return line if len(line) <= _LINE_CHARACTERS_MAX else line[:_LINE_CHARACTERS_MAX] + "..."
 
 
 def in_words(item: Any) -> str:
