@@ -112,8 +112,18 @@ class DiskChecker:
         self._mirrors[index].may_step_back = True
 
     def wiped(self, disk: Disk) -> None:
+        """What the disk holds now, nothing or a backup, is what it has to start from."""
         self._lost[disk.index].append(self._mirrors[disk.index])
-        self._mirrors[disk.index] = _Mirror()
+        mirror = self._mirrors[disk.index] = _Mirror()
+        for shard in disk.platter.intervals:
+            for author, ranges in disk.platter.knowledge(shard):
+                mirror.known[shard, author] = IntervalSet(ranges)
+
+    def joined(self, node: NodeId) -> None:
+        """A new node, with an empty disk."""
+        self._nodes.append(node)
+        self._mirrors.append(_Mirror())
+        self._lost.append([])
 
     def _check_dot(self, name: str, shard: Shard, record: Record) -> None:
         first = self.seen.setdefault((shard, record.dot), record)
@@ -279,12 +289,18 @@ class AckChecker:
         """Nodes that ever said goodbye: a writer need not count them as owners."""
         self.forgetful: set[int] = set()
         """Nodes that lost their disk, and with it whom to count."""
-        self._disks = list(disks)
+        self._disks = disks  # The mesh's own list: whoever joins is in it.
         self._index = {node: index for index, node in enumerate(nodes)}
         self._seen = seen
         self._wipes: dict[int, int] = {}
         self._heads: dict[tuple[int, str], list[tuple[Dot, int]]] = {}
         """By (node, key): acknowledged versions and when, but for those that a later one replaced."""
+
+    def joined(self, index: int, node: NodeId) -> None:
+        """A new node: the others need not know it yet, nor it all of them."""
+        self._index[node] = index
+        self.left.add(index)
+        self.forgetful.add(index)
 
     def wiped(self, index: int) -> None:
         """What this disk had promised is void; what was promised by it alone is lost, and rightly so."""

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from bellande_mesh_sync.core.events import DialFailed, Event, LinkClosed, LinkOpened, Received
-from bellande_mesh_sync.core.messages import Goodbye, Hello
+from bellande_mesh_sync.core.messages import Goodbye, Hello, Message
 from bellande_mesh_sync.ids import NodeId
-from bellande_mesh_sync.sim.world import SECOND_NS
 
 if TYPE_CHECKING:
-    from bellande_mesh_sync.sim.network import Network, NetworkConfig
+    from bellande_mesh_sync.sim.network import Network
+    from bellande_mesh_sync.sim.wire_time import NetworkConfig
 
 QUEUE_BYTES_MAX: Final = 32 * 1024 * 1024
 """What the shell lets wait on one link before it closes it."""
@@ -94,9 +94,9 @@ class End:
         self.way_bytes += parcel.size_bytes
         self.record_bytes += parcel.record_bytes
         now_ns = network.world.now_ns
-        self._free_ns = (
-            max(self._free_ns, now_ns) + parcel.size_bytes * SECOND_NS // self.config.bytes_per_second
-        )
+        way = (self.host.index, self.other.host.index)
+        sending_ns = network.times.sending_ns(self.config, way, parcel.size_bytes)
+        self._free_ns = max(self._free_ns, now_ns) + sending_ns
         self._last_arrival_ns = max(self._last_arrival_ns, self._free_ns + network.draw_delay(self))
         parcel.arrives_ns = self._last_arrival_ns
         if len(self.way) == 1:
@@ -118,6 +118,10 @@ class End:
             if parcel.arrives_ns > now_ns:
                 network.world.at(parcel.arrives_ns, self.pump)
                 return
+            clogged_until_ns = network.times.clogged_until_ns((self.host.index, self.other.host.index))
+            if clogged_until_ns > now_ns:
+                network.world.at(clogged_until_ns, self.pump)
+                return
             if network.is_blocked(self.host.index, self.other.host.index):
                 network.stall(self)
                 return
@@ -130,7 +134,9 @@ class End:
         if not self.way:
             return
         later_ns = (
-            self._network.world.now_ns + self._network.draw_delay(self) + self._network.draw_retransmission()
+            self._network.world.now_ns
+            + self._network.draw_delay(self)
+            + self._network.times.retransmission_ns()
         )
         for parcel in self.way:
             parcel.arrives_ns = max(parcel.arrives_ns, later_ns)
@@ -156,7 +162,18 @@ class End:
         elif parcel.hello:
             self._open(parcel)
         else:
-            self._receive_messages(parcel)
+            self._take_messages(self._network.unpacker.unpack(parcel.frames), parcel.size_bytes)
+
+    def receive_part(self, parcel: Parcel, part: float) -> bool:
+        """The connection breaks while this comes in: whole frames count, the beginning of one does not."""
+        if self.is_over or not self.is_open or parcel.hello or parcel.end:
+            return False
+        size_bytes = int(parcel.size_bytes * part)
+        if parcel.chunk is not None:
+            self.host.post(Received(self.link, (), size_bytes))
+            return True
+        self._take_messages(self._network.unpacker.unpack_part(parcel.frames[:size_bytes]), size_bytes)
+        return True
 
     def _open(self, parcel: Parcel) -> None:
         (hello,) = self._network.unpacker.unpack(parcel.frames)
@@ -164,13 +181,12 @@ class End:
         self.is_open = True
         self.host.post(LinkOpened(self.link, self.other.host.node, hello, self.address, self.dial))
 
-    def _receive_messages(self, parcel: Parcel) -> None:
-        messages = self._network.unpacker.unpack(parcel.frames)
-        last = messages[-1]
+    def _take_messages(self, messages: tuple[Message, ...], size_bytes: int) -> None:
+        last = messages[-1] if messages else None
         if isinstance(last, Goodbye):
             messages = messages[:-1]
         if messages:
-            self.host.post(Received(self.link, messages, parcel.size_bytes))
+            self.host.post(Received(self.link, messages, size_bytes))
         if isinstance(last, Goodbye):
             self.finish(last.code, last.reason, tell_peer=False)
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
+
+from blake3 import blake3
 
 from bellande_mesh_sync.core.data.knowledge import Delta
 from bellande_mesh_sync.core.data.record import ChunkRef, Manifest, Record
 from bellande_mesh_sync.core.effects import Batch
 from bellande_mesh_sync.core.events import CommitFailed, Committed, Event, MissingFound, PageRead
 from bellande_mesh_sync.core.reader import StoredState
+from bellande_mesh_sync.errors import CorruptStoreError, StorageError
 from bellande_mesh_sync.ids import Dot, Shard
+from bellande_mesh_sync.sim import log_end
 from bellande_mesh_sync.sim.platter import Platter, missing_chunks
 from bellande_mesh_sync.sim.world import MICROSECOND_NS, MILLISECOND_NS, World
 
@@ -38,7 +43,7 @@ class DiskWatcher(Protocol):
         ...
 
     def wiped(self, disk: SimDisk) -> None:
-        """All the disk held is gone."""
+        """All the disk held is gone; what it holds now, if anything, is from a backup."""
         ...
 
 
@@ -75,12 +80,19 @@ class SimDisk:
         self.is_full = False
         self.is_slow = False
         self.fails_next_sync = False
+        self.fails_next_read = False
+        self.stalls_until_ns = 0
+        """No sync ends before."""
+        self.is_condemned = False
+        """It was found damaged: its node must not start before it is replaced."""
+        self.counts: Counter[str] = Counter()
         self.sync_count = 0
         self.commit_count = 0
         self._world = world
         self._rng = rng
         self._watcher = watcher
         self._boot = 0
+        self._place_count = 0
         self._become_empty()
 
     # -- life and death
@@ -89,20 +101,67 @@ class SimDisk:
         """As a store is opened by a new process: just what is durable is there."""
         self._boot += 1
         self._become_empty()
+        self._read_log_end()
+        self._agree_on_epoch()
         self._visible.update((key, dict(siblings)) for key, siblings in self.platter.by_key.items())
         return self.platter.state()
 
     def crash(self) -> None:
-        """The process is gone. A group being synced is on the disk as a whole or not at all."""
+        """The process is gone. A group being synced is one transaction: on the disk as a whole or torn.
+
+        What of its end is on the disk is found out when it is opened. Chunks that no sync made
+        durable lie behind all that is indexed, and are cut off then.
+        """
         syncing, chunks = self._syncing, self._syncing_chunks
         self._boot += 1
         self._become_empty()
-        if syncing and not self.is_full and self._rng.random() < 0.5:
-            self._harden([batch for _, batch in syncing], chunks)
+        if not syncing or self.is_full:
+            return
+        batches = [batch for _, batch in syncing]
+        outcome = self._rng.choice(("whole", "torn", "torn", "absent"))
+        self.counts[f"groups_{outcome}"] += 1
+        if outcome != "absent":
+            written = log_end.encode(batches, chunks)
+            self.platter.log_end = log_end.tear(written, self._rng) if outcome == "torn" else written
+        epoch = next((batch.epoch for batch in batches if batch.epoch), b"")
+        if epoch and self._rng.random() < 0.5:
+            self.platter.epoch_file = epoch  # It is replaced just before the transaction ends.
+
+    def _read_log_end(self) -> None:
+        written, self.platter.log_end = self.platter.log_end, b""
+        found = log_end.decode(written) if written else None
+        if found is not None:
+            self._harden(*found)
+
+    def _agree_on_epoch(self) -> None:
+        """Database and epoch file must be of one epoch and one place, or one of them is an old copy."""
+        platter = self.platter
+        if (platter.epoch, platter.place) != (platter.epoch_file, platter.file_place):
+            self.counts["epochs_drawn"] += 1
+            platter.epoch = platter.epoch_file = self._rng.randbytes(8)
+        self._place_count += 1
+        platter.place = platter.file_place = self._place_count
 
     def wipe(self) -> None:
         """A new disk is put in; only a stopped node's."""
-        self.platter = Platter(self._rng.randbytes(8))
+        self._replace(Platter(self._rng.randbytes(8)))
+
+    def backup(self) -> Platter:
+        return self.platter.copy()
+
+    def restore(self, backup: Platter, *, whole: bool) -> None:
+        """Put a backup in place of what is there, of the whole home or of the database; of a stopped node."""
+        platter = backup.copy()
+        self._place_count += 1
+        if whole:
+            platter.file_place = self._place_count  # The file's copy is a file of its own.
+        else:
+            platter.epoch_file, platter.file_place = self.platter.epoch_file, self.platter.file_place
+        self._replace(platter)
+
+    def _replace(self, platter: Platter) -> None:
+        self.platter = platter
+        self.is_condemned = False
         self._boot += 1
         self._become_empty()
         self._watcher.wiped(self)
@@ -111,6 +170,7 @@ class SimDisk:
         self._visible: dict[str, dict[Dot, Record]] = {}
         self._fresh_chunks: dict[bytes, bytes] = {}
         self._syncing_chunks: dict[bytes, bytes] = {}
+        self._damaged: dict[bytes, None] = {}  # Chunks that failed their check; others are welcome.
         self._views: dict[int, _View] = {}
         self._waiting: list[tuple[int, Batch]] = []
         self._syncing: list[tuple[int, Batch]] = []
@@ -142,7 +202,7 @@ class SimDisk:
         self._syncing_chunks, self._fresh_chunks = self._fresh_chunks, {}
         mean_ns = self.config.slow_sync_mean_ns if self.is_slow else self.config.sync_mean_ns
         delay_ns = self.config.sync_min_ns + int(self._rng.expovariate(1.0) * mean_ns)
-        self._world.after(delay_ns, self._end_sync, self._boot)
+        self._world.at(max(self._world.now_ns + delay_ns, self.stalls_until_ns), self._end_sync, self._boot)
 
     def _end_sync(self, boot: int) -> None:
         if boot != self._boot:
@@ -162,7 +222,9 @@ class SimDisk:
         self._start_sync()
 
     def _harden(self, batches: Sequence[Batch], chunks: dict[bytes, bytes]) -> None:
-        self.platter.chunks.update(chunks)
+        self.platter.add_chunks(chunks)
+        for hash in chunks:
+            self._damaged.pop(hash, None)
         for batch in batches:
             self.platter.apply(batch)
             self._watcher.applied(self, batch)
@@ -185,8 +247,11 @@ class SimDisk:
         self._tell(self._tell_refused)
 
     def _tell_refused(self) -> None:
+        self.post(CommitFailed("disk_full", "the simulated disk is full"), self._accept_again)
+
+    def _accept_again(self) -> None:
+        """As in the shell: what comes between the refusal and the core hearing of it falls with it."""
         self._refusing = False
-        self.post(CommitFailed("disk_full", "the simulated disk is full"))
 
     def _tell(self, action: Callable[..., None], *arguments: object) -> None:
         """Bring an outcome to the core's thread: a little later, and never before an earlier one."""
@@ -202,8 +267,28 @@ class SimDisk:
     # -- reading
 
     def siblings(self, keys: Sequence[str]) -> list[tuple[Record, ...]]:
-        """What the core and its programs see: committed, and heard of."""
-        return [tuple(self._visible.get(key, {}).values()) for key in keys]
+        """What the core sees: committed, and heard of. Raises CorruptStoreError, StorageError."""
+        if self.fails_next_read:
+            self.fails_next_read = False
+            raise StorageError(reason="the simulated disk could not be read")
+        if self.platter.rotten:
+            for key in keys:
+                self._check(self._visible.get(key, {}).values())
+        return [self.shown(key) for key in keys]
+
+    def shown(self, key: str) -> tuple[Record, ...]:
+        """What programs on this node would see, if every byte can be read."""
+        return tuple(self._visible.get(key, {}).values())
+
+    def _check(self, records: Iterable[Record]) -> None:
+        """As a record's checksum is compared whenever it is read."""
+        for record in records:
+            if (record.key, record.dot) in self.platter.rotten:
+                self.counts["rot_found"] += 1
+                self.is_condemned = True
+                raise CorruptStoreError(
+                    path=f"disk {self.index}", reason="a record does not fit its checksum"
+                )
 
     def visible_keys(self) -> list[str]:
         return [key for key, siblings in self._visible.items() if siblings]
@@ -239,6 +324,12 @@ class SimDisk:
             self.post(PageRead(reading, (), 0, True, code="storage"))
             return
         page, size_bytes = self._take(view)
+        try:
+            self._check(page if self.platter.rotten else ())
+        except CorruptStoreError as error:
+            del self._views[reading]
+            self.post(PageRead(reading, (), 0, True, code=error.code))
+            return
         is_last = view.position == len(view.records)
         if is_last:
             del self._views[reading]
@@ -258,26 +349,74 @@ class SimDisk:
 
     def add_chunks(self, chunks: dict[bytes, bytes]) -> None:
         """Readable at once; durable with the next sync."""
-        self._fresh_chunks.update((hash, body) for hash, body in chunks.items() if self.chunk(hash) is None)
+        self._fresh_chunks.update((hash, body) for hash, body in chunks.items() if not self._has(hash))
+
+    def _has(self, hash: bytes) -> bool:
+        """Whether a chunk is here, as far as is known without reading it."""
+        if hash in self._fresh_chunks or hash in self._syncing_chunks:
+            return True
+        return hash in self.platter.chunks and hash not in self._damaged
 
     def chunk(self, hash: bytes) -> bytes | None:
-        for chunks in (self.platter.chunks, self._syncing_chunks, self._fresh_chunks):
-            if hash in chunks:
-                return chunks[hash]
+        """A chunk's bytes, compared with its hash; None if it is not here, or damaged."""
+        body = self._fresh_chunks.get(hash) or self._syncing_chunks.get(hash)
+        if body is None and hash not in self._damaged:
+            body = self.platter.rotten_chunks.get(hash) or self.platter.chunks.get(hash)
+        if body is None or blake3(body).digest() == hash:
+            return body
+        self.counts["rot_found"] += 1
+        self._damaged[hash] = None
         return None
 
     def find_missing(self, fetch: int, manifest: Manifest) -> None:
         self._later(self.config.read_mean_ns, self._tell_missing, fetch, manifest)
 
     def missing_chunks(self, manifest: Manifest) -> tuple[tuple[ChunkRef, ...], bool]:
-        return missing_chunks(manifest, self.platter.chunks | self._syncing_chunks | self._fresh_chunks)
+        chunks = self.platter.chunks | self._syncing_chunks | self._fresh_chunks
+        for hash in self._damaged:
+            if not self._has(hash):
+                chunks.pop(hash, None)
+        return missing_chunks(manifest, chunks)
 
     def _tell_missing(self, fetch: int, manifest: Manifest) -> None:
         if self._fails():
             self.post(MissingFound(fetch, (), False, code="storage"))
             return
+        if manifest.depth > 1 and any(
+            self._has(ref.hash) and self.chunk(ref.hash) is None for ref in manifest.chunks
+        ):
+            self.post(MissingFound(fetch, (), False, code="corrupt_store"))
+            return
         chunks, is_index = self.missing_chunks(manifest)
         self.post(MissingFound(fetch, chunks, is_index))
+
+    # -- decay
+
+    def rot_record(self, rng: random.Random) -> bool:
+        """Flip a bit in some record; whether there is one."""
+        keys = list(self.platter.by_key)
+        if not keys:
+            return False
+        key = rng.choice(keys)
+        self.platter.rotten[key, rng.choice(list(self.platter.by_key[key]))] = None
+        return True
+
+    def rot_chunk(self, rng: random.Random) -> bool:
+        if not self.platter.chunks:
+            return False
+        hash = rng.choice(list(self.platter.chunks))
+        body = bytearray(self.platter.chunks[hash])
+        body[rng.randrange(len(body))] ^= 1 << rng.randrange(8)
+        self.platter.rotten_chunks[hash] = bytes(body)
+        return True
+
+    def mend(self) -> None:
+        """All that goes wrong with this disk is over, and what rotted unseen is as it was."""
+        self.is_full = self.is_slow = self.fails_next_sync = self.fails_next_read = False
+        self.stalls_until_ns = 0
+        self.platter.rotten.clear()
+        self.platter.rotten_chunks.clear()
+        self._damaged.clear()
 
     # -- time
 

@@ -34,19 +34,24 @@ class Unpacker:
         if found is None:
             if len(self._recent) >= _RECENT_MAX:
                 self._recent.clear()
-            found = self._recent[frames] = self._decode(frames)
+            found = self._recent[frames] = _decode(self._reader, frames)
         return found
 
-    def _decode(self, frames: bytes) -> tuple[Message, ...]:
-        messages: list[Any] = []
-        position = 0
-        while position < len(frames):
-            space = self._reader.space()
-            piece = frames[position : position + min(len(space), _PIECE_BYTES)]
-            space[: len(piece)] = piece
-            position += len(piece)
-            self._reader.add(len(piece))
-            while (frame := self._reader.next_frame()) is not None:
-                messages += frame[0]
-        # Chunks travel beside the codec here, so no ChunkPiece is among them.
-        return cast("tuple[Message, ...]", tuple(messages))
+    def unpack_part(self, frames: bytes) -> tuple[Message, ...]:
+        """The messages of the whole frames among bytes that end anywhere; their stream has ended too."""
+        return _decode(FrameReader(), frames)
+
+
+def _decode(reader: FrameReader, frames: bytes) -> tuple[Message, ...]:
+    messages: list[Any] = []
+    position = 0
+    while position < len(frames):
+        space = reader.space()
+        piece = frames[position : position + min(len(space), _PIECE_BYTES)]
+        space[: len(piece)] = piece
+        position += len(piece)
+        reader.add(len(piece))
+        while (frame := reader.next_frame()) is not None:
+            messages += frame[0]
+    # Chunks travel beside the codec here, so no ChunkPiece is among them.
+    return cast("tuple[Message, ...]", tuple(messages))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from blake3 import blake3
@@ -14,31 +13,12 @@ from bellande_mesh_sync.core.messages import RECORDS_LANE, Message, Records
 from bellande_mesh_sync.ids import NodeId
 from bellande_mesh_sync.sim.connection import End, Host, Parcel
 from bellande_mesh_sync.sim.envelope import Unpacker, pack
-from bellande_mesh_sync.sim.world import MICROSECOND_NS, MILLISECOND_NS, SECOND_NS, World
+from bellande_mesh_sync.sim.wire_time import NetworkConfig as NetworkConfig
+from bellande_mesh_sync.sim.wire_time import WireTime
+from bellande_mesh_sync.sim.world import MILLISECOND_NS, SECOND_NS, World
 
 DIAL_TIMEOUT_NS: Final = 10 * SECOND_NS
 """As the shell's: for the connection, TLS and both Hellos together."""
-RETRANSMIT_NS: Final = 200 * MILLISECOND_NS
-
-
-@dataclass(frozen=True, slots=True)
-class NetworkConfig:
-    latency_min_ns: int = 100 * MICROSECOND_NS
-    latency_mean_ns: int = MILLISECOND_NS
-    """One way, beyond the minimum; exponentially distributed."""
-    loss_ratio: float = 0.0
-    """How many writes lose a packet: they, and all behind them, come a retransmission later."""
-    reset_ratio: float = 0.0
-    """How many writes break their connection."""
-    dial_failure_ratio: float = 0.0
-    corrupt_chunk_ratio: float = 0.0
-    """How many chunks arrive with wrong bytes (a peer's memory or disk is bad)."""
-    late_notice_ratio: float = 0.1
-    """How many ends hear of a broken connection only much later."""
-    late_notice_mean_ns: int = 20 * SECOND_NS
-    stall_timeout_mean_ns: int = 25 * SECOND_NS
-    """How long the system resends into the void before it gives a connection up."""
-    bytes_per_second: int = 100 * 1024 * 1024
 
 
 def _nowhere(frames: bytes) -> None:
@@ -65,16 +45,17 @@ class Network:
             "bytes": 0,
             "dials_failed": 0,
             "chunks_corrupted": 0,
+            "torn_writes": 0,
         }
         self.record_bytes_in_flight_max = 0
         self.unpacker = Unpacker()
         self._rng = world.rng("network")
+        self.times = WireTime(world, self._rng)
         self._hosts: dict[int, Host] = {}
         self._addresses: dict[str, Host] = {}
         self._blocked: set[tuple[int, int]] = set()
         self._ends: dict[tuple[int, int], End] = {}
         """By host index and link number; every end that is not over."""
-        self.slowdown = 1
 
     # -- hosts
 
@@ -95,6 +76,7 @@ class Network:
             self.forget(end)
             end.other.drop_way()
             if power:
+                self._tear(end)
                 end.drop_way()
                 self.learn_later(end.other)
             elif not end.other.is_over:
@@ -116,11 +98,17 @@ class Network:
             self._fail_dial(host, dial, "unreachable", DIAL_TIMEOUT_NS)
         elif not there.is_running:
             self._fail_dial(host, dial, "unreachable", 2 * self._delay_ns(config))
+        elif (clogged_ns := self._clogged_ns(host.index, there.index)) > DIAL_TIMEOUT_NS:
+            self._fail_dial(host, dial, "deadline", DIAL_TIMEOUT_NS)
         else:
             # TCP and TLS 1.3 take two round trips before the dialler may speak.
-            self.world.after(
-                4 * self._delay_ns(config), self._accept, host, host.boot, dial, address, there, peer, lane
-            )
+            delay_ns = clogged_ns + 4 * self._delay_ns(config, host, there)
+            self.world.after(delay_ns, self._accept, host, host.boot, dial, address, there, peer, lane)
+
+    def _clogged_ns(self, a: int, b: int) -> int:
+        """How long nothing passes between two hosts, in one direction at least."""
+        until_ns = max(self.times.clogged_until_ns((a, b)), self.times.clogged_until_ns((b, a)))
+        return max(until_ns - self.world.now_ns, 0)
 
     def _accept(
         self, host: Host, boot: int, dial: int, address: str, there: Host, peer: NodeId | None, lane: int
@@ -244,15 +232,26 @@ class Network:
     def break_connection(self, end: End, code: str) -> None:
         """All that is under way is lost. `end` hears of it at once, the other end in its own time."""
         self.counts["resets"] += 1
+        self._tear(end)
         end.drop_way()
         end.other.drop_way()
         end.fail(code)
         self.learn_later(end.other)
 
-    def break_random(self, rng: random.Random) -> None:
-        ends = list(self._ends.values())
+    def _tear(self, end: End) -> None:
+        """Of the write under way from this end, the other one may have got a part."""
+        if end.way and end.config.torn_ratio and self._rng.random() < end.config.torn_ratio:
+            self.world.after(0, self._arrive_torn, end.other, end.way[0], self._rng.random())
+
+    def _arrive_torn(self, end: End, parcel: Parcel, part: float) -> None:
+        self.counts["torn_writes"] += end.receive_part(parcel, part)
+
+    def break_random(self, rng: random.Random, *, in_use: bool = False) -> bool:
+        """Break some connection, with `in_use` one that brings records just now; whether there was one."""
+        ends = [end for end in self._ends.values() if end.record_bytes or not in_use]
         if ends:
             self.break_connection(rng.choice(ends), "reset")
+        return bool(ends)
 
     def learn_soon(self, end: End) -> None:
         if not end.will_learn:
@@ -284,18 +283,11 @@ class Network:
         return ratio > 0 and self._rng.random() < ratio
 
     def draw_delay(self, end: End) -> int:
-        delay_ns = self._delay_ns(end.config)
-        if end.config.loss_ratio and self._rng.random() < end.config.loss_ratio:
-            delay_ns += self.draw_retransmission()
-        return delay_ns
+        return self.times.arrival_ns(end.config, (end.host.index, end.other.host.index))
 
-    def draw_retransmission(self) -> int:
-        return RETRANSMIT_NS << self._rng.choices((0, 1, 2, 3), (70, 20, 8, 2))[0]
-
-    def _delay_ns(self, config: NetworkConfig) -> int:
-        return (
-            config.latency_min_ns + int(self._rng.expovariate(1.0) * config.latency_mean_ns)
-        ) * self.slowdown
+    def _delay_ns(self, config: NetworkConfig, host: Host | None = None, there: Host | None = None) -> int:
+        way = None if host is None or there is None else (host.index, there.index)
+        return self.times.delay_ns(config, way)
 
     # -- books
 

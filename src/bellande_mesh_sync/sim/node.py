@@ -40,6 +40,7 @@ from bellande_mesh_sync.core.events import (
 )
 from bellande_mesh_sync.core.messages import ChunkMissing, Hello, Message
 from bellande_mesh_sync.core.reader import RecordReader, StoredState
+from bellande_mesh_sync.errors import StorageError
 from bellande_mesh_sync.ids import NodeId, Now
 from bellande_mesh_sync.sim import identity
 from bellande_mesh_sync.sim.disk import SimDisk
@@ -124,6 +125,8 @@ class SimNode:
         self.left_count = 0
         self.dies_after_effects = -1
         """A crash in the middle of doing the next effects, after this many; -1 for none."""
+        self.event_ns = 0
+        """How long the process is busy with each event, on average; 0 for no time at all."""
         self.on_death: Callable[[], None] = lambda: None
         self._world = world
         self._me = me
@@ -299,8 +302,26 @@ class SimNode:
             event, prepare = self._inbox.popleft()
             if prepare is not None:
                 prepare()
-            self._perform(event, self.core.handle(event, self.clock.now()))
+            try:
+                effects = self.core.handle(event, self.clock.now())
+            except StorageError as error:
+                self._store_failed(error)
+                break
+            self._perform(event, effects)
+            if self.event_ns and self.boot == boot:
+                self._world.after(int(self._rng.expovariate(1.0) * self.event_ns), self._go_on, boot)
+                return  # Still busy, so what comes meanwhile waits.
         self._is_busy = False
+
+    def _go_on(self, boot: int) -> None:
+        if self.boot == boot:
+            self._is_busy = False
+            self._drain()
+
+    def _store_failed(self, error: StorageError) -> None:
+        """What the store holds cannot be read: as after a failed sync, the shell stops."""
+        self._trace.note(self._world.now_ns, self.name, f"stops: {error}")
+        self.crash()
 
     # -- what goes out
 

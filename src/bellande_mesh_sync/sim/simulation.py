@@ -49,16 +49,18 @@ class Simulation:
         self.disk_checker = DiskChecker(ids)
         self.disks = [self._make_disk(index) for index in range(scenario.nodes)]
         self.ack_checker = AckChecker(self.disks, ids, self.disk_checker)
-        self.nodes = [self._make_node(identity, make_core) for identity in identities]
+        self._make_core = make_core
+        self.nodes = [self._make_node(identity) for identity in identities]
         if scenario.knows_members:
             self._introduce(identities)
         self.workload = Workload(
             self.world, scenario.workload, self.nodes, self.disk_checker, self.ack_checker
         )
         self.faults = Faults(self.world, scenario.faults, self.nodes, self.network)
-        self.faults.wiped = self.ack_checker.wiped
-        self.faults.clock_set = self.disk_checker.clock_set
-        self.faults.left = self.ack_checker.left.add
+        self.faults.disks.wiped = self.ack_checker.wiped
+        self.faults.clocks.clock_set = self.disk_checker.clock_set
+        self.faults.processes.left = self.ack_checker.left.add
+        self.faults.processes.join = self._join
         self._settled_ns = 0
         self._states: list[dict[NodeId, str]] = [{} for _ in self.nodes]
         """What each node has announced of the others since its start."""
@@ -69,7 +71,18 @@ class Simulation:
         rng = self.world.rng(f"disk {index}")
         return SimDisk(self.world, index, self.scenario.disk, rng, self)
 
-    def _make_node(self, identity: SimIdentity, make_core: MakeCore) -> SimNode:
+    def _join(self) -> SimNode:
+        """A new machine, with an empty disk and the address of one node."""
+        identity = make_identity(self.scenario.seed, len(self.nodes))
+        self.disk_checker.joined(identity.node)
+        self.disks.append(self._make_disk(identity.index))
+        self.ack_checker.joined(identity.index, identity.node)
+        self._states.append({})
+        node = self._make_node(identity)
+        self.nodes.append(node)
+        return node
+
+    def _make_node(self, identity: SimIdentity) -> SimNode:
         scenario = self.scenario
         rng = self.world.rng(f"clock {identity.index}")
         clock = NodeClock(
@@ -79,7 +92,7 @@ class Simulation:
         )
         # Everybody can be found from the first node, directly or through those before.
         before = sorted({0, rng.randrange(max(identity.index, 1))} - {identity.index})
-        setup = NodeSetup(scenario.core, tuple(f"10.0.0.{index}:7000" for index in before), make_core)
+        setup = NodeSetup(scenario.core, tuple(f"10.0.0.{index}:7000" for index in before), self._make_core)
         disk = self.disks[identity.index]
         return SimNode(self.world, identity, setup, disk, self.network, clock, self.trace, self)
 
@@ -123,7 +136,7 @@ class Simulation:
             steps=self.world.step_count,
             events=self.trace.count,
             faults=Counter(self.faults.counts),
-            counts=Counter(self.workload.counts) + Counter(self.network.counts),
+            counts=Counter(self.workload.counts) + Counter(self.network.counts) + self.faults.details(),
             story=story_of(self.trace, where, about) if violation else (),
         )
 
@@ -140,9 +153,6 @@ class Simulation:
         self.world.run_until(end_ns)
         self.workload.stop()
         self.faults.stop()
-        for node in self.nodes:
-            node.clock.offset_ms = 0
-            self.disk_checker.clock_set(node.index)
         self._settle(end_ns)
 
     def _warm_up(self) -> None:

@@ -15,11 +15,12 @@ from blake3 import blake3
 from bellande_mesh_sync.core.config import CoreConfig
 from bellande_mesh_sync.sim.disk import DiskConfig
 from bellande_mesh_sync.sim.faults import FaultConfig, draw_pace
-from bellande_mesh_sync.sim.network import NetworkConfig
+from bellande_mesh_sync.sim.wire_time import LATENCY_SHAPES, NetworkConfig
 from bellande_mesh_sync.sim.workload import WorkloadConfig, spread
 from bellande_mesh_sync.sim.world import MICROSECOND_NS, MILLISECOND_NS, SECOND_NS
 
 KIB: Final = 1024
+JOINS_MAX: Final = FaultConfig().joins_max
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,8 @@ class Scenario:
 def draw(seed: int, *, nodes: tuple[int, int], minutes: float) -> Scenario:
     """The scenario of a seed; the same in every process."""
     rng = random.Random(int.from_bytes(blake3(f"{seed}/scenario".encode()).digest(), "big"))
-    core = _draw_core(rng)
+    count = rng.randint(*nodes)
+    core = _draw_core(rng, count)
     wild_clocks = rng.random() < 0.15
     jump_max_ms = rng.choice((600_000, 120_000)) if wild_clocks else rng.choice((100, 5_000, 20_000))
     # A clock that was ahead has left its stamps; the others wait for their time to come.
@@ -55,36 +57,43 @@ def draw(seed: int, *, nodes: tuple[int, int], minutes: float) -> Scenario:
     settle_s += 2 * jump_max_ms / 1000 if wild_clocks else 0
     return Scenario(
         seed=seed,
-        nodes=rng.randint(*nodes),
+        nodes=count,
         faults_s=minutes * 60,
         settle_s=settle_s,
         core=core,
         network=_draw_network(rng),
         disk=_draw_disk(rng, core.page_bytes),
         workload=_draw_workload(rng),
-        faults=_draw_faults(rng, jump_max_ms),
+        faults=_draw_faults(rng, core, jump_max_ms),
         clock_offset_max_ms=min(jump_max_ms, 20_000),
         clock_drift_max_ppm=rng.choice((0, 50, 200)),
         knows_members=rng.random() < 0.5,
     )
 
 
-def _draw_core(rng: random.Random) -> CoreConfig:
+def _draw_core(rng: random.Random, nodes: int) -> CoreConfig:
     """Limits and timeouts near their smallest in many runs: that is where they do harm."""
+    node_timeout_s = rng.choice((20, 60, 300))
     return CoreConfig(
         ping_interval_ns=rng.choice((2, 5, 5)) * SECOND_NS,
-        node_timeout_ns=rng.choice((20, 60, 300)) * SECOND_NS,
+        node_timeout_ns=node_timeout_s * SECOND_NS,
         sync_interval_ns=rng.choice((3, 10, 30)) * SECOND_NS,
-        pull_delay_ns=rng.choice((20, 200, 200, 1000)) * MILLISECOND_NS,
+        pull_delay_ns=rng.choice((1, 20, 200, 200, 1000)) * MILLISECOND_NS,
         stall_timeout_ns=rng.choice((3, 20)) * SECOND_NS,
+        redial_min_ns=rng.choice((20, 200, 200)) * MILLISECOND_NS,
         redial_max_ns=rng.choice((2, 10, 30)) * SECOND_NS,
+        clock_drift_max_ms=rng.choice((60_000, 60_000, 2_000)),
+        forget_after_ns=(node_timeout_s + 10 if rng.random() < 0.3 else 72 * 3600) * SECOND_NS,
         rebalance_after_ns=24 * 3600 * SECOND_NS,
-        credit_bytes=rng.choice((24 * KIB, 256 * KIB, 8 * KIB * KIB)),
-        page_bytes=rng.choice((4 * KIB, 64 * KIB, 256 * KIB)),
+        # A link for records and one for chunks to everybody; or hardly more than links for records.
+        connections_max=rng.choice((1000, 1000, 1000, nodes + 3)),
+        credit_bytes=rng.choice((1 * KIB, 24 * KIB, 256 * KIB, 8 * KIB * KIB)),
+        page_bytes=rng.choice((1, 4 * KIB, 64 * KIB, 256 * KIB)),
         streams_max=rng.choice((1, 2, 4)),
-        fetch_window_bytes=rng.choice((64 * KIB, 1 * KIB * KIB, 16 * KIB * KIB)),
+        fetch_window_bytes=rng.choice((1, 64 * KIB, 1 * KIB * KIB, 16 * KIB * KIB)),
         uncommitted_bytes_max=rng.choice((64 * KIB, 64 * KIB * KIB, 64 * KIB * KIB)),
         acks_waiting_max=rng.choice((20, 100_000, 100_000)),
+        members_max=rng.choice((20_000, nodes + JOINS_MAX)),
     )
 
 
@@ -92,14 +101,19 @@ def _draw_network(rng: random.Random) -> NetworkConfig:
     return NetworkConfig(
         latency_min_ns=int(spread(rng, 50, 20_000)) * MICROSECOND_NS,
         latency_mean_ns=int(spread(rng, 100, 50_000)) * MICROSECOND_NS,
-        loss_ratio=rng.choice((0.0, 0.001, 0.01, 0.1)),
+        latency_shape=rng.choice(LATENCY_SHAPES),
+        latency_base_max_ns=rng.choice((0, 0, 10, 100)) * MILLISECOND_NS,
+        loss_ratio=rng.choice((0.0, 0.001, 0.01, 0.1, 0.3)),
+        reorder_ratio=rng.choice((0.0, 0.0, 0.01, 0.25)),
+        duplicate_ratio=rng.choice((0.0, 0.0, 0.01, 0.5)),
         reset_ratio=rng.choice((0.0, 0.0, 0.0001, 0.002)),
+        torn_ratio=rng.choice((0.0, 0.5, 1.0)),
         dial_failure_ratio=rng.choice((0.0, 0.05, 0.3)),
         corrupt_chunk_ratio=rng.choice((0.0, 0.0, 0.02)),
         late_notice_ratio=rng.choice((0.0, 0.1, 0.5)),
         late_notice_mean_ns=rng.choice((1, 20, 60)) * SECOND_NS,
         stall_timeout_mean_ns=rng.choice((2, 25, 120)) * SECOND_NS,
-        bytes_per_second=int(spread(rng, 500_000, 500_000_000)),
+        bytes_per_second=int(spread(rng, 200_000, 500_000_000)),
     )
 
 
@@ -133,26 +147,40 @@ def _draw_workload(rng: random.Random) -> WorkloadConfig:
     )
 
 
-def _draw_faults(rng: random.Random, jump_max_ms: int) -> FaultConfig:
+def _draw_faults(rng: random.Random, core: CoreConfig, jump_max_ms: int) -> FaultConfig:
     if rng.random() < 0.05:
         return FaultConfig()  # Now and then nothing goes wrong at all.
     return FaultConfig(
-        partition_s=draw_pace(rng, 0.6, 15, 60),
-        flap_s=draw_pace(rng, 0.4, 3, 20),
-        reset_s=draw_pace(rng, 0.4, 2, 20),
+        partition_s=draw_pace(rng, 0.5, 15, 60),
+        flap_s=draw_pace(rng, 0.3, 3, 20),
+        flapping_s=draw_pace(rng, 0.2, 10, 40),
+        clog_s=draw_pace(rng, 0.3, 4, 30),
+        slow_link_s=draw_pace(rng, 0.2, 10, 60),
+        reset_s=draw_pace(rng, 0.3, 2, 20),
+        cut_stream_s=draw_pace(rng, 0.3, 2, 20),
+        congestion_s=draw_pace(rng, 0.2, 20, 60),
         kill_s=draw_pace(rng, 0.4, 8, 40),
         kill_amid_s=draw_pace(rng, 0.4, 8, 40),
         power_s=draw_pace(rng, 0.4, 10, 60),
-        stop_s=draw_pace(rng, 0.3, 15, 60),
-        pause_s=draw_pace(rng, 0.4, 10, 40),
-        clock_jump_s=draw_pace(rng, 0.5, 10, 60),
-        disk_full_s=draw_pace(rng, 0.3, 15, 60),
-        disk_slow_s=draw_pace(rng, 0.3, 15, 60),
-        sync_failure_s=draw_pace(rng, 0.2, 20, 80),
-        wipe_s=draw_pace(rng, 0.1, 60, 150),
-        congestion_s=draw_pace(rng, 0.2, 20, 60),
         blackout_s=draw_pace(rng, 0.1, 60, 200),
+        stop_s=draw_pace(rng, 0.3, 15, 60),
+        away_s=draw_pace(rng, 0.15, 60, 200),
+        pause_s=draw_pace(rng, 0.3, 10, 40),
+        slow_loop_s=draw_pace(rng, 0.25, 15, 60),
+        join_s=draw_pace(rng, 0.2, 20, 120),
+        wipe_s=draw_pace(rng, 0.1, 60, 150),
+        clock_jump_s=draw_pace(rng, 0.4, 10, 60),
+        clock_lost_s=draw_pace(rng, 0.15, 30, 120),
+        disk_full_s=draw_pace(rng, 0.3, 15, 60),
+        disk_slow_s=draw_pace(rng, 0.25, 15, 60),
+        disk_stall_s=draw_pace(rng, 0.25, 10, 60),
+        sync_failure_s=draw_pace(rng, 0.2, 20, 80),
+        read_failure_s=draw_pace(rng, 0.1, 30, 120),
+        rot_record_s=draw_pace(rng, 0.15, 20, 100),
+        rot_chunk_s=draw_pace(rng, 0.15, 5, 40),
+        restore_s=draw_pace(rng, 0.15, 30, 150),
         lasts_mean_s=rng.choice((2.0, 8.0, 25.0)),
         jump_max_ms=jump_max_ms,
         moves_ratio=rng.choice((0.0, 0.0, 0.3)),
+        away_lasts_s=min(core.forget_after_ns / SECOND_NS, 100),
     )

@@ -70,7 +70,7 @@ class Workload:
         self.is_over = False
         self._world = world
         self._config = config
-        self._nodes = list(nodes)
+        self._nodes = nodes  # The mesh's own list: whoever joins is in it.
         self._disks = disks
         self._acks = acks
         self._rng = world.rng("workload")
@@ -239,7 +239,7 @@ class Workload:
         """(context, if_match): mostly none; else of a read just now, or of one long ago."""
         if self._rng.random() >= 2 * self._config.context_ratio:
             return None, None
-        siblings = node.disk.siblings([key])[0]
+        siblings = node.disk.shown(key)
         if self._rng.random() < 0.5:
             context = join((s.context for s in siblings), (s.dot for s in siblings), lambda author: 0)
             old = self._contexts.setdefault(key, context)

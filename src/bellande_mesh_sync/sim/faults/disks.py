@@ -1,0 +1,120 @@
+"""What goes wrong with disks: full, slow, standing still, failing, rotting, replaced by a backup."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from bellande_mesh_sync.sim.disk import SimDisk
+from bellande_mesh_sync.sim.faults.config import FaultConfig
+from bellande_mesh_sync.sim.faults.plan import Plan
+from bellande_mesh_sync.sim.node import SimNode
+from bellande_mesh_sync.sim.platter import Platter
+from bellande_mesh_sync.sim.world import SECOND_NS
+
+STALL_MAX_S: Final = 10.0
+
+
+class DiskFaults:
+    """Faults of disks. A disk that was found damaged is replaced before its node starts again."""
+
+    def __init__(self, plan: Plan, config: FaultConfig, nodes: Sequence[SimNode]) -> None:
+        self.wiped: Callable[[int], None] = lambda index: None
+        self._plan = plan
+        self._rng = plan.rng
+        self._config = config
+        self._nodes = nodes
+        self._backups: dict[int, Platter] = {}
+
+    def start(self) -> None:
+        config, start = self._config, self._plan.start
+        start(config.disk_full_s, self.full_disk)
+        start(config.disk_slow_s, self.slow_disk)
+        start(config.disk_stall_s, self.stalled_disk)
+        start(config.sync_failure_s, self.failed_sync)
+        start(config.read_failure_s, self.failed_read)
+        start(config.rot_record_s, self.rotten_record)
+        start(config.rot_chunk_s, self.rotten_chunk)
+        start(config.restore_s / 2, self.backup)
+        start(config.restore_s, self.restored_backup)
+        start(config.wipe_s, self.wiped_disk)
+
+    def repair(self) -> None:
+        for node in self._nodes:
+            node.disk.mend()
+
+    def make_usable(self, node: SimNode) -> None:
+        """What an operator does before he starts a node again whose store said that it is damaged."""
+        if node.disk.is_condemned:
+            self._plan.counts["replaced_disk"] += 1
+            node.disk.wipe()
+            self.wiped(node.index)
+
+    # -- for a while
+
+    def full_disk(self) -> bool:
+        disk = self._draw()
+        disk.is_full = True
+        self._plan.until_over(self._empty, disk)
+        return True
+
+    def _empty(self, disk: SimDisk) -> None:
+        disk.is_full = False
+
+    def slow_disk(self) -> bool:
+        disk = self._draw()
+        disk.is_slow = True
+        self._plan.until_over(self._hasten, disk)
+        return True
+
+    def _hasten(self, disk: SimDisk) -> None:
+        disk.is_slow = False
+
+    def stalled_disk(self) -> bool:
+        stall_ns = int(self._rng.random() * STALL_MAX_S * SECOND_NS)
+        self._draw().stalls_until_ns = self._plan.world.now_ns + stall_ns
+        return True
+
+    # -- at once
+
+    def failed_sync(self) -> bool:
+        self._draw().fails_next_sync = True
+        return True
+
+    def failed_read(self) -> bool:
+        self._draw().fails_next_read = True
+        return True
+
+    def rotten_record(self) -> bool:
+        return self._draw().rot_record(self._rng)
+
+    def rotten_chunk(self) -> bool:
+        return self._draw().rot_chunk(self._rng)
+
+    def backup(self) -> bool:
+        disk = self._draw()
+        self._backups[disk.index] = disk.backup()
+        return True
+
+    def restored_backup(self) -> bool:
+        """A node comes back with what it had some time ago, and takes it for the present."""
+        if not self._backups:
+            return False
+        node = self._nodes[self._rng.choice(list(self._backups))]
+        node.crash(power=True)
+        node.disk.restore(self._backups[node.index], whole=self._rng.random() < 0.5)
+        self.wiped(node.index)
+        return True
+
+    def wiped_disk(self) -> bool:
+        """A machine comes back with a new disk and its old name."""
+        node = self._rng.choice(self._nodes)
+        if not node.is_running:
+            return False
+        node.crash(power=True)
+        node.disk.wipe()
+        self.wiped(node.index)
+        return True
+
+    def _draw(self) -> SimDisk:
+        return self._rng.choice(self._nodes).disk
