@@ -89,7 +89,7 @@ def test_a_dial_opens_a_link_at_both_ends_with_the_others_hello() -> None:
 
 @pytest.mark.parametrize(
     ("address", "peer", "code"),
-    [("nowhere:1", None, "unreachable"), ("a:1", None, "self"), ("b:1", b"x" * 32, "authentication_failed")],
+    [("nowhere:1", None, "unreachable"), ("a:1", None, "self"), ("b:1", b"x" * 32, "wrong_node")],
 )
 def test_a_dial_that_cannot_succeed_says_why(address: str, peer: NodeId | None, code: str) -> None:
     net = Net()

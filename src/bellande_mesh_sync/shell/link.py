@@ -16,12 +16,13 @@ from bellande_mesh_sync.ids import NodeId
 from bellande_mesh_sync.security.identity import Identity
 from bellande_mesh_sync.shell.buffers import Buffers
 from bellande_mesh_sync.shell.chunk_lane import ChunkAssembler, send_pieces
-from bellande_mesh_sync.shell.handshake import Refusal, judge_hello, judge_node, tls_refusal
 from bellande_mesh_sync.shell.link_config import LinkConfig, LinkEvent, LinkSink
 from bellande_mesh_sync.shell.link_transport import LinkTransport
 from bellande_mesh_sync.shell.tls import verified_peer
+from bellande_mesh_sync.shell.tls_refusal import tls_refusal
 from bellande_mesh_sync.wire.codec import ChunkPiece, Incoming, encode_message
 from bellande_mesh_sync.wire.frames import FrameReader, FrameWriter
+from bellande_mesh_sync.wire.handshake import Refusal, judge_hello, judge_node
 from bellande_mesh_sync.wire.limits import (
     CODE_BYTES_MAX,
     FRAME_BYTES_MAX,

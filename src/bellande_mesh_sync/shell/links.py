@@ -19,12 +19,12 @@ from bellande_mesh_sync.security.identity import Identity, verify
 from bellande_mesh_sync.shell.accepting import Gate, Listener, open_listening_socket
 from bellande_mesh_sync.shell.buffers import Buffers
 from bellande_mesh_sync.shell.dialing import connect
-from bellande_mesh_sync.shell.handshake import Refusal
 from bellande_mesh_sync.shell.link import DialRequest, Link
 from bellande_mesh_sync.shell.link_config import LinkConfig, LinkEvent, LinkSink
 from bellande_mesh_sync.shell.link_transport import READ_BYTES
 from bellande_mesh_sync.shell.tls import client_context, server_context
 from bellande_mesh_sync.wire.codec import encode_message
+from bellande_mesh_sync.wire.handshake import Refusal
 
 log = logging.getLogger("bellande_mesh_sync")
 

@@ -287,6 +287,8 @@ class AckChecker:
         self.acked: list[Acked] = []
         self.left: set[int] = set()
         """Nodes that ever said goodbye: a writer need not count them as owners."""
+        self.liars: set[int] = set()
+        """Nodes whose word about their own disks is worth nothing."""
         self.forgetful: set[int] = set()
         """Nodes that lost their disk, and with it whom to count."""
         self._disks = disks  # The mesh's own list: whoever joins is in it.
@@ -331,7 +333,9 @@ class AckChecker:
             if record is not None:
                 self._check_order(index, name, write, record, asked_ns, now_ns)
             nodes = [self._index[node] for node in receipt.nodes]
-            kept = tuple(n for n in nodes if self._seen.holds(self._disks[n], write.key, dot))
+            kept = tuple(
+                n for n in nodes if n not in self.liars and self._seen.holds(self._disks[n], write.key, dot)
+            )
             self.acked.append(Acked(write.key, dot, kept))
         return self.acked[len(self.acked) - len(writes) :]
 
@@ -389,6 +393,8 @@ class AckChecker:
         self._heads[place] = [*heads, (record.dot, now_ns)]
 
     def _held(self, index: int, key: str, dot: Dot) -> bool:
+        if index in self.liars:
+            return True  # It was told so by the liar.
         disk = self._disks[index]
         return self._seen.holds(disk, key, dot) or self._seen.had(disk, key, dot)
 

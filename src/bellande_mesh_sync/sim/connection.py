@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from bellande_mesh_sync.core.events import DialFailed, Event, LinkClosed, LinkOpened, Received
 from bellande_mesh_sync.core.messages import Goodbye, Hello, Message
+from bellande_mesh_sync.errors import PeerError
 from bellande_mesh_sync.ids import NodeId
+from bellande_mesh_sync.sim.checkers import Violation
+from bellande_mesh_sync.sim.envelope import decode
+from bellande_mesh_sync.sim.identity import verify
+from bellande_mesh_sync.wire.codec import ChunkPiece
+from bellande_mesh_sync.wire.frames import FrameReader
+from bellande_mesh_sync.wire.handshake import judge_hello
 
 if TYPE_CHECKING:
     from bellande_mesh_sync.sim.network import Network
@@ -47,7 +54,8 @@ class Parcel:
     arrives_ns: int
     size_bytes: int
     frames: bytes = b""
-    hello: bool = False
+    falsehood: str = ""
+    """What is false about a Hello, so that it must not open a link."""
     chunk: tuple[bytes, bytes] | None = None
     end: bool = False
     """The sender's process died here: nothing follows."""
@@ -70,6 +78,9 @@ class End:
         self.address = address
         self.is_open = False
         """The core knows this link."""
+        self.expected: NodeId | None = None
+        """Whom the dialler means to find at the other end; None if any member will do."""
+        self.has_spoken = False
         self.is_over = False
         """Nothing is sent or taken here any more."""
         self.will_learn = False
@@ -78,6 +89,7 @@ class End:
         self.record_bytes = 0
         self.stalled_ns = -1
         self._network = network
+        self._reader: FrameReader | None = None
         self._last_arrival_ns = 0
         self._free_ns = 0
 
@@ -155,31 +167,83 @@ class End:
     def receive(self, parcel: Parcel) -> None:
         if self.is_over:
             return
+        here, there = self.host.index, self.other.host.index
+        if self._network.outsiders and not self._network.outsiders.isdisjoint((here, there)):
+            raise Violation("outsiders", f"n{here}", f"it got {parcel.size_bytes} bytes from n{there}")
         if parcel.end:
             self.finish("closed", "the other end is gone", tell_peer=False)
         elif parcel.chunk is not None:
             self.host.chunk_arrived(self.link, *parcel.chunk)
-        elif parcel.hello:
-            self._open(parcel)
         else:
-            self._take_messages(self._network.unpacker.unpack(parcel.frames), parcel.size_bytes)
+            self._receive_frames(parcel)
+
+    def _receive_frames(self, parcel: Parcel) -> None:
+        try:
+            messages = self._unpack(parcel.frames)
+        except PeerError as error:
+            if self.other.host.index not in self._network.liars:
+                raise
+            self._network.counts["lies_refused"] += 1
+            self._refuse(error.code, str(error))
+            return
+        if self.is_open:
+            self._take_messages(messages, parcel.size_bytes)
+        elif messages:
+            self._meet(messages[0], parcel.falsehood)
+
+    def _unpack(self, frames: bytes) -> tuple[Message, ...]:
+        if self.other.host.index not in self._network.liars:
+            return self._network.unpacker.unpack(frames)
+        if self._reader is None:
+            self._reader = FrameReader()  # A write of a liar may end within a frame.
+        # Chunks go their own way here, so a piece of one can only be noise.
+        return tuple(each for each in decode(self._reader, frames) if not isinstance(each, ChunkPiece))
 
     def receive_part(self, parcel: Parcel, part: float) -> bool:
         """The connection breaks while this comes in: whole frames count, the beginning of one does not."""
-        if self.is_over or not self.is_open or parcel.hello or parcel.end:
+        if self.is_over or not self.is_open or parcel.end or self.other.host.index in self._network.liars:
             return False
         size_bytes = int(parcel.size_bytes * part)
         if parcel.chunk is not None:
             self.host.post(Received(self.link, (), size_bytes))
             return True
-        self._take_messages(self._network.unpacker.unpack_part(parcel.frames[:size_bytes]), size_bytes)
+        self._take_messages(decode(FrameReader(), parcel.frames[:size_bytes]), size_bytes)
         return True
 
-    def _open(self, parcel: Parcel) -> None:
-        (hello,) = self._network.unpacker.unpack(parcel.frames)
-        assert isinstance(hello, Hello)
-        self.is_open = True
-        self.host.post(LinkOpened(self.link, self.other.host.node, hello, self.address, self.dial))
+    # -- opening
+
+    def say_hello(self) -> None:
+        self.has_spoken = True
+        self.send(self._network.hello_of(self.host, self.host.make_hello(self.lane)))
+
+    def _meet(self, first: Message, falsehood: str) -> None:
+        """Judge the peer's first message, as the shell does."""
+        if isinstance(first, Goodbye):
+            self.finish(first.code, first.reason, tell_peer=False)
+            return
+        if not isinstance(first, Hello):
+            self._refuse("bad_frame", "the first message is no Hello")
+            return
+        ours = self.host.make_hello(self.lane)
+        proven = self.other.host.node
+        refusal = judge_hello(first, ours, proven=proven, expected=self.expected, verify=verify)
+        if refusal is not None:
+            self._refuse(refusal.code, refusal.reason)
+            return
+        if falsehood:
+            raise Violation("admission", f"n{self.host.index}", f"it took a Hello {falsehood}")
+        if not self.has_spoken:
+            self.say_hello()
+        if not self.is_over:
+            self.is_open = True
+            self.host.post(LinkOpened(self.link, first.node, first, self.address, self.dial))
+
+    def _refuse(self, code: str, reason: str) -> None:
+        if not self.other.is_over:
+            self.send(self._network.goodbye_of(self.host, Goodbye(code, reason)))
+        if not self.is_over:
+            self._end(code, reason)
+            self.other.drop_way()
 
     def _take_messages(self, messages: tuple[Message, ...], size_bytes: int) -> None:
         last = messages[-1] if messages else None
@@ -197,7 +261,7 @@ class End:
         if self.is_over:
             return
         if tell_peer and self.is_open and not self.other.is_over:
-            self.send(self._network.parcel_of((Goodbye(code, reason),)))
+            self.send(self._network.goodbye_of(self.host, Goodbye(code, reason)))
         if self.is_over:
             return  # The very Goodbye met a reset.
         self._end(code, reason)

@@ -34,15 +34,12 @@ class Unpacker:
         if found is None:
             if len(self._recent) >= _RECENT_MAX:
                 self._recent.clear()
-            found = self._recent[frames] = _decode(self._reader, frames)
+            found = self._recent[frames] = decode(self._reader, frames)
         return found
 
-    def unpack_part(self, frames: bytes) -> tuple[Message, ...]:
-        """The messages of the whole frames among bytes that end anywhere; their stream has ended too."""
-        return _decode(FrameReader(), frames)
 
-
-def _decode(reader: FrameReader, frames: bytes) -> tuple[Message, ...]:
+def decode(reader: FrameReader, frames: bytes) -> tuple[Message, ...]:
+    """The messages of the whole frames among what has come so far. Raises PeerError."""
     messages: list[Any] = []
     position = 0
     while position < len(frames):

@@ -9,7 +9,7 @@ from typing import Final
 from blake3 import blake3
 
 from bellande_mesh_sync.core.events import DialFailed
-from bellande_mesh_sync.core.messages import RECORDS_LANE, Message, Records
+from bellande_mesh_sync.core.messages import RECORDS_LANE, Goodbye, Hello, Message, Records
 from bellande_mesh_sync.ids import NodeId
 from bellande_mesh_sync.sim.connection import End, Host, Parcel
 from bellande_mesh_sync.sim.envelope import Unpacker, pack
@@ -19,6 +19,10 @@ from bellande_mesh_sync.sim.world import MILLISECOND_NS, SECOND_NS, World
 
 DIAL_TIMEOUT_NS: Final = 10 * SECOND_NS
 """As the shell's: for the connection, TLS and both Hellos together."""
+
+
+Bend = Callable[[bytes, bool], tuple[bytes, str]]
+"""(frames, whether they are a Hello) -> (what goes out instead, what is false about it)."""
 
 
 def _nowhere(frames: bytes) -> None:
@@ -35,6 +39,12 @@ class Network:
         self._config = config
         self._pairs = {(min(a, b), max(a, b)): special for a, b, special in links}
         """Pairs of hosts with a network of their own between them."""
+        self.bent: dict[int, Bend] = {}
+        """Hosts whose bytes go out otherwise than they say them."""
+        self.liars: set[int] = set()
+        """Hosts of which bytes may come that no decoder takes."""
+        self.outsiders: set[int] = set()
+        """Hosts whose certificate no longer counts: TLS refuses them, and nothing may reach them."""
         self.tap: Callable[[bytes], None] = _nowhere
         """Told what frames are put on the wire, once for all who get them in one turn."""
         self.counts: dict[str, int] = {
@@ -46,6 +56,8 @@ class Network:
             "dials_failed": 0,
             "chunks_corrupted": 0,
             "torn_writes": 0,
+            "outsiders_refused": 0,
+            "lies_refused": 0,
         }
         self.record_bytes_in_flight_max = 0
         self.unpacker = Unpacker()
@@ -122,22 +134,26 @@ class Network:
             self._fail_dial(host, dial, "unreachable", self._delay_ns(config))
         elif there.is_paused or host.is_paused:
             self._fail_dial(host, dial, "deadline", DIAL_TIMEOUT_NS)
-        elif peer is not None and there.node != peer:
+        elif host.index in self.outsiders or there.index in self.outsiders:
+            self.counts["outsiders_refused"] += 1
             self._fail_dial(host, dial, "authentication_failed", self._delay_ns(config))
+        elif peer is not None and there.node != peer:
+            self._fail_dial(host, dial, "wrong_node", self._delay_ns(config))
         else:
-            self._connect(host, dial, address, there, lane)
+            self._connect(host, dial, address, there, peer, lane)
 
-    def _connect(self, host: Host, dial: int, address: str, there: Host, lane: int) -> None:
+    def _connect(
+        self, host: Host, dial: int, address: str, there: Host, peer: NodeId | None, lane: int
+    ) -> None:
         near = End(self, host, host.new_link(), lane, dial, address)
+        near.expected = peer
         far = End(self, there, there.new_link(), lane, 0, f"10.9.9.9:{40_000 + near.link % 20_000}")
         near.other, far.other = far, near
         near.config = far.config = self.config_between(host.index, there.index)
         for end in (near, far):
             self._ends[(end.host.index, end.link)] = end
-        for end in (near, far):
-            hello = self.parcel_of((end.host.make_hello(lane),))
-            hello.hello = True
-            end.send(hello)
+        # The one who dialled speaks first, so that a stranger gets no word out of the other.
+        near.say_hello()
 
     def _fail_dial(self, host: Host, dial: int, code: str, delay_ns: int) -> None:
         self.counts["dials_failed"] += 1
@@ -161,9 +177,7 @@ class Network:
             found = packed.get(same)
             if found is None:
                 found = packed[same] = self._pack(messages)
-            frames, record_bytes = found
-            self.counts["bytes"] += len(frames)
-            end.send(Parcel(0, len(frames), frames, record_bytes=record_bytes))
+            end.send(self._parcel(host, *found))
             if end.record_bytes > self.record_bytes_in_flight_max:
                 self.record_bytes_in_flight_max = end.record_bytes
 
@@ -182,10 +196,27 @@ class Network:
         if end is not None:
             end.finish(code, reason)
 
-    def parcel_of(self, messages: Sequence[Message]) -> Parcel:
-        frames, record_bytes = self._pack(messages)
+    def send_frames(self, host: Host, link: int, frames: bytes) -> None:
+        """Put these bytes on a link, whatever they are."""
+        self.tap(frames)
+        end = self._ends.get((host.index, link))
+        if end is not None and end.is_open:
+            end.send(Parcel(0, len(frames), frames))
+
+    def hello_of(self, host: Host, hello: Hello) -> Parcel:
+        return self._parcel(host, *self._pack((hello,)), is_hello=True)
+
+    def goodbye_of(self, host: Host, goodbye: Goodbye) -> Parcel:
+        return self._parcel(host, *self._pack((goodbye,)))
+
+    def _parcel(self, host: Host, frames: bytes, record_bytes: int, *, is_hello: bool = False) -> Parcel:
+        falsehood = ""
+        bend = self.bent.get(host.index)
+        if bend is not None:
+            frames, falsehood = bend(frames, is_hello)
+            self.tap(frames)
         self.counts["bytes"] += len(frames)
-        return Parcel(0, len(frames), frames, record_bytes=record_bytes)
+        return Parcel(0, len(frames), frames, record_bytes=record_bytes, falsehood=falsehood)
 
     def _pack(self, messages: Sequence[Message]) -> tuple[bytes, int]:
         frames = pack(messages)
@@ -193,6 +224,14 @@ class Network:
         return frames, len(frames) if has_records(messages) else 0
 
     # -- trouble
+
+    def cut_off(self, host: Host) -> None:
+        """This host's certificate counts no more, for good: its connections end, and it gets no new one."""
+        self.outsiders.add(host.index)
+        for end in [end for end in self._ends.values() if end.host is host]:
+            for each in (end, end.other):
+                each.drop_way()
+                each.fail("authentication_failed")
 
     def block(self, pairs: Iterable[tuple[int, int]]) -> None:
         """Packets from the first to the second of each pair get lost until `unblock`."""
@@ -294,15 +333,22 @@ class Network:
     def forget(self, end: End) -> None:
         self._ends.pop((end.host.index, end.link), None)
 
+    def links_open(self, host: Host) -> list[int]:
+        """The links that this host's core knows, in the order in which they came about."""
+        return [end.link for end in self._ends.values() if end.host is host and end.is_open]
+
     def links_of(self, host: Host) -> int:
         return sum(end.host is host for end in self._ends.values())
 
     def lanes_in_flight(self) -> Iterable[tuple[int, int, int]]:
-        """(host index, link, bytes of records under way) of every records lane."""
+        """(host index, link, bytes of records under way) of every records lane.
+
+        Those to a liar are left out: it gives what credit it likes.
+        """
         return [
             (end.host.index, end.link, end.record_bytes)
             for end in self._ends.values()
-            if end.lane == RECORDS_LANE
+            if end.lane == RECORDS_LANE and end.other.host.index not in self.liars
         ]
 
 

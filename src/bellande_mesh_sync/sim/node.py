@@ -125,6 +125,12 @@ class SimNode:
         self.left_count = 0
         self.dies_after_effects = -1
         """A crash in the middle of doing the next effects, after this many; -1 for none."""
+        self.takes_clients = True
+        """Whether programs still use this node; not one that lies or was cut off."""
+        self.since_ns = 0
+        """When it last started, ended, was paused or went on."""
+        self.is_retired = False
+        """It does not come back when it ends."""
         self.event_ns = 0
         """How long the process is busy with each event, on average; 0 for no time at all."""
         self.on_death: Callable[[], None] = lambda: None
@@ -184,6 +190,7 @@ class SimNode:
         assert self.core is None, "already running"
         self.boot += 1
         self._paused = False
+        self.since_ns = self._world.now_ns
         self.is_leaving = False
         self.clock.reboot(self._rng.randrange(1, 10**15))
         rng = random.Random(self._rng.getrandbits(128))
@@ -221,6 +228,7 @@ class SimNode:
 
     def _die(self, *, power: bool) -> None:
         self.core = None
+        self.since_ns = self._world.now_ns
         self.boot += 1
         self.dies_after_effects = -1
         self._inbox.clear()
@@ -235,11 +243,13 @@ class SimNode:
     def pause(self) -> None:
         """Stand still, as under SIGSTOP: what comes waits."""
         self._paused = True
+        self.since_ns = self._world.now_ns
         self._trace.note(self._world.now_ns, self.name, "is paused")
 
     def resume(self) -> None:
         if self._paused:
             self._paused = False
+            self.since_ns = self._world.now_ns
             self._trace.note(self._world.now_ns, self.name, "goes on")
             self._drain()
 

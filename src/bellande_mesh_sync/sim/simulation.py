@@ -9,16 +9,18 @@ from typing import Final
 
 from bellande_mesh_sync.core.data.record import INLINE_BYTES_MAX
 from bellande_mesh_sync.core.effects import Batch, Changed, Deliver, MemberChanged, Stop
-from bellande_mesh_sync.core.members.member import MemberRecord, MemberState, signed
+from bellande_mesh_sync.core.members.member import MemberRecord, signed
 from bellande_mesh_sync.core.node import NodeCore
 from bellande_mesh_sync.core.spreading.weight import RECORDS_MESSAGE_BYTES_MAX
 from bellande_mesh_sync.errors import BellandeMeshError
-from bellande_mesh_sync.ids import NodeId
 from bellande_mesh_sync.sim.checkers import AckChecker, Disk, DiskChecker, Violation, differences
 from bellande_mesh_sync.sim.disk import SimDisk
 from bellande_mesh_sync.sim.faults import Faults
 from bellande_mesh_sync.sim.identity import SimIdentity, make_identity
+from bellande_mesh_sync.sim.liar import Liar, LiarConfig
+from bellande_mesh_sync.sim.member_checker import MemberChecker
 from bellande_mesh_sync.sim.network import Network
+from bellande_mesh_sync.sim.next_version import bend_to_next_version
 from bellande_mesh_sync.sim.node import MakeCore, NodeSetup, SimNode
 from bellande_mesh_sync.sim.outcome import Outcome, story_of
 from bellande_mesh_sync.sim.swarm import Scenario
@@ -48,6 +50,7 @@ class Simulation:
         ids = [identity.node for identity in identities]
         self.disk_checker = DiskChecker(ids)
         self.disks = [self._make_disk(index) for index in range(scenario.nodes)]
+        self.members = MemberChecker(scenario.core)
         self.ack_checker = AckChecker(self.disks, ids, self.disk_checker)
         self._make_core = make_core
         self.nodes = [self._make_node(identity) for identity in identities]
@@ -61,9 +64,12 @@ class Simulation:
         self.faults.clocks.clock_set = self.disk_checker.clock_set
         self.faults.processes.left = self.ack_checker.left.add
         self.faults.processes.join = self._join
+        self.faults.standing.revoked = self._cut_off
+        self.apart: set[int] = set()
+        """Nodes that need not agree with the others in the end: cut off, or liars."""
+        self.liar = self._make_liar(identities)
+        self._make_newer()
         self._settled_ns = 0
-        self._states: list[dict[NodeId, str]] = [{} for _ in self.nodes]
-        """What each node has announced of the others since its start."""
 
     # -- building
 
@@ -77,10 +83,31 @@ class Simulation:
         self.disk_checker.joined(identity.node)
         self.disks.append(self._make_disk(identity.index))
         self.ack_checker.joined(identity.index, identity.node)
-        self._states.append({})
         node = self._make_node(identity)
         self.nodes.append(node)
         return node
+
+    def _cut_off(self, node: SimNode) -> None:
+        self.apart.add(node.index)
+
+    def _make_liar(self, identities: list[SimIdentity]) -> Liar | None:
+        """The last node, in a mesh in which two honest ones are left."""
+        if self.scenario.liar == LiarConfig() or self.scenario.nodes < 3:
+            return None
+        node = self.nodes[-1]
+        self.apart.add(node.index)
+        self.ack_checker.liars.add(node.index)
+        return Liar(self.world, self.scenario.liar, node, identities[-1], self.network)
+
+    def _make_newer(self) -> None:
+        rng = self.world.rng("versions")
+        for node in self.nodes:
+            if node.takes_clients and rng.random() < self.scenario.newer_ratio:
+                self.network.bent[node.index] = bend_to_next_version
+
+    def settled(self) -> list[SimNode]:
+        """The nodes that must agree in the end."""
+        return [node for node in self.nodes if node.index not in self.apart]
 
     def _make_node(self, identity: SimIdentity) -> SimNode:
         scenario = self.scenario
@@ -136,9 +163,13 @@ class Simulation:
             steps=self.world.step_count,
             events=self.trace.count,
             faults=Counter(self.faults.counts),
-            counts=Counter(self.workload.counts) + Counter(self.network.counts) + self.faults.details(),
+            counts=self._counts(),
             story=story_of(self.trace, where, about) if violation else (),
         )
+
+    def _counts(self) -> Counter[str]:
+        counts = Counter(self.workload.counts) + Counter(self.network.counts) + self.faults.details()
+        return counts if self.liar is None else counts + self.liar.counts
 
     def _run(self) -> None:
         rng = self.world.rng("start")
@@ -149,9 +180,13 @@ class Simulation:
         self._warm_up()
         self.workload.start()
         self.faults.start()
+        if self.liar is not None:
+            self.liar.start()
         end_ns = self.world.now_ns + int(self.scenario.faults_s * SECOND_NS)
         self.world.run_until(end_ns)
         self.workload.stop()
+        if self.liar is not None:
+            self.liar.stop()
         self.faults.stop()
         self._settle(end_ns)
 
@@ -169,8 +204,8 @@ class Simulation:
         found = ["it was not looked at"]
         while self.world.now_ns < deadline_ns:
             self.world.run_until(self.world.now_ns + SECOND_NS)
-            if all(node.is_running and not node.is_leaving for node in self.nodes):
-                found = differences(self.disks)
+            if all(node.is_running and not node.is_leaving for node in self.settled()):
+                found = self._differences()
                 if not found:
                     break
         if found:
@@ -178,21 +213,17 @@ class Simulation:
         self._settled_ns = self.world.now_ns - end_ns
         # Agreement must last, and what was on its way must come to its end.
         self.world.run_until(self.world.now_ns + 30 * SECOND_NS)
-        if found := differences(self.disks):
+        if found := self._differences():
             raise Violation("convergence", "", f"agreement did not last: {'; '.join(found[:6])}")
         self._check_fully()
         self.workload.check_answers()
-        for node in self.nodes:
-            self._check_members(node)
+        self.members.check_at_rest(self.settled())
+        for node in self.settled():
             if node.disk.view_count:
                 raise Violation("bounds", node.name, f"{node.disk.view_count} views are still open at rest")
 
-    def _check_members(self, node: SimNode) -> None:
-        """At rest everybody is alive in everybody's eyes."""
-        for other in self.nodes:
-            state = self._states[node.index].get(other.node, "unknown")
-            if other is not node and state != MemberState.ALIVE:
-                raise Violation("members", node.name, f"{other.name} is {state} long after the last fault")
+    def _differences(self) -> list[str]:
+        return differences([node.disk for node in self.settled()])
 
     # -- checks that go on all the time
 
@@ -222,6 +253,7 @@ class Simulation:
         for disk in self.disks:
             self.disk_checker.check_disk(disk)
         self.ack_checker.check_all()
+        self.members.check(self.settled(), self.world.now_ns)
 
     # -- what disks and nodes report
 
@@ -240,10 +272,11 @@ class Simulation:
         self.workload.delivered(node, effect)
 
     def started(self, node: SimNode) -> None:
-        self._states[node.index] = {}
+        self.members.started(node)
 
     def member_changed(self, node: SimNode, effect: MemberChanged) -> None:
-        self._states[node.index][effect.node] = effect.new_state
+        if node.index not in self.apart:
+            self.members.changed(node, effect, self.nodes)
 
     def stopped(self, node: SimNode, effect: Stop) -> None:
         raise Violation("stopped", node.name, f"{effect.code}: {effect.reason}")

@@ -15,6 +15,7 @@ from blake3 import blake3
 from bellande_mesh_sync.core.config import CoreConfig
 from bellande_mesh_sync.sim.disk import DiskConfig
 from bellande_mesh_sync.sim.faults import FaultConfig, draw_pace
+from bellande_mesh_sync.sim.liar import LiarConfig
 from bellande_mesh_sync.sim.wire_time import LATENCY_SHAPES, NetworkConfig
 from bellande_mesh_sync.sim.workload import WorkloadConfig, spread
 from bellande_mesh_sync.sim.world import MICROSECOND_NS, MILLISECOND_NS, SECOND_NS
@@ -39,6 +40,10 @@ class Scenario:
     disk: DiskConfig = field(default_factory=DiskConfig)
     workload: WorkloadConfig = field(default_factory=WorkloadConfig)
     faults: FaultConfig = field(default_factory=FaultConfig)
+    liar: LiarConfig = field(default_factory=LiarConfig)
+    """How much the last of the first nodes lies."""
+    newer_ratio: float = 0.0
+    """How many nodes start with the next protocol version."""
     clock_offset_max_ms: int = 0
     clock_drift_max_ppm: int = 0
     knows_members: bool = True
@@ -68,6 +73,8 @@ def draw(seed: int, *, nodes: tuple[int, int], minutes: float) -> Scenario:
         clock_offset_max_ms=min(jump_max_ms, 20_000),
         clock_drift_max_ppm=rng.choice((0, 50, 200)),
         knows_members=rng.random() < 0.5,
+        liar=_draw_liar(rng),
+        newer_ratio=rng.choice((0.0, 0.0, 0.0, 0.3)),
     )
 
 
@@ -183,4 +190,16 @@ def _draw_faults(rng: random.Random, core: CoreConfig, jump_max_ms: int) -> Faul
         jump_max_ms=jump_max_ms,
         moves_ratio=rng.choice((0.0, 0.0, 0.3)),
         away_lasts_s=min(core.forget_after_ns / SECOND_NS, 100),
+    )
+
+
+def _draw_liar(rng: random.Random) -> LiarConfig:
+    """One seed in ten has a member that lies."""
+    if rng.random() >= 0.1:
+        return LiarConfig()
+    return LiarConfig(
+        bent_ratio=rng.choice((0.0, 0.002, 0.02)),
+        false_hello_ratio=rng.choice((0.0, 0.5)),
+        replay_s=draw_pace(rng, 0.6, 0.5, 10),
+        impossible_s=draw_pace(rng, 0.8, 0.5, 10),
     )

@@ -96,7 +96,7 @@ class Workload:
         if self.is_over:
             return
         self._world.after(self._draw_pause(), self._act, client)
-        running = [node for node in self._nodes if node.is_running and not node.is_leaving]
+        running = [n for n in self._nodes if n.is_running and not n.is_leaving and n.takes_clients]
         if not running:
             return
         node = self._rng.choice(running)

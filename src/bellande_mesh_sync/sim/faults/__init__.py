@@ -11,6 +11,7 @@ from bellande_mesh_sync.sim.faults.disks import DiskFaults
 from bellande_mesh_sync.sim.faults.links import LinkFaults
 from bellande_mesh_sync.sim.faults.plan import Plan
 from bellande_mesh_sync.sim.faults.processes import ProcessFaults
+from bellande_mesh_sync.sim.faults.standing import StandingFaults
 from bellande_mesh_sync.sim.network import Network
 from bellande_mesh_sync.sim.node import SimNode
 from bellande_mesh_sync.sim.world import World
@@ -29,6 +30,7 @@ class Faults:
         self.processes = ProcessFaults(self._plan, config, nodes)
         self.disks = DiskFaults(self._plan, config, nodes)
         self.clocks = ClockFaults(self._plan, config, nodes)
+        self.standing = StandingFaults(self._plan, config, nodes, network)
         self.processes.before_start = self.disks.make_usable
         self._nodes = nodes
         self._network = network
@@ -45,11 +47,11 @@ class Faults:
         return found
 
     def start(self) -> None:
-        for faults in (self.links, self.processes, self.disks, self.clocks):
+        for faults in (self.links, self.processes, self.disks, self.clocks, self.standing):
             faults.start()
 
     def stop(self) -> None:
         """No more faults; everything is repaired, and every node runs."""
         self._plan.is_over = True
-        for faults in (self.links, self.disks, self.clocks, self.processes):
+        for faults in (self.links, self.disks, self.clocks, self.standing, self.processes):
             faults.repair()

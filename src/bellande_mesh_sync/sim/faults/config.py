@@ -45,6 +45,11 @@ class FaultConfig:
     join_s: float = 0.0
     """A new node comes to the mesh."""
 
+    revoke_s: float = 0.0
+    """A node's certificate counts no more: it is cut off for good."""
+    upgrade_s: float = 0.0
+    """A node is killed and comes back with another protocol version."""
+
     clock_jump_s: float = 0.0
     clock_lost_s: float = 0.0
     """A node starts in 1970, and is told the time later."""
@@ -71,6 +76,7 @@ class FaultConfig:
     away_lasts_s: float = 60.0
     """How long a node is off that may be forgotten; more than the core's `forget_after_ns`, or it is not."""
     joins_max: int = 3
+    revocations_max: int = 1
 
 
 def draw_pace(rng: random.Random, chance: float, low_s: float, high_s: float) -> float:

@@ -51,7 +51,7 @@ class ProcessFaults:
             node.dies_after_effects = -1
             node.event_ns = 0
             node.resume()
-            if not node.is_running:
+            if not node.is_running and not node.is_retired:
                 self._start(node)
 
     def _draw(self) -> SimNode | None:
@@ -110,7 +110,7 @@ class ProcessFaults:
             self._plan.until_over(self._restart, node)
 
     def _restart(self, node: SimNode) -> None:
-        if node.is_running:
+        if node.is_running or node.is_retired:
             return
         if node.index and self._rng.random() < self._config.moves_ratio:
             self._moves += 1
