@@ -9,7 +9,7 @@ from collections.abc import Callable
 from rich.console import Console
 from rich.table import Table
 
-from bench import large_file, put_latency, small_records, startup
+from bench import large_file, put_latency, simulation, small_records, startup
 from bench.measure import Report, machine, short
 
 BENCHMARKS: dict[str, Callable[[int], Report]] = {
@@ -17,6 +17,7 @@ BENCHMARKS: dict[str, Callable[[int], Report]] = {
     "small_records": small_records.run,
     "large_file": large_file.run,
     "put_latency": put_latency.run,
+    "simulation": simulation.run,
 }
 
 BUSY_CORES_MAX = 0.3
