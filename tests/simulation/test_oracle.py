@@ -37,7 +37,8 @@ from bellande_mesh_sync.sim.history import (
     Unknown,
 )
 from bellande_mesh_sync.sim.oracle import Oracle
-from bellande_mesh_sync.sim.simulation import Outcome, Simulation
+from bellande_mesh_sync.sim.outcome import Outcome
+from bellande_mesh_sync.sim.simulation import Simulation
 from bellande_mesh_sync.sim.swarm import Scenario, draw
 from bellande_mesh_sync.sim.workload import WorkloadConfig
 
