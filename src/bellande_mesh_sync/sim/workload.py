@@ -310,8 +310,8 @@ class Workload:
         number = self._begin(f"{ack} write of {writes[0].key} at {node.name}")
         now_ns = self._world.now_ns
         self._oracle.hear(Asked(number, node.index, asked, ack, now_ns))
-        if ack != "local" and not node.is_paused:  # For `local` just the disk counts, however slow it is.
-            self._world.at(now_ns + timeout_ns + ANSWER_SLACK_NS, self._check_answered, number, node)
+        if ack != "local" and _is_well(node):  # For `local` just the disk counts, however slow it is.
+            self._world.at(now_ns + timeout_ns + ANSWER_SLACK_NS, self._check_answered, number, node, False)
         node.write(self._answered(number, node, writes, ack), writes, ack, timeout_ns)
 
     def _answered(
@@ -365,13 +365,15 @@ class Workload:
         self._open[self._open_count] = what
         return self._open_count
 
-    def _check_answered(self, number: int, node: SimNode) -> None:
+    def _check_answered(self, number: int, node: SimNode, was_well: bool) -> None:
+        """A node that was well when it was asked, and is well now, has answered."""
         what = self._open.get(number)
         if what is None:
             return
-        if not node.is_paused and node.disk.is_idle():
+        is_well = _is_well(node)
+        if is_well and was_well:
             raise Violation("answers", node.name, f"{what} was not answered in time")
-        self._world.after(AUDIT_INTERVAL_NS, self._check_answered, number, node)
+        self._world.after(AUDIT_INTERVAL_NS, self._check_answered, number, node, is_well)
 
     # -- notes
 
@@ -420,6 +422,11 @@ class Workload:
 
 
 _NOTHING_SEEN: Final = Reading((), (), "")
+
+
+def _is_well(node: SimNode) -> bool:
+    """Whether nothing but the node itself can hold an answer up now."""
+    return not node.is_paused and not node.event_ns and node.disk.is_idle()
 
 
 def spread(rng: random.Random, low: float, high: float) -> float:
