@@ -536,6 +536,14 @@ def test_times_of_one_node_run_forward_unless_its_clock_was_set(fault: ClockSet 
         tale.oracle.check_at_rest([0, 1, 2], [{}, {}, {}])
 
 
+def test_times_run_forward_within_a_batch() -> None:
+    tale = Tale()
+    tale.oracle.hear(Asked(1, 0, (AskedWrite(KEY, C, ()), AskedWrite(KEY, A, ())), "local", 1))
+    tale.answer(1, version(0, 1), version(0, 2), nodes=(0,))
+    with expect("stamps"):
+        tale.rest((version(0, 1), C), (version(0, 2), A))
+
+
 def test_a_time_that_changes_is_found() -> None:
     tale = Tale()
     first = tale.put(1, 0, A)

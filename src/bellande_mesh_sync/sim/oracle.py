@@ -9,7 +9,8 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from itertools import pairwise
+from typing import Any, NoReturn
 
 from bellande_mesh_sync.keys import space_of
 from bellande_mesh_sync.sim.checkers import Violation
@@ -227,6 +228,9 @@ class Oracle:
             self._check_stamps_of(node, by_node[node])
 
     def _check_stamps_of(self, node: int, writes: Sequence[WriteStory]) -> None:
+        for write, later in pairwise(sorted(writes, key=lambda write: write.owner)):
+            if write.owner[0] == later.owner[0] and later.stamp <= write.stamp:
+                self._tell_time(node, write, later)
         sets_ns = sorted(self._clock_sets_ns[node])
         ended = sorted(writes, key=lambda write: write.ended_ns)
         latest: WriteStory | None = None
@@ -240,11 +244,14 @@ class Oracle:
             if latest is None or _era(sets_ns, write, is_end=True) != _era(sets_ns, latest):
                 continue
             if write.stamp <= latest.stamp:
-                text = (
-                    f"{write.version} of {write.asked.key} has the time {write.stamp}, although "
-                    f"{latest.version} of {latest.asked.key} was acknowledged before with {latest.stamp}"
-                )
-                raise Violation("stamps", f"n{node}", text, write.asked.key)
+                self._tell_time(node, latest, write)
+
+    def _tell_time(self, node: int, write: WriteStory, later: WriteStory) -> NoReturn:
+        text = (
+            f"{later.version} of {later.asked.key} has the time {later.stamp}, although "
+            f"{write.version} of {write.asked.key} came before it with {write.stamp}"
+        )
+        raise Violation("stamps", f"n{node}", text, later.asked.key)
 
 
 def _era(sets_ns: Sequence[int], write: WriteStory, *, is_end: bool = False) -> int:
