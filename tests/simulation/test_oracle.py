@@ -440,6 +440,17 @@ def test_two_requests_of_two_nodes_can_both_replace_one_version() -> None:
     tale.rest((version(0, 2), B), (version(1, 3), C))
 
 
+def test_of_equal_writes_nobody_can_tell_whose_if_match_it_was() -> None:
+    tale = Tale()
+    first = tale.put(1, 0, A)
+    match, plain = AskedWrite(KEY, TOMBSTONE, None, first), AskedWrite(KEY, TOMBSTONE, (first,))
+    tale.oracle.hear(Asked(2, 0, (match, AskedWrite(KEY, B, None, first)), "one", tale.tick()))
+    tale.oracle.hear(Asked(3, 0, (plain,), "one", tale.tick()))
+    tale.show(0, (version(0, 3), B), (version(0, 4), TOMBSTONE))
+    tale.answer(3, version(0, 4), nodes=(0, 1))
+    tale.answer(2, version(0, 2), version(0, 3), nodes=(0, 1))
+
+
 def test_an_if_match_on_what_was_replaced_there_already_is_found() -> None:
     tale = Tale()
     first = tale.put(1, 0, A)

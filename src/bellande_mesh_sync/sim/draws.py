@@ -6,7 +6,7 @@ import random
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
 from blake3 import blake3
@@ -14,9 +14,7 @@ from blake3 import blake3
 from bellande_mesh_sync.core.data.record import INLINE_BYTES_MAX, VALUE, ChunkRef, Manifest
 from bellande_mesh_sync.core.events import Write
 from bellande_mesh_sync.keys import KEY_BYTES_MAX
-
-if TYPE_CHECKING:
-    from bellande_mesh_sync.sim.workload import WorkloadConfig
+from bellande_mesh_sync.sim.workload_config import WorkloadConfig
 
 RECENT_KEYS: Final = 20
 EQUAL_VALUES: Final = 8
@@ -147,3 +145,8 @@ def draw_weighted(rng: random.Random, choices: Sequence[tuple[str, float]]) -> s
     names, weights = zip(*choices, strict=True)
     chosen: str = rng.choices(names, weights)[0]
     return chosen
+
+
+def spread(rng: random.Random, low: float, high: float) -> float:
+    """A figure between, each order of magnitude as likely as the next."""
+    return float(low * (high / low) ** rng.random())

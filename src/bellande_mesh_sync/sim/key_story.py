@@ -15,37 +15,10 @@ from typing import Final, NoReturn
 
 from bellande_mesh_sync.sim.checkers import Violation
 from bellande_mesh_sync.sim.history import TOMBSTONE, AskedWrite, Sibling
+from bellande_mesh_sync.sim.write_story import WriteStory
 
 LABEL_CHARACTERS: Final = 60
 """How much of a key stands in a sentence."""
-
-
-class WriteStory:
-    """One write that a client asked for, and what became of it."""
-
-    __slots__ = ("asked", "asked_ns", "bit", "covers", "doubt", "ended_ns", "is_frozen", "is_refused", "kin",
-                 "may", "node", "owner", "stamp", "version")  # fmt: skip
-
-    def __init__(self, bit: int, node: int, asked: AskedWrite, asked_ns: int) -> None:
-        self.bit = bit
-        self.node = node
-        self.asked = asked
-        self.asked_ns = asked_ns
-        self.ended_ns = -1
-        """When its client was told that it is done."""
-        self.version = ""
-        self.stamp = -1
-        self.covers = 0
-        self.may = -1  # Every write there is, and that will be.
-        self.is_frozen = False
-        """`may` stands: the write has taken effect, and what it saw was asked by then."""
-        self.is_refused = False
-        self.doubt = ""
-        """Why its if_match cannot have held, if that was clear when it was asked."""
-        self.kin: list[WriteStory] = []
-        """Writes that no client could tell from this one when a version of one of them appeared."""
-        self.owner: tuple[int, int] = (-1, -1)
-        """The request, and the place in it."""
 
 
 class KeyStory:
@@ -162,8 +135,8 @@ class KeyStory:
     def check_match(self, write: WriteStory) -> None:
         """An acknowledged if_match must have held."""
         match = write.asked.if_match
-        if match is None or write.node in self._liars:
-            return
+        if match is None or write.kin or write.node in self._liars:
+            return  # Of equal writes it may have been another one that replaced it.
         if write.doubt and (match or not self._can_look_empty):
             text = f"{self.describe(write)} was to replace {match or 'nothing'}, although {write.doubt}"
             raise self._broken("if_match", write.node, text)
@@ -179,7 +152,7 @@ class KeyStory:
     def check_mismatch(self, write: WriteStory) -> None:
         """A refused if_match must have had a reason."""
         match = write.asked.if_match
-        if match is None or self._liars:
+        if match is None or write.kin or self._liars:
             return  # A liar may have written what nobody has seen yet.
         found = self._by_version.get(match) if match else None
         mask = found.bit if found is not None else 0

@@ -29,8 +29,9 @@ from bellande_mesh_sync.sim.history import (
     Shown,
     Unknown,
 )
-from bellande_mesh_sync.sim.key_story import KeyStory, WriteStory
+from bellande_mesh_sync.sim.key_story import KeyStory
 from bellande_mesh_sync.sim.note_oracle import NoteOracle
+from bellande_mesh_sync.sim.write_story import WriteStory
 
 
 class Oracle:
@@ -46,7 +47,6 @@ class Oracle:
         self.nodes: dict[str, int] = {}
         self.liars = set(liars)
         self.notes = NoteOracle(self.nodes, self.liars)
-        self.heard_count = 0
         self._requests: dict[int, tuple[Asked, list[WriteStory]]] = {}
         self._key_of: dict[tuple[str, str], str] = {}
         """By space and version: of which key it was said to be. (An author counts in each space anew.)"""
@@ -68,7 +68,6 @@ class Oracle:
         }
 
     def hear(self, happening: Happening) -> None:
-        self.heard_count += 1
         self._hearers[type(happening)](happening)
 
     # -- questions and answers
@@ -108,7 +107,8 @@ class Oracle:
         asked, writes = self._close(answer.request)
         if asked.node in self.liars:
             return
-        conditional = [write for write in writes if write.asked.if_match is not None]
+        pairs = zip(writes, asked.writes, strict=True)
+        conditional = [write for write, each in pairs if each.if_match is not None]
         if answer.code == "precondition_failed":
             if not conditional:
                 raise Violation("if_match", f"n{asked.node}", "refused a write that had no if_match by it")
@@ -261,11 +261,3 @@ def _era(sets_ns: Sequence[int], write: WriteStory, *, is_end: bool = False) -> 
 
 def _nodes(nodes: Sequence[int]) -> str:
     return ", ".join(f"n{node}" for node in nodes) or "no node"
-
-
-def judge(history: Iterable[Happening], *, liars: Iterable[int] = ()) -> Oracle:
-    """Hear a whole history."""
-    oracle = Oracle(liars)
-    for happening in history:
-        oracle.hear(happening)
-    return oracle

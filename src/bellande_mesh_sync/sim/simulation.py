@@ -282,7 +282,7 @@ class Simulation:
                 raise Violation("changed", node.name, f"{in_words(record)} is announced and not durable")
 
     def delivered(self, node: SimNode, effect: Deliver) -> None:
-        self.workload.delivered(node, effect)
+        self.workload.notes.delivered(node, effect)
 
     def started(self, node: SimNode) -> None:
         self.members.started(node)

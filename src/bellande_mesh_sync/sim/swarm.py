@@ -14,10 +14,11 @@ from blake3 import blake3
 
 from bellande_mesh_sync.core.config import CoreConfig
 from bellande_mesh_sync.sim.disk import DiskConfig
+from bellande_mesh_sync.sim.draws import spread
 from bellande_mesh_sync.sim.faults import FaultConfig, draw_pace
 from bellande_mesh_sync.sim.liar import LiarConfig
 from bellande_mesh_sync.sim.wire_time import LATENCY_SHAPES, NetworkConfig
-from bellande_mesh_sync.sim.workload import ALL_ACKS, WorkloadConfig, spread
+from bellande_mesh_sync.sim.workload_config import ALL_ACKS, WorkloadConfig
 from bellande_mesh_sync.sim.world import MICROSECOND_NS, MILLISECOND_NS, SECOND_NS
 
 KIB: Final = 1024

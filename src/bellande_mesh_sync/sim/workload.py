@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import random
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import msgspec
 
 from bellande_mesh_sync.core.data.context import Context
 from bellande_mesh_sync.core.data.record import TOMBSTONE, ChunkRef
-from bellande_mesh_sync.core.effects import Deliver, Reject, Resolve
+from bellande_mesh_sync.core.effects import Reject, Resolve
 from bellande_mesh_sync.core.events import ChunksAdded, Receipt, Write
 from bellande_mesh_sync.sim.checkers import AckChecker, DiskChecker, Violation
 from bellande_mesh_sync.sim.draws import Keys, Values, draw_weighted
@@ -20,76 +18,24 @@ from bellande_mesh_sync.sim.history import (
     Answered,
     Asked,
     AskedWrite,
-    NoteAsked,
-    NoteHeard,
-    NoteSent,
-    NoteUnknown,
     Refused,
     Unknown,
 )
 from bellande_mesh_sync.sim.node import SimNode
+from bellande_mesh_sync.sim.note_clients import NoteClients
 from bellande_mesh_sync.sim.oracle import Oracle
 from bellande_mesh_sync.sim.reading import Reading, answer, read, shown
+from bellande_mesh_sync.sim.requests import Requests
+from bellande_mesh_sync.sim.workload_config import WorkloadConfig as WorkloadConfig
 from bellande_mesh_sync.sim.world import MILLISECOND_NS, SECOND_NS, WALL_START_MS, World
 
 NOTHING_WRITTEN: Final = frozenset({"precondition_failed", "busy", "disk_full", "storage"})
 """Rejections that promise that the write never happened."""
-ANSWER_SLACK_NS: Final = SECOND_NS
-"""How much later than its timeout a write may be answered: a timer may be late, a clock slow."""
 AUDIT_INTERVAL_NS: Final = 5 * SECOND_NS
 AUDIT_KEYS: Final = 3
 """How many keys are read at every node each time."""
 PAIR: Final = "then"
 """What stands in `counts` between two kinds of operations that met on one key."""
-
-ALL_ACKS: Final = (("local", 4.0), ("one", 2.0), ("quorum", 2.0), ("all", 1.0))
-
-
-@dataclass(frozen=True, slots=True)
-class WorkloadConfig:
-    clients: int = 4
-    requests_per_s: float = 3.0
-    """Of all clients together. One write costs messages in the square of the nodes."""
-    burst_s: float = 0.0
-    """Mean seconds between two bursts; 0 for none."""
-    burst_requests: int = 30
-    roam_ratio: float = 0.3
-    """How many requests go to any node, the others to the client's own."""
-    hot_keys: int = 10
-    hot_ratio: float = 0.7
-    """How many requests are about the hot keys, the rest about keys of their own."""
-    is_skewed: bool = True
-    """The first hot keys get most; otherwise all get the same."""
-    odd_key_ratio: float = 0.0
-    """How many hot keys are not plain: other scripts, or as long as a key may be."""
-    careful_ratio: float = 0.5
-    """How many keys are only ever written with the context of a read, or an empty one."""
-    read_ratio: float = 0.2
-    note_ratio: float = 0.05
-    batch_ratio: float = 0.1
-    batch_max: int = 12
-    twin_ratio: float = 0.2
-    """How many writes of a batch are to the key of the one before."""
-    styles: tuple[tuple[str, float], ...] = (
-        ("implicit", 4),
-        ("modify", 2),
-        ("stale", 1),
-        ("blind", 1),
-        ("match", 2),
-    )
-    """What a write says of what it replaces: nothing; what the client has just read, or long ago; that
-    it has seen nothing; or that a version must be the visible one."""
-    delete_ratio: float = 0.15
-    chunked_ratio: float = 0.03
-    chunk_bytes: int = 20_000
-    chunks_max: int = 5
-    limit_ratio: float = 0.02
-    """How many values are about as large as may stand inside a record."""
-    equal_ratio: float = 0.0
-    """How many values were written before, or are empty."""
-    expiry_ratio: float = 0.0
-    spaces: int = 2
-    acks: tuple[tuple[str, float], ...] = ALL_ACKS
 
 
 class Client:
@@ -127,9 +73,8 @@ class Workload:
         self._audit_rng = world.rng("audit")
         self._used: dict[str, str] = {}
         """Every key that was asked for, and the last kind of operation on it."""
-        self._open: dict[int, str] = {}
-        """Requests under way."""
-        self._open_count = 0
+        self._requests = Requests(world)
+        self.notes = NoteClients(rng, self._values, self._requests, oracle, self.counts)
 
     def start(self) -> None:
         self._world.after(self._draw_gap(), self._arrive)
@@ -171,7 +116,7 @@ class Workload:
             node = next((each for each in running if each.index == client.home), node)
         chance = self._rng.random()
         if chance < self._config.note_ratio:
-            self._send_note(node)
+            self.notes.send(node, self._nodes)
         elif chance - self._config.note_ratio < self._config.read_ratio:
             self._look(client, node, self._keys.draw())
         else:
@@ -307,11 +252,11 @@ class Workload:
             return  # It died meanwhile, perhaps of telling about the chunks: nobody is there to ask.
         self.counts["requests"] += 1
         self.counts["writes"] += len(writes)
-        number = self._begin(f"{ack} write of {writes[0].key} at {node.name}")
+        number = self._requests.begin(f"{ack} write of {writes[0].key} at {node.name}")
         now_ns = self._world.now_ns
         self._oracle.hear(Asked(number, node.index, asked, ack, now_ns))
-        if ack != "local" and _is_well(node):  # For `local` just the disk counts, however slow it is.
-            self._world.at(now_ns + timeout_ns + ANSWER_SLACK_NS, self._check_answered, number, node, False)
+        if ack != "local":  # There just the disk counts, however slow it is.
+            self._requests.expect(number, node, now_ns + timeout_ns)
         node.write(self._answered(number, node, writes, ack), writes, ack, timeout_ns)
 
     def _answered(
@@ -320,7 +265,7 @@ class Workload:
         asked_ns = self._world.now_ns
 
         def answer(effect: Resolve | Reject | None) -> None:
-            del self._open[number]
+            self._requests.end(number)
             if effect is None:
                 self.counts["died"] += 1
                 self._oracle.hear(Unknown(number, self._world.now_ns))
@@ -360,59 +305,11 @@ class Workload:
         else:
             raise Violation("answers", node.name, f"a write was rejected with {effect.code}: {effect.facts}")
 
-    def _begin(self, what: str) -> int:
-        self._open_count += 1
-        self._open[self._open_count] = what
-        return self._open_count
-
-    def _check_answered(self, number: int, node: SimNode, was_well: bool) -> None:
-        """A node that was well when it was asked, and is well now, has answered."""
-        what = self._open.get(number)
-        if what is None:
-            return
-        is_well = _is_well(node)
-        if is_well and was_well:
-            raise Violation("answers", node.name, f"{what} was not answered in time")
-        self._world.after(AUDIT_INTERVAL_NS, self._check_answered, number, node, is_well)
-
-    # -- notes
-
-    def _send_note(self, node: SimNode) -> None:
-        body = b"note " + self._values.mark()
-        to = None if self._rng.random() < 0.5 else self._rng.choice(self._nodes)
-        number = self._begin(f"note at {node.name}")
-        self._oracle.hear(NoteAsked(number, node.index, None if to is None else to.index, body))
-        topic = "topic" if to is None else ""
-        receiver = None if to is None else to.node
-        node.send_note(self._noted(number, node), receiver, topic, body, self._rng.randbytes(16))
-
-    def _noted(self, number: int, node: SimNode) -> Callable[[Resolve | Reject | None], None]:
-        def answer(effect: Resolve | Reject | None) -> None:
-            del self._open[number]
-            if effect is None:
-                self._oracle.hear(NoteUnknown(number))
-            elif isinstance(effect, Resolve):
-                self.counts["notes"] += 1
-                self._oracle.hear(NoteSent(number, effect.result))
-            elif effect.code == "unreachable":
-                self.counts["notes unreachable"] += 1
-                self._oracle.hear(NoteSent(number, 0))
-            else:
-                raise Violation("answers", node.name, f"a note was rejected with {effect.code}")
-
-        return answer
-
-    def delivered(self, node: SimNode, effect: Deliver) -> None:
-        """A note came to programs on `node`."""
-        self.counts["notes delivered"] += 1
-        self._oracle.hear(NoteHeard(node.index, effect.sender.hex(), effect.body))
-
     # -- at rest
 
     def check_at_rest(self, settled: Sequence[SimNode]) -> None:
         """Every call has ended, and a client that reads everything gets the same at each of these nodes."""
-        for what in self._open.values():
-            raise Violation("answers", "", f"{what} was never answered")
+        self._requests.check_at_rest()
         wall_ms = WALL_START_MS + self._world.now_ns // MILLISECOND_NS
         keys = sorted({*self._used, *(key for node in settled for key in node.disk.visible_keys())})
         for node in settled:
@@ -422,13 +319,3 @@ class Workload:
 
 
 _NOTHING_SEEN: Final = Reading((), (), "")
-
-
-def _is_well(node: SimNode) -> bool:
-    """Whether nothing but the node itself can hold an answer up now."""
-    return not node.is_paused and not node.event_ns and node.disk.is_idle()
-
-
-def spread(rng: random.Random, low: float, high: float) -> float:
-    """A figure between, each order of magnitude as likely as the next."""
-    return float(low * (high / low) ** rng.random())
