@@ -127,6 +127,20 @@ def test_an_ack_that_does_not_come_in_time_is_a_timeout_and_the_write_stays() ->
     assert world.nodes["alice"].get("fleet/a") == {b"value"}
 
 
+def test_a_caller_is_not_told_that_its_write_stays_before_it_is_on_disk() -> None:
+    world = pair()
+    alice = world.nodes["alice"]
+    alice.is_disk_slow = True
+    request = alice.submit(write("fleet/a"), ack="all", timeout_s=2)
+    world.pass_time(2.1)
+    assert request not in alice.answers
+    world.cut("alice", "bob")
+    alice.is_disk_slow = False
+    world.run()
+    assert rejected(world, "alice", request) == "ack_timeout"
+    assert alice.get("fleet/a") == {b"value"}
+
+
 def test_a_write_waits_for_the_ack_over_a_link_that_opens_later() -> None:
     world = pair()
     world.cut("alice", "bob")

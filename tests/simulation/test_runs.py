@@ -26,7 +26,7 @@ from bellande_mesh_sync.sim.world import MILLISECOND_NS, SECOND_NS
 SLICE = range(1001, 1025)
 
 _QUICK = CoreConfig(sync_interval_ns=3 * SECOND_NS, stall_timeout_ns=3 * SECOND_NS)
-_OVERWRITES = WorkloadConfig(clients=4, hot_keys=3, hot_ratio=1.0, chunked_ratio=0)
+_OVERWRITES = WorkloadConfig(requests_per_s=8, hot_keys=3, hot_ratio=1.0, chunked_ratio=0)
 
 REGRESSIONS = {
     # Streams to several peers ended with nothing but obsolete dots, and each waited for the dots of
@@ -59,9 +59,7 @@ REGRESSIONS = {
         settle_s=60,
         core=_QUICK,
         network=NetworkConfig(latency_mean_ns=20 * MILLISECOND_NS),
-        workload=WorkloadConfig(
-            clients=6, hot_keys=3, chunked_ratio=0.2, chunk_bytes=9000, pause_mean_ns=300 * MILLISECOND_NS
-        ),
+        workload=WorkloadConfig(requests_per_s=20, hot_keys=3, chunked_ratio=0.2, chunk_bytes=9000),
         faults=FaultConfig(kill_s=5, partition_s=10, lasts_mean_s=3),
     ),
     # A stream brought a record that was waiting for its chunks already; then the waiting was given up,
@@ -74,10 +72,20 @@ REGRESSIONS = {
         core=replace(_QUICK, pull_delay_ns=20 * MILLISECOND_NS),
         network=NetworkConfig(latency_mean_ns=20 * MILLISECOND_NS, corrupt_chunk_ratio=0.2),
         disk=DiskConfig(read_error_ratio=0.1, sync_mean_ns=20 * MILLISECOND_NS),
-        workload=WorkloadConfig(
-            clients=6, hot_keys=3, chunked_ratio=0.3, chunk_bytes=9000, pause_mean_ns=400 * MILLISECOND_NS
-        ),
+        workload=WorkloadConfig(requests_per_s=15, hot_keys=3, chunked_ratio=0.3, chunk_bytes=9000),
         faults=FaultConfig(power_s=5, partition_s=10, lasts_mean_s=3),
+    ),
+    # A writer was told ack_timeout, and so that its write stays, before its own disk had it; the node
+    # died, and the version that the writer had been told went to another write.
+    "a_time_out_is_told_of_what_is_on_disk": Scenario(
+        2,
+        3,
+        faults_s=30,
+        settle_s=60,
+        core=_QUICK,
+        disk=DiskConfig(slow_sync_mean_ns=4 * SECOND_NS),
+        workload=WorkloadConfig(requests_per_s=4, hot_keys=3, chunked_ratio=0, acks=(("all", 1.0),)),
+        faults=FaultConfig(disk_slow_s=4, kill_s=5, lasts_mean_s=4),
     ),
 }
 """What once went wrong, as whole scenarios: they stay what they are when the swarm draws differently."""

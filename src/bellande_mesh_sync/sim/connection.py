@@ -60,6 +60,8 @@ class Parcel:
     end: bool = False
     """The sender's process died here: nothing follows."""
     record_bytes: int = 0
+    notes: int = 0
+    """How many messages between programs are in it."""
 
 
 class End:
@@ -96,6 +98,8 @@ class End:
     # -- sending
 
     def send(self, parcel: Parcel) -> None:
+        if self.is_over or self.other.is_over:
+            self._network.notes.lose("broken", parcel.notes)
         if self.is_over:
             return
         if self.other.is_over:
@@ -161,6 +165,7 @@ class End:
         self.record_bytes -= parcel.record_bytes
 
     def drop_way(self) -> None:
+        self._network.notes.lose("broken", sum(parcel.notes for parcel in self.way))
         self.way.clear()
         self.way_bytes = self.record_bytes = 0
 
@@ -207,7 +212,9 @@ class End:
         if parcel.chunk is not None:
             self.host.post(Received(self.link, (), size_bytes))
             return True
-        self._take_messages(decode(FrameReader(), parcel.frames[:size_bytes]), size_bytes)
+        messages = decode(FrameReader(), parcel.frames[:size_bytes])
+        self._network.notes.came_after_all(messages)
+        self._take_messages(messages, size_bytes)
         return True
 
     # -- opening
@@ -273,6 +280,7 @@ class End:
         """This end is over at once, with nothing said to the peer."""
         if not self.is_over:
             self._end(code, "the connection broke")
+            self.other.drop_way()
 
     def _end(self, code: str, reason: str) -> None:
         self.is_over = True

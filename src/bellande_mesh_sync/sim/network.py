@@ -13,6 +13,7 @@ from bellande_mesh_sync.core.messages import RECORDS_LANE, Goodbye, Hello, Messa
 from bellande_mesh_sync.ids import NodeId
 from bellande_mesh_sync.sim.connection import End, Host, Parcel
 from bellande_mesh_sync.sim.envelope import Unpacker, pack
+from bellande_mesh_sync.sim.note_ledger import NoteLedger
 from bellande_mesh_sync.sim.wire_time import NetworkConfig as NetworkConfig
 from bellande_mesh_sync.sim.wire_time import WireTime
 from bellande_mesh_sync.sim.world import MILLISECOND_NS, SECOND_NS, World
@@ -59,6 +60,7 @@ class Network:
             "outsiders_refused": 0,
             "lies_refused": 0,
         }
+        self.notes = NoteLedger()
         self.record_bytes_in_flight_max = 0
         self.unpacker = Unpacker()
         self._rng = world.rng("network")
@@ -170,14 +172,18 @@ class Network:
         packed: dict[tuple[int, ...], tuple[bytes, int]] = {}
         for link, messages in outgoing.items():
             end = self._ends.get((host.index, link))
+            notes = self.notes.sent(messages)
             if end is None or not end.is_open:
+                self.notes.lose("no_link", notes)
                 continue
             # A broadcast is the same objects for everyone: encoded once, as the shell does it.
             same = tuple(map(id, messages))
             found = packed.get(same)
             if found is None:
                 found = packed[same] = self._pack(messages)
-            end.send(self._parcel(host, *found))
+            parcel = self._parcel(host, *found)
+            parcel.notes = notes
+            end.send(parcel)
             if end.record_bytes > self.record_bytes_in_flight_max:
                 self.record_bytes_in_flight_max = end.record_bytes
 

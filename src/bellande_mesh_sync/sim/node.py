@@ -34,6 +34,7 @@ from bellande_mesh_sync.core.events import (
     ChunksStored,
     Event,
     Leave,
+    Received,
     SendNote,
     TimerFired,
     WriteMany,
@@ -231,6 +232,7 @@ class SimNode:
         self.since_ns = self._world.now_ns
         self.boot += 1
         self.dies_after_effects = -1
+        self._network.notes.lose_waiting(event for event, _ in self._inbox)
         self._inbox.clear()
         self._outgoing.clear()
         self.disk.crash()
@@ -315,6 +317,7 @@ class SimNode:
             try:
                 effects = self.core.handle(event, self.clock.now())
             except StorageError as error:
+                self._network.notes.lose_waiting([event])
                 self._store_failed(error)
                 break
             self._perform(event, effects)
@@ -339,6 +342,9 @@ class SimNode:
         last_count = self.dies_after_effects
         if 0 <= last_count < len(effects):
             effects = effects[:last_count]
+        if type(event) is Received:
+            notes = self._network.notes
+            notes.handled(self.index, self.boot, event, effects, is_killed=last_count >= 0)
         self._trace.turn(self._world.now_ns, self.name, event, effects)
         boot = self.boot
         perform = self._performers
@@ -368,6 +374,7 @@ class SimNode:
 
     def _hang_up(self, effect: Hangup) -> None:
         self._flush()
+        self._network.notes.hung_up(self.index, self.boot, effect.link)
         self._network.hangup(self, effect.link, effect.code, effect.reason)
 
     def _open_changes(self, effect: OpenChanges) -> None:

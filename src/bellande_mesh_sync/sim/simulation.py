@@ -16,12 +16,14 @@ from bellande_mesh_sync.errors import BellandeMeshError
 from bellande_mesh_sync.sim.checkers import AckChecker, Disk, DiskChecker, Violation, differences
 from bellande_mesh_sync.sim.disk import SimDisk
 from bellande_mesh_sync.sim.faults import Faults
+from bellande_mesh_sync.sim.history import ClockSet, DiskLost, Joined
 from bellande_mesh_sync.sim.identity import SimIdentity, make_identity
 from bellande_mesh_sync.sim.liar import Liar, LiarConfig
 from bellande_mesh_sync.sim.member_checker import MemberChecker
 from bellande_mesh_sync.sim.network import Network
 from bellande_mesh_sync.sim.next_version import bend_to_next_version
 from bellande_mesh_sync.sim.node import MakeCore, NodeSetup, SimNode
+from bellande_mesh_sync.sim.oracle import Oracle
 from bellande_mesh_sync.sim.outcome import Outcome, story_of
 from bellande_mesh_sync.sim.swarm import Scenario
 from bellande_mesh_sync.sim.trace import Trace, in_words
@@ -56,12 +58,15 @@ class Simulation:
         self.nodes = [self._make_node(identity) for identity in identities]
         if scenario.knows_members:
             self._introduce(identities)
+        self.oracle = Oracle()
+        for node in self.nodes:
+            self.oracle.hear(Joined(node.index, node.node.hex()))
         self.workload = Workload(
-            self.world, scenario.workload, self.nodes, self.disk_checker, self.ack_checker
+            self.world, scenario.workload, self.nodes, self.disk_checker, self.ack_checker, self.oracle
         )
         self.faults = Faults(self.world, scenario.faults, self.nodes, self.network)
         self.faults.disks.wiped = self.ack_checker.wiped
-        self.faults.clocks.clock_set = self.disk_checker.clock_set
+        self.faults.clocks.clock_set = self._clock_set
         self.faults.processes.left = self.ack_checker.left.add
         self.faults.processes.join = self._join
         self.faults.standing.revoked = self._cut_off
@@ -83,6 +88,7 @@ class Simulation:
         self.disk_checker.joined(identity.node)
         self.disks.append(self._make_disk(identity.index))
         self.ack_checker.joined(identity.index, identity.node)
+        self.oracle.hear(Joined(identity.index, identity.node.hex()))
         node = self._make_node(identity)
         self.nodes.append(node)
         return node
@@ -97,6 +103,7 @@ class Simulation:
         node = self.nodes[-1]
         self.apart.add(node.index)
         self.ack_checker.liars.add(node.index)
+        self.oracle.liars.add(node.index)
         return Liar(self.world, self.scenario.liar, node, identities[-1], self.network)
 
     def _make_newer(self) -> None:
@@ -216,7 +223,8 @@ class Simulation:
         if found := self._differences():
             raise Violation("convergence", "", f"agreement did not last: {'; '.join(found[:6])}")
         self._check_fully()
-        self.workload.check_answers()
+        self.workload.check_at_rest(self.settled())
+        self.oracle.notes.check_ledger(self.network.notes.sent_count, self.network.notes.lost)
         self.members.check_at_rest(self.settled())
         for node in self.settled():
             if node.disk.view_count:
@@ -262,6 +270,11 @@ class Simulation:
 
     def wiped(self, disk: Disk) -> None:
         self.disk_checker.wiped(disk)
+        self.oracle.hear(DiskLost(disk.index, self.world.now_ns))
+
+    def _clock_set(self, index: int) -> None:
+        self.disk_checker.clock_set(index)
+        self.oracle.hear(ClockSet(index, self.world.now_ns))
 
     def changed(self, node: SimNode, effect: Changed) -> None:
         for record in effect.records:
@@ -269,7 +282,7 @@ class Simulation:
                 raise Violation("changed", node.name, f"{in_words(record)} is announced and not durable")
 
     def delivered(self, node: SimNode, effect: Deliver) -> None:
-        self.workload.delivered(node, effect)
+        self.workload.notes.delivered(node, effect)
 
     def started(self, node: SimNode) -> None:
         self.members.started(node)

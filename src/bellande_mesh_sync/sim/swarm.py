@@ -14,10 +14,11 @@ from blake3 import blake3
 
 from bellande_mesh_sync.core.config import CoreConfig
 from bellande_mesh_sync.sim.disk import DiskConfig
+from bellande_mesh_sync.sim.draws import spread
 from bellande_mesh_sync.sim.faults import FaultConfig, draw_pace
 from bellande_mesh_sync.sim.liar import LiarConfig
 from bellande_mesh_sync.sim.wire_time import LATENCY_SHAPES, NetworkConfig
-from bellande_mesh_sync.sim.workload import WorkloadConfig, spread
+from bellande_mesh_sync.sim.workload_config import ALL_ACKS, WorkloadConfig
 from bellande_mesh_sync.sim.world import MICROSECOND_NS, MILLISECOND_NS, SECOND_NS
 
 KIB: Final = 1024
@@ -68,7 +69,7 @@ def draw(seed: int, *, nodes: tuple[int, int], minutes: float) -> Scenario:
         core=core,
         network=_draw_network(rng),
         disk=_draw_disk(rng, core.page_bytes),
-        workload=_draw_workload(rng),
+        workload=_draw_workload(rng, count),
         faults=_draw_faults(rng, core, jump_max_ms),
         clock_offset_max_ms=min(jump_max_ms, 20_000),
         clock_drift_max_ppm=rng.choice((0, 50, 200)),
@@ -136,22 +137,45 @@ def _draw_disk(rng: random.Random, page_bytes: int) -> DiskConfig:
     )
 
 
-def _draw_workload(rng: random.Random) -> WorkloadConfig:
+def _draw_workload(rng: random.Random, nodes: int) -> WorkloadConfig:
+    """A light load mostly: faults meet few requests often, and those are followed to the end."""
+    rate = spread(rng, 0.5, 3.0) * min(1.0, 5 / nodes)
+    if rng.random() < 0.04:
+        rate *= 10
     return WorkloadConfig(
-        clients=rng.choice((1, 4, 10)),
-        pause_mean_ns=int(spread(rng, 300, 3_000)) * MILLISECOND_NS,
-        hot_keys=rng.choice((1, 3, 10, 50)),
-        hot_ratio=rng.choice((0.2, 0.6, 0.95)),
-        delete_ratio=rng.choice((0.0, 0.1, 0.4)),
+        clients=rng.choice((1, 3, 8)),
+        requests_per_s=rate,
+        burst_s=rng.choice((0.0, 0.0, 0.0, 40.0)),
+        burst_requests=rng.choice((10, 40)),
+        roam_ratio=rng.choice((0.0, 0.3, 1.0)),
+        hot_keys=rng.choice((1, 3, 10, 30)),
+        hot_ratio=rng.choice((0.4, 0.8, 1.0)),
+        is_skewed=rng.random() < 0.5,
+        odd_key_ratio=rng.choice((0.0, 0.0, 0.3)),
+        careful_ratio=rng.choice((0.0, 0.5, 1.0)),
+        read_ratio=rng.choice((0.0, 0.2, 0.5)),
+        note_ratio=rng.choice((0.0, 0.1)),
         batch_ratio=rng.choice((0.0, 0.1, 0.3)),
         batch_max=rng.choice((3, 12, 40)),
-        chunked_ratio=rng.choice((0.0, 0.03, 0.15)),
+        twin_ratio=rng.choice((0.0, 0.3)),
+        styles=_draw_styles(rng),
+        delete_ratio=rng.choice((0.0, 0.15, 0.4)),
+        chunked_ratio=rng.choice((0.0, 0.0, 0.05, 0.15)),
         chunk_bytes=rng.choice((500, 8_000, 30_000)),
-        limit_ratio=rng.choice((0.0, 0.02, 0.1)),
-        context_ratio=rng.choice((0.0, 0.1, 0.3)),
-        note_ratio=rng.choice((0.0, 0.1)),
+        limit_ratio=rng.choice((0.0, 0.0, 0.05)),
+        equal_ratio=rng.choice((0.0, 0.0, 0.1)),
+        expiry_ratio=rng.choice((0.0, 0.0, 0.2)),
         spaces=rng.choice((1, 2, 3)),
+        acks=rng.choice((ALL_ACKS, ALL_ACKS, (("local", 1.0),), (("quorum", 2.0), ("all", 1.0)))),
     )
+
+
+def _draw_styles(rng: random.Random) -> tuple[tuple[str, float], ...]:
+    """Some ways of writing are off, the others as likely as it comes."""
+    styles = [
+        (name, rng.choice((0.0, 1.0, 4.0))) for name in ("implicit", "modify", "stale", "blind", "match")
+    ]
+    return tuple(styles) if any(weight for _, weight in styles) else (("implicit", 1.0),)
 
 
 def _draw_faults(rng: random.Random, core: CoreConfig, jump_max_ms: int) -> FaultConfig:

@@ -134,6 +134,22 @@ def test_a_deadline_is_answered_with_how_far_it_got_and_only_once() -> None:
     assert counting.acks.overdue(1) == []
 
 
+def test_a_deadline_waits_for_this_nodes_own_disk_which_may_yet_refuse() -> None:
+    counting = Counting()
+    counting.expect(1, 1, 1)
+    counting.expect(2, 2, 2)
+    assert counting.acks.overdue(1) == counting.acks.overdue(2) == []
+    counting.note(ME, (1, 1))
+    answer = counting.answers[1]
+    assert isinstance(answer, Reject)
+    assert (answer.code, answer.facts["nodes"]) == ("ack_timeout", [ME.hex()])
+    counting.take(counting.acks.lost([2], "disk_full", "no room"))
+    refused = counting.answers[2]
+    assert isinstance(refused, Reject)
+    assert refused.code == "disk_full"
+    assert len(counting.acks) == 0
+
+
 def test_a_member_that_leaves_is_not_waited_for() -> None:
     counting = Counting()
     counting.expect(1, 1, 1)

@@ -32,6 +32,8 @@ class Waiting:
     full_count: int = 0
     owner_count: int = 0
     """Nodes, and owners among them, that have all of it."""
+    is_overdue: bool = False
+    """Its time is over; the caller hears so once it is on this node's own disk."""
     is_done: bool = False
 
     def reached(self, node: NodeId) -> None:
@@ -104,12 +106,12 @@ class Acks:
             yield waiting[index]
 
     def _check(self, waiting: Waiting) -> list[Effect]:
-        if waiting.is_done:
+        if waiting.is_done or waiting.nodes.get(self._local, 0) < len(waiting.ranges):
             return []
-        if waiting.count < waiting.need or waiting.nodes.get(self._local, 0) < len(waiting.ranges):
-            return []
-        self._finish(waiting)
-        return [Resolve(waiting.request, receipts(waiting, waiting.full()))]
+        if waiting.count >= waiting.need:
+            self._finish(waiting)
+            return [Resolve(waiting.request, receipts(waiting, waiting.full()))]
+        return self._time_out(waiting) if waiting.is_overdue else []
 
     def _finish(self, waiting: Waiting) -> None:
         """Let go of a request; its lists are tidied when most of what they hold is answered."""
@@ -134,9 +136,18 @@ class Acks:
         return effects
 
     def overdue(self, request: int) -> list[Effect]:
+        """The caller's time is over.
+
+        It is told that the write stays, so this waits for our own disk: until then the disk may still
+        refuse it, or a crash take it, and its numbers go to other writes.
+        """
         waiting = self._requests.get(request)
         if waiting is None:
             return []
+        waiting.is_overdue = True
+        return self._check(waiting)
+
+    def _time_out(self, waiting: Waiting) -> list[Effect]:
         facts = {
             "level": waiting.ack,
             "timeout_s": waiting.timeout_ns / 1e9,
@@ -146,7 +157,7 @@ class Acks:
             "versions": [record.version for record in waiting.records[:100]],
         }
         self._finish(waiting)
-        return [Reject(request, "ack_timeout", facts)]
+        return [Reject(waiting.request, "ack_timeout", facts)]
 
     def lost(self, requests: Iterable[int], code: str, reason: str) -> list[Effect]:
         """The local disk refused these writes: they never happened, and their numbers are free again."""

@@ -1,0 +1,62 @@
+"""The simulated network's account of messages between programs: sent = delivered + lost, by reason."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from bellande_mesh_sync.core.effects import Deliver, Effect, Hangup
+from bellande_mesh_sync.core.events import Event, Received
+from bellande_mesh_sync.core.messages import Message, Note
+
+
+class NoteLedger:
+    """Counts copies: a message to five nodes is five."""
+
+    def __init__(self) -> None:
+        self.sent_count = 0
+        """What cores gave to the network."""
+        self.lost: Counter[str] = Counter()
+        """no_link, broken, died (the node on either side was gone before it got to it), hung_up."""
+        self._hung_up: set[tuple[int, int, int]] = set()
+
+    def sent(self, messages: Sequence[Message]) -> int:
+        """How many of these are notes; they are on their way now."""
+        count = note_count(messages)
+        self.sent_count += count
+        return count
+
+    def lose(self, reason: str, count: int) -> None:
+        if count:
+            self.lost[reason] += count
+
+    def came_after_all(self, messages: Iterable[Message]) -> None:
+        """These had been put down as lost with a broken connection."""
+        self.lost["broken"] -= note_count(messages)
+
+    def lose_waiting(self, events: Iterable[Event]) -> None:
+        """These waited at a node that has died."""
+        self.lose("died", sum(note_count(event.messages) for event in events if type(event) is Received))
+
+    def hung_up(self, node: int, boot: int, link: int) -> None:
+        """A core hung up: what still comes over this link it need not hear."""
+        self._hung_up.add((node, boot, link))
+
+    def handled(
+        self, node: int, boot: int, event: Received, effects: Sequence[Effect], *, is_killed: bool
+    ) -> None:
+        """A core has dealt with what came; what it passed on is in its effects, less those it died before."""
+        came = note_count(event.messages)
+        if not came:
+            return
+        missing = came - sum(type(effect) is Deliver for effect in effects)
+        if is_killed:
+            self.lose("died", missing)
+        elif (node, boot, event.link) in self._hung_up or any(
+            type(effect) is Hangup and effect.link == event.link for effect in effects
+        ):
+            self.lose("hung_up", missing)
+
+
+def note_count(messages: Iterable[Message]) -> int:
+    return sum(type(message) is Note for message in messages)
