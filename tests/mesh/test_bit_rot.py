@@ -1,4 +1,4 @@
-"""A record whose bytes have changed on the disk: it is found, never spread, and the node says so and stops."""
+"""A record whose bytes changed on the disk: it is found, never spread, and the node says so and stops."""
 
 from __future__ import annotations
 

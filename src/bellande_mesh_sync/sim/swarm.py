@@ -97,7 +97,7 @@ def _draw_core(rng: random.Random, nodes: int) -> CoreConfig:
         credit_bytes=rng.choice((8 * KIB, 24 * KIB, 256 * KIB, 8 * KIB * KIB)),
         page_bytes=rng.choice((1, 4 * KIB, 64 * KIB, 256 * KIB)),
         streams_max=rng.choice((1, 2, 4)),
-        fetch_window_bytes=rng.choice((1, 64 * KIB, 1 * KIB * KIB, 16 * KIB * KIB)),
+        fetch_window_bytes=rng.choice((20_000, 64 * KIB, 1 * KIB * KIB, 16 * KIB * KIB)),
         uncommitted_bytes_max=rng.choice((64 * KIB, 64 * KIB * KIB, 64 * KIB * KIB)),
         acks_waiting_max=rng.choice((20, 100_000, 100_000)),
         members_max=rng.choice((20_000, nodes + JOINS_MAX)),
@@ -131,7 +131,8 @@ def _draw_disk(rng: random.Random, page_bytes: int) -> DiskConfig:
         slow_sync_mean_ns=rng.choice((300, 1_500, 5_000)) * MILLISECOND_NS,
         read_mean_ns=int(spread(rng, 50, 20_000)) * MICROSECOND_NS,
         post_mean_ns=int(spread(rng, 5, 2_000)) * MICROSECOND_NS,
-        read_error_ratio=rng.choice((0.0, 0.0, 0.01)),
+        # By page: a stream of pages of one record each would hardly ever come to its end.
+        read_error_ratio=rng.choice((0.0, 0.0, 0.01)) if page_bytes > 1 else 0.0,
         page_bytes=page_bytes,
     )
 
