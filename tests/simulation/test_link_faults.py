@@ -6,8 +6,10 @@ from collections import Counter
 
 import pytest
 
-from bellande_mesh_sync.core.events import LinkClosed, Received
-from bellande_mesh_sync.core.messages import CHUNKS_LANE, Ping
+from bellande_mesh_sync.core.data.record import TOMBSTONE, Record
+from bellande_mesh_sync.core.events import Received
+from bellande_mesh_sync.core.messages import CHUNKS_LANE, Ping, Records
+from bellande_mesh_sync.ids import Author, Shard, Stamp
 from bellande_mesh_sync.sim.envelope import pack
 from bellande_mesh_sync.sim.wire_time import LATENCY_SHAPES, TAIL_MAX, NetworkConfig, WireTime
 from bellande_mesh_sync.sim.world import MILLISECOND_NS, SECOND_NS, World
@@ -15,6 +17,7 @@ from bellande_mesh_sync.wire.limits import FRAME_MESSAGES_MAX
 from tests.simulation.test_network import Net
 
 WAY = (0, 1)
+RECORD = Record("s/k", Author(b"a" * 40), 1, Stamp(1), TOMBSTONE, 0, b"")
 
 
 def times(seed: int = 1) -> WireTime:
@@ -158,14 +161,17 @@ def test_after_a_power_cut_a_part_of_the_last_write_may_have_come() -> None:
     assert len(net.closed(net.b)) == 1
 
 
-def test_a_connection_in_use_is_one_that_brings_records() -> None:
-    net = Net(NetworkConfig(latency_min_ns=SECOND_NS))
+def test_a_stream_is_cut_at_its_next_write_of_records() -> None:
+    net = Net(NetworkConfig(late_notice_ratio=0.0))
     net.dial()
-    assert not net.network.break_random(net.world.rng("test"), in_use=True)
-    next(iter(net.network._ends.values())).record_bytes = 1
-    assert net.network.break_random(net.world.rng("test"), in_use=True)
+    net.network.cuts_next_stream = True
+    net.send(Ping(1))
     net.rest()
-    assert [type(event) for event in net.closed(net.a)] == [LinkClosed]
+    assert net.b.pings() == [1]
+    net.send(Records(Shard("s/0"), 0, (RECORD,)))
+    net.rest()
+    assert len(net.closed(net.a)) == len(net.closed(net.b)) == 1
+    assert not net.network.cuts_next_stream
 
 
 def test_a_broadcast_that_was_cut_is_decoded_as_the_stream_of_its_link() -> None:
