@@ -47,7 +47,8 @@ KINDS: Final = {
 }
 """Each kind's pace, and the name it is counted under."""
 
-NO_KINDS: Final = {"lasts_mean_s", "away_lasts_s"}
+ELSEWHERE: Final = {"lasts_mean_s", "away_lasts_s", "revoke_s", "upgrade_s"}
+"""No kinds of faults, or tested with what they are about."""
 
 _QUICK = CoreConfig(
     sync_interval_ns=3 * SECOND_NS,
@@ -85,7 +86,7 @@ def running(faults: FaultConfig | None = None) -> Simulation:
 
 def test_every_kind_is_tried_alone_below() -> None:
     paces = {each.name for each in fields(FaultConfig) if each.name.endswith("_s")}
-    assert paces - NO_KINDS == set(KINDS)
+    assert paces - ELSEWHERE == set(KINDS)
 
 
 @pytest.mark.parametrize("pace", KINDS)

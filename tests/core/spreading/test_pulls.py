@@ -36,9 +36,10 @@ class Asking:
             self.links.add(self.by_name[name])
         self.counters = Counters()
         self.arriving: Delta = ()
+        self.held_off = HeldOff(self.disk.replica.clock)
         self.pulls = Pulls(
             config or CoreConfig(), node_of_name("alice"), self.links, self.disk.replica, self.counters,
-            lambda shard: self.arriving, HeldOff(self.disk.replica.clock),
+            lambda shard: self.arriving, self.held_off,
         )  # fmt: skip
         self.wants: list[tuple[int, Want]] = []
         self.timers: list[PullDue | StreamOverdue] = []
