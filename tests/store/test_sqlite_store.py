@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 _CHILD = """
 import sys
+from contextlib import closing
 from pathlib import Path
 from tests.store.builders import Writing, record, chunk
 from bellande_mesh_sync.store.sqlite import SqliteStore
@@ -328,6 +330,7 @@ def test_chunks_that_do_not_fit_on_the_disk_are_refused(small_disk: Path, epochs
 
 _LIMITED_CHILD = """
 import resource, sys
+from contextlib import closing
 from pathlib import Path
 from tests.store.builders import Writing, record
 from bellande_mesh_sync.errors import StorageError
@@ -403,6 +406,54 @@ def test_a_restored_database_gets_a_new_epoch(tmp_path: Path, make: Reopen) -> N
     assert new not in (first, b"moved on")
     again.close()
     assert make().open().epoch == new
+
+
+def test_a_database_of_before_the_last_start_gets_a_new_epoch_although_the_file_has_the_same(
+    tmp_path: Path, make: Reopen
+) -> None:
+    store = make()
+    first = store.open().epoch
+    store.close()
+    backup = database(tmp_path).read_bytes()
+    store.open()
+    store.apply([batch_of(record("since", 1))])
+    store.close()
+    database(tmp_path).write_bytes(backup)
+    assert make().open().epoch != first
+
+
+@pytest.mark.parametrize("again", ["over what is there", "into an empty place"])
+def test_a_home_that_was_copied_back_as_a_whole_gets_a_new_epoch(
+    tmp_path: Path, make: Reopen, again: str
+) -> None:
+    store = make()
+    first = store.open().epoch
+    store.close()
+    shutil.copytree(tmp_path / "data", tmp_path / "backup")
+    store.open()
+    store.apply([batch_of(record("since", 1))])
+    store.close()
+    if again == "into an empty place":
+        shutil.rmtree(tmp_path / "data")
+    shutil.copytree(tmp_path / "backup", tmp_path / "data", dirs_exist_ok=True)
+    restored = make()
+    second = restored.open().epoch
+    assert second != first
+    restored.close()
+    assert make().open().epoch == second
+
+
+def test_a_database_of_before_places_were_noted_keeps_its_epoch(tmp_path: Path, make: Reopen) -> None:
+    store = make()
+    first = store.open().epoch
+    store.close()
+    with closing(sqlite3.connect(database(tmp_path))) as connection:
+        connection.execute("DELETE FROM meta WHERE name = 'place'")
+        connection.commit()
+    for _ in range(2):
+        again = make()
+        assert again.open().epoch == first
+        again.close()
 
 
 @pytest.mark.parametrize("content", [None, "", "zz", "0011"])

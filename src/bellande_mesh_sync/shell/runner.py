@@ -143,9 +143,22 @@ class Runner:
                 each = self._pending.popleft()
                 if isinstance(each, on.LinkClosed):
                     self._sender.link_closed(each.link)
-                self._do(self.core.handle(each, now()))
+                self._handle(each)
         finally:
             self._is_handling = False
+
+    def _handle(self, event: on.Event) -> None:
+        try:
+            effects = self.core.handle(event, now())
+        except StorageError as error:
+            # The core looks records up before it changes anything, so the event is as if it had not been.
+            # To go on would be to drop every link that brings something for a key that cannot be read.
+            request = self._requests.pop(event.request, None) if isinstance(event, on.WriteMany) else None
+            if request is not None and not request.done():
+                request.set_exception(error)
+            self._broken(error)
+            return
+        self._do(effects)
 
     def event(self, event: on.LinkOpened | on.DialFailed | on.LinkClosed | on.Received) -> None:
         """What links report (the sink's half)."""

@@ -83,6 +83,7 @@ class SimDisk:
         self.fails_next_read = False
         self.stalls_until_ns = 0
         """No sync ends before."""
+        self.read_error_ratio = config.read_error_ratio
         self.is_condemned = False
         """It was found damaged: its node must not start before it is replaced."""
         self.counts: Counter[str] = Counter()
@@ -414,6 +415,7 @@ class SimDisk:
         """All that goes wrong with this disk is over, and what rotted unseen is as it was."""
         self.is_full = self.is_slow = self.fails_next_sync = self.fails_next_read = False
         self.stalls_until_ns = 0
+        self.read_error_ratio = 0.0
         self.platter.rotten.clear()
         self.platter.rotten_chunks.clear()
         self._damaged.clear()
@@ -433,7 +435,7 @@ class SimDisk:
             action(*arguments)
 
     def _fails(self) -> bool:
-        return self._rng.random() < self.config.read_error_ratio
+        return self.read_error_ratio > 0 and self._rng.random() < self.read_error_ratio
 
 
 def record_bytes(record: Record) -> int:

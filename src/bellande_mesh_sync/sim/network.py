@@ -65,6 +65,8 @@ class Network:
         self.unpacker = Unpacker()
         self._rng = world.rng("network")
         self.times = WireTime(world, self._rng)
+        self.cuts_next_stream = False
+        """The next connection that somebody writes records to breaks at that moment."""
         self._hosts: dict[int, Host] = {}
         self._addresses: dict[str, Host] = {}
         self._blocked: set[tuple[int, int]] = set()
@@ -291,9 +293,9 @@ class Network:
     def _arrive_torn(self, end: End, parcel: Parcel, part: float) -> None:
         self.counts["torn_writes"] += end.receive_part(parcel, part)
 
-    def break_random(self, rng: random.Random, *, in_use: bool = False) -> bool:
-        """Break some connection, with `in_use` one that brings records just now; whether there was one."""
-        ends = [end for end in self._ends.values() if end.record_bytes or not in_use]
+    def break_random(self, rng: random.Random) -> bool:
+        """Break some connection; whether there was one."""
+        ends = list(self._ends.values())
         if ends:
             self.break_connection(rng.choice(ends), "reset")
         return bool(ends)
@@ -324,6 +326,9 @@ class Network:
     # -- chance
 
     def breaks(self, end: End) -> bool:
+        if self.cuts_next_stream and end.record_bytes:
+            self.cuts_next_stream = False
+            return True
         ratio = end.config.reset_ratio
         return ratio > 0 and self._rng.random() < ratio
 

@@ -1,4 +1,8 @@
-"""The epoch beside the database: a database that came from a backup is found out by its old epoch."""
+"""The epoch beside the database: a database or a home that came from a backup is found out by it.
+
+The file is written anew at every start, and the database notes which writing of it that was. So
+the two fit only where both stayed where they were since the last start.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +32,19 @@ def write_epoch(path: Path, epoch: bytes) -> None:
         os.close(descriptor)
     fresh.replace(path)
     sync_directory(path.parent)
+
+
+def place_of(path: Path) -> bytes:
+    """Which writing of the file this is; b"" if there is no file. Raises OSError.
+
+    Its number on the file system and the time of its last change, which no program can set: a copy of
+    the file, however true, has others. Moving a home to another disk changes them too.
+    """
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return b""
+    return b"%d %d" % (status.st_ino, status.st_ctime_ns)
 
 
 def sync_directory(path: Path) -> None:

@@ -5,6 +5,7 @@ docs/decisions/0003-embedded-store.md has the measurements behind this layout.
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -16,12 +17,12 @@ from bellande_mesh_sync.core.data.knowledge import Delta
 from bellande_mesh_sync.core.data.record import ChunkRef, Manifest, Record
 from bellande_mesh_sync.core.effects import Batch
 from bellande_mesh_sync.core.reader import StoredState
-from bellande_mesh_sync.errors import CorruptStoreError
+from bellande_mesh_sync.errors import CorruptStoreError, DiskFullError
 from bellande_mesh_sync.ids import Shard
 from bellande_mesh_sync.store import sqlite_schema as schema
 from bellande_mesh_sync.store.chunk_files import ChunkFiles
 from bellande_mesh_sync.store.disk_errors import disk_errors
-from bellande_mesh_sync.store.epoch_file import read_epoch, write_epoch
+from bellande_mesh_sync.store.epoch_file import place_of, read_epoch, write_epoch
 from bellande_mesh_sync.store.interface import ChangesView, ScanPage, StoreCounts
 from bellande_mesh_sync.store.key_index import KeyIndex
 from bellande_mesh_sync.store.manifests import find_missing, iterate_chunks
@@ -30,6 +31,8 @@ from bellande_mesh_sync.store.sqlite_chunks import ChunkTable
 from bellande_mesh_sync.store.sqlite_loading import LoadedState, load_state
 from bellande_mesh_sync.store.sqlite_rows import SELECT_BY_ID, Row, as_json, select_one, select_records
 from bellande_mesh_sync.store.sqlite_view import SqliteChangesView
+
+log = logging.getLogger(__name__)
 
 DATABASE_NAME: Final = "records.db"
 WAL_BYTES_MAX: Final = 512 << 20
@@ -113,14 +116,24 @@ class SqliteStore:
             connection.close()
 
     def _agree_on_epoch(self, loaded: LoadedState) -> bytes:
-        """The epoch, if database and file agree on it; else a new one, in both.
+        """The epoch, if database and file are of one start of this home; else a new one, in both.
 
-        They differ when one of them came from a backup: its sequence numbers may be used up.
+        They differ when one of them, or the whole home, came from a backup: the sequence numbers that
+        the database would give out next may be used up. (A database of before there were places has
+        none, and is believed once.) A crash between the two writes costs a new epoch, and no more.
         """
-        if loaded.epoch and loaded.epoch == read_epoch(self._epoch_path):
-            return loaded.epoch
-        epoch = self._new_epoch()
-        self.apply([Batch(epoch=epoch)])
+        agreed = (
+            loaded.epoch != b""
+            and loaded.epoch == read_epoch(self._epoch_path)
+            and loaded.place in (b"", place_of(self._epoch_path))
+        )
+        epoch = loaded.epoch if agreed else self._new_epoch()
+        try:
+            self.apply([Batch(epoch=epoch)])
+        except DiskFullError:
+            if not agreed:
+                raise
+            log.warning("%s: this start could not be noted, the disk is full", self._path)
         return epoch
 
     def close(self) -> None:
@@ -150,13 +163,12 @@ class SqliteStore:
                 writer.execute("BEGIN IMMEDIATE")
                 self._keep_deleted(writer, changes)
                 meta: list[Row] = [("packs_end", as_json(packs_end))] if entries else []
-                if changes.epoch:
-                    meta.append(("epoch", changes.epoch))
                 if changes.clock not in (0, self._clock):
                     meta.append(("clock", changes.clock.to_bytes(8, "big")))
-                changes.write(writer, fingerprints, entries, meta)
                 if changes.epoch:
                     write_epoch(self._epoch_path, changes.epoch)
+                    meta += [("epoch", changes.epoch), ("place", place_of(self._epoch_path))]
+                changes.write(writer, fingerprints, entries, meta)
                 writer.execute("COMMIT")
             except BaseException:
                 if writer.in_transaction:

@@ -31,6 +31,8 @@ _decode_member = msgspec.msgpack.Decoder(MemberRecord).decode
 class LoadedState(NamedTuple):
     epoch: bytes
     """b"" if there is none yet."""
+    place: bytes
+    """Which writing of the epoch file was there at the last start; b"" if it was not noted."""
     logs: dict[LogName, int]
     fingerprints: dict[Shard, int]
     shards: tuple[StoredShard, ...]
@@ -72,6 +74,7 @@ def load_state(path: Path, wal_path: Path, index: KeyIndex) -> LoadedState:
     )
     return LoadedState(
         epoch=meta.get("epoch", b""),
+        place=meta.get("place", b""),
         logs={name: log for log, name in names.items()},
         fingerprints=fingerprints,
         shards=shards,

@@ -10,6 +10,7 @@ from bellande_mesh_sync.core.effects import Effect, Send, SetTimer
 from bellande_mesh_sync.core.messages import StreamEnd, Want
 from bellande_mesh_sync.core.session.links import Links
 from bellande_mesh_sync.core.spreading import pulls as pulls_module
+from bellande_mesh_sync.core.spreading.held_off import HeldOff
 from bellande_mesh_sync.core.spreading.pulls import Pulls
 from bellande_mesh_sync.core.timers import PullDue, StreamOverdue
 from bellande_mesh_sync.ids import Author
@@ -35,9 +36,10 @@ class Asking:
             self.links.add(self.by_name[name])
         self.counters = Counters()
         self.arriving: Delta = ()
+        self.held_off = HeldOff(self.disk.replica.clock)
         self.pulls = Pulls(
             config or CoreConfig(), node_of_name("alice"), self.links, self.disk.replica, self.counters,
-            lambda shard: self.arriving,
+            lambda shard: self.arriving, self.held_off,
         )  # fmt: skip
         self.wants: list[tuple[int, Want]] = []
         self.timers: list[PullDue | StreamOverdue] = []

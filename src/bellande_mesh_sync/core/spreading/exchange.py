@@ -40,6 +40,7 @@ from bellande_mesh_sync.core.reader import RecordReader, StoredState
 from bellande_mesh_sync.core.session.links import Link, Links
 from bellande_mesh_sync.core.spreading.acks import Acks, Waiting, need_of
 from bellande_mesh_sync.core.spreading.fetching import Fetch, Fetcher
+from bellande_mesh_sync.core.spreading.held_off import HeldOff
 from bellande_mesh_sync.core.spreading.pulls import Pull, Pulls
 from bellande_mesh_sync.core.spreading.push import HAVE_RANGES_MAX, news_of, spread
 from bellande_mesh_sync.core.spreading.serving import Serving
@@ -71,7 +72,10 @@ class Exchange:
         self.acks = Acks(me.node)
         self.serving = Serving(config, links, counters)
         self.fetcher = Fetcher(config, links, counters)
-        self.pulls = Pulls(config, me.node, links, self.replica, counters, self.fetcher.arriving)
+        self.held_off = HeldOff(self.clock)
+        self.pulls = Pulls(
+            config, me.node, links, self.replica, counters, self.fetcher.arriving, self.held_off
+        )
         self._rng = rng
         self._new_epoch = new_epoch
         self.is_disk_refusing = False
@@ -216,7 +220,7 @@ class Exchange:
             if seen.contains(*dot) or dot in accepted:
                 self.counters["records_duplicate"] += 1
                 done_bytes += weight
-            elif not self._is_sound(record, space, stamp_max, now):
+            elif not self._is_sound(shard, record, space, stamp_max, now):
                 if pull is not None:
                     pull.is_tainted = True
                 done_bytes += weight
@@ -236,7 +240,7 @@ class Exchange:
                 draft.streams[stream] += len(accepted)
         return effects + self._give_credit(link, done_bytes)
 
-    def _is_sound(self, record: Record, space: str, stamp_max: int, now: Now) -> bool:
+    def _is_sound(self, shard: Shard, record: Record, space: str, stamp_max: int, now: Now) -> bool:
         """Whether the record may be taken in; one that may not leaves a gap, and repair asks again."""
         if space_of(record.key) != space or record.sequence > SEQUENCE_MAX:
             self.counters["records_refused"] += 1
@@ -244,6 +248,7 @@ class Exchange:
         if record.stamp > stamp_max:
             self.counters["clock_ahead"] += 1
             self.trouble_ns["clock"] = now.mono_ns
+            self.held_off.note(shard, record)
             return False
         if record.inline is not None and blake3(record.inline).digest() != record.digest:
             self.counters["records_damaged"] += 1

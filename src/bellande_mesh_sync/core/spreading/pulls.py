@@ -13,6 +13,7 @@ from bellande_mesh_sync.core.data.replica import Replica
 from bellande_mesh_sync.core.effects import Effect, Send, SetTimer
 from bellande_mesh_sync.core.messages import StreamEnd, Want
 from bellande_mesh_sync.core.session.links import Link, Links
+from bellande_mesh_sync.core.spreading.held_off import HeldOff
 from bellande_mesh_sync.core.timers import PullDue, StreamOverdue
 from bellande_mesh_sync.ids import Author, NodeId, Now, Shard, node_of
 
@@ -63,7 +64,7 @@ class Pulls:
 
     def __init__(
         self, config: CoreConfig, local: NodeId, links: Links, replica: Replica, counters: Counters,
-        arriving: Callable[[Shard], Delta],
+        arriving: Callable[[Shard], Delta], held_off: HeldOff,
     ) -> None:  # fmt: skip
         self._config = config
         self._local = local
@@ -72,6 +73,7 @@ class Pulls:
         self._counters = counters
         self._arriving = arriving
         """The dots whose records are here and wait for their chunks."""
+        self._held_off = held_off
         self._pulls: dict[int, Pull] = {}
         self._offers: dict[int, Offers] = {}
         self._next_stream = 1
@@ -80,7 +82,7 @@ class Pulls:
 
     def offered(self, link: Link, shard: Shard, dots: Delta, now: Now) -> list[Effect]:
         """A peer says it has these. Ask at once, unless a closer node is about to send them."""
-        missing = self._lacking(shard, dots)
+        missing = self._lacking(shard, dots, now)
         if not missing:
             return []
         soon = tuple(entry for entry in missing if self._is_coming(entry[0], link))
@@ -112,13 +114,16 @@ class Pulls:
             return []
         effects: list[Effect] = []
         for shard, dots in sorted(offers.shards.items()):
-            missing = self._lacking(shard, dots.delta())
+            missing = self._lacking(shard, dots.delta(), now)
             if missing:
                 effects += self._ask(link, shard, missing, now)
         return effects
 
-    def _lacking(self, shard: Shard, dots: Delta) -> Delta:
-        """Those of the dots that are neither here, nor on their way to the disk, nor asked for."""
+    def _lacking(self, shard: Shard, dots: Delta, now: Now) -> Delta:
+        """Those of the dots that are neither here, nor on their way to the disk, nor asked for.
+
+        Nor held off: it would be in vain.
+        """
         missing = self._replica.shard(shard).seen.missing_from(dots)
         if not missing:
             return ()
@@ -127,6 +132,8 @@ class Pulls:
                 missing = pull.dots.missing_from(missing)
         if missing:
             missing = Knowledge(self._arriving(shard)).missing_from(missing)
+        if missing and (early := self._held_off.among(shard, now)) is not None:
+            missing = early.missing_from(missing)
         return missing
 
     # -- streams

@@ -23,7 +23,7 @@ class FaultConfig:
     reset_s: float = 0.0
     """A connection breaks."""
     cut_stream_s: float = 0.0
-    """A connection breaks that brings records just then."""
+    """A connection breaks in the middle of a write with records."""
     congestion_s: float = 0.0
     """All delays are many times as long."""
 

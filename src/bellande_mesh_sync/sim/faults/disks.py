@@ -92,8 +92,10 @@ class DiskFaults:
         return self._draw().rot_chunk(self._rng)
 
     def backup(self) -> bool:
-        disk = self._draw()
-        self._backups[disk.index] = disk.backup()
+        """A home is copied while its node is stopped, as it must be."""
+        node = self._rng.choice(self._nodes)
+        node.crash()
+        self._backups[node.index] = node.disk.backup()
         return True
 
     def restored_backup(self) -> bool:

@@ -46,6 +46,7 @@ class LinkFaults:
     def repair(self) -> None:
         self._blocks.clear()
         self._network.unblock_all()
+        self._network.cuts_next_stream = False
         self._network.times.recover()
 
     # -- ways that are closed
@@ -144,4 +145,6 @@ class LinkFaults:
         return self._network.break_random(self._rng)
 
     def cut_stream(self) -> bool:
-        return self._network.break_random(self._rng, in_use=True)
+        """Whoever sends records next loses the connection in the middle of it."""
+        self._network.cuts_next_stream = True
+        return True
