@@ -21,7 +21,7 @@ from bellande_mesh_sync.core.data.record import (
     order_of,
 )
 from bellande_mesh_sync.core.effects import Deliver, Reject, Resolve
-from bellande_mesh_sync.core.events import ChunksAdded, Write
+from bellande_mesh_sync.core.events import ChunksAdded, Receipt, Write
 from bellande_mesh_sync.sim.checkers import AckChecker, DiskChecker, Violation
 from bellande_mesh_sync.sim.node import SimNode
 from bellande_mesh_sync.sim.world import MILLISECOND_NS, SECOND_NS, World
@@ -55,6 +55,10 @@ class WorkloadConfig:
     acks: tuple[tuple[str, int], ...] = (("local", 4), ("one", 2), ("quorum", 2), ("all", 1))
 
 
+def _unheard(index: int, writes: Sequence[Write], receipts: Sequence[Receipt]) -> None:
+    """Where receipts are told to when nobody listens."""
+
+
 class Workload:
     """All clients of a run. Each request goes to a node that runs, chosen at random."""
 
@@ -68,6 +72,7 @@ class Workload:
     ) -> None:
         self.counts: Counter[str] = Counter()
         self.is_over = False
+        self.resolved: Callable[[int, Sequence[Write], Sequence[Receipt]], None] = _unheard
         self._world = world
         self._config = config
         self._nodes = nodes  # The mesh's own list: whoever joins is in it.
@@ -133,6 +138,7 @@ class Workload:
                 self.counts[f"acked {ack}"] += 1
                 now_ns = self._world.now_ns
                 self._acks.resolved(node.index, writes, effect.result, ack, asked_ns, now_ns)
+                self.resolved(node.index, writes, effect.result)
             else:
                 self._rejected(node, writes, effect)
 
