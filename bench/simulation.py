@@ -29,5 +29,4 @@ def run(runs: int) -> Report:
 
 def light(nodes: int) -> Scenario:
     """One request a second in the whole mesh, on a good network."""
-    workload = WorkloadConfig(clients=1, pause_mean_ns=1_000_000_000)
-    return Scenario(1, nodes, VIRTUAL_S, settle_s=60, workload=workload)
+    return Scenario(1, nodes, VIRTUAL_S, settle_s=60, workload=WorkloadConfig(requests_per_s=1.0))

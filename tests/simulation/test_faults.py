@@ -69,7 +69,7 @@ def mesh(faults: FaultConfig, *, seconds: float = 40, seed: int = 1) -> Simulati
             faults_s=seconds,
             settle_s=60,
             core=_QUICK,
-            workload=WorkloadConfig(clients=3, pause_mean_ns=500 * MILLISECOND_NS),
+            workload=WorkloadConfig(clients=3, requests_per_s=6),
             faults=replace(faults, lasts_mean_s=3, jump_max_ms=10_000, away_lasts_s=20),
         )
     )

@@ -14,6 +14,7 @@ from bellande_mesh_sync.core.node import NodeCore
 from bellande_mesh_sync.core.spreading.weight import RECORDS_MESSAGE_BYTES_MAX
 from bellande_mesh_sync.errors import BellandeMeshError
 from bellande_mesh_sync.sim.checkers import AckChecker, Disk, DiskChecker, Violation, differences
+from bellande_mesh_sync.sim.context_checker import ContextChecker
 from bellande_mesh_sync.sim.disk import SimDisk
 from bellande_mesh_sync.sim.faults import Faults
 from bellande_mesh_sync.sim.history import ClockSet, DiskLost, Joined
@@ -25,6 +26,7 @@ from bellande_mesh_sync.sim.next_version import bend_to_next_version
 from bellande_mesh_sync.sim.node import MakeCore, NodeSetup, SimNode
 from bellande_mesh_sync.sim.oracle import Oracle
 from bellande_mesh_sync.sim.outcome import Outcome, story_of
+from bellande_mesh_sync.sim.probe import Probe
 from bellande_mesh_sync.sim.swarm import Scenario
 from bellande_mesh_sync.sim.trace import Trace, in_words
 from bellande_mesh_sync.sim.workload import Workload
@@ -64,6 +66,8 @@ class Simulation:
         self.workload = Workload(
             self.world, scenario.workload, self.nodes, self.disk_checker, self.ack_checker, self.oracle
         )
+        self.context_checker = ContextChecker()
+        self.workload.resolved = self.context_checker.resolved
         self.faults = Faults(self.world, scenario.faults, self.nodes, self.network)
         self.faults.disks.wiped = self.ack_checker.wiped
         self.faults.clocks.clock_set = self._clock_set
@@ -218,8 +222,9 @@ class Simulation:
         if found:
             raise Violation("convergence", "", f"after {self.scenario.settle_s:g} s: {'; '.join(found[:6])}")
         self._settled_ns = self.world.now_ns - end_ns
-        # Agreement must last, and what was on its way must come to its end.
-        self.world.run_until(self.world.now_ns + 30 * SECOND_NS)
+        # Agreement must last, what was on its way must come to its end, and the mesh must still be of use.
+        probe = Probe(self.world, self.workload, self.settled(), "one" if self.apart else "all")
+        probe.run(self.scenario.core.redial_max_ns)
         if found := self._differences():
             raise Violation("convergence", "", f"agreement did not last: {'; '.join(found[:6])}")
         self._check_fully()
@@ -267,6 +272,7 @@ class Simulation:
 
     def applied(self, disk: Disk, batch: Batch) -> None:
         self.disk_checker.applied(disk, batch)
+        self.context_checker.applied(disk, batch)
 
     def wiped(self, disk: Disk) -> None:
         self.disk_checker.wiped(disk)

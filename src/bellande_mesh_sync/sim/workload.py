@@ -38,6 +38,14 @@ PAIR: Final = "then"
 """What stands in `counts` between two kinds of operations that met on one key."""
 
 
+Hear = Callable[[Resolve | Reject | None], None]
+"""Told how a request ended; None when its node died before."""
+
+
+def _unheard(*_: object) -> None:
+    """Where things are told to when nobody listens."""
+
+
 class Client:
     """One program, and what it remembers of what it has read."""
 
@@ -60,6 +68,8 @@ class Workload:
     ) -> None:
         self.counts: Counter[str] = Counter()
         self.is_over = False
+        self.resolved: Callable[[int, Sequence[Write], Sequence[Receipt]], None] = _unheard
+        """Told of each request of a node that was answered with receipts."""
         self._world = world
         self._config = config
         self._nodes = nodes  # The mesh's own list: whoever joins is in it.
@@ -247,6 +257,7 @@ class Workload:
         asked: tuple[AskedWrite, ...],
         ack: str,
         timeout_ns: int,
+        hear: Hear = _unheard,
     ) -> None:
         if node.boot != boot or not node.is_running or node.is_leaving:
             return  # It died meanwhile, perhaps of telling about the chunks: nobody is there to ask.
@@ -257,11 +268,14 @@ class Workload:
         self._oracle.hear(Asked(number, node.index, asked, ack, now_ns))
         if ack != "local":  # There just the disk counts, however slow it is.
             self._requests.expect(number, node, now_ns + timeout_ns)
-        node.write(self._answered(number, node, writes, ack), writes, ack, timeout_ns)
+        node.write(self._answered(number, node, writes, ack, hear), writes, ack, timeout_ns)
 
-    def _answered(
-        self, number: int, node: SimNode, writes: tuple[Write, ...], ack: str
-    ) -> Callable[[Resolve | Reject | None], None]:
+    def put(self, node: SimNode, write: Write, ack: str, timeout_ns: int, hear: Hear) -> None:
+        """One more write, at a node that runs, whoever asks for it."""
+        asked = (AskedWrite(write.key, write.digest),)
+        self._submit(node, node.boot, (write,), asked, ack, timeout_ns, hear)
+
+    def _answered(self, number: int, node: SimNode, writes: tuple[Write, ...], ack: str, hear: Hear) -> Hear:
         asked_ns = self._world.now_ns
 
         def answer(effect: Resolve | Reject | None) -> None:
@@ -273,9 +287,11 @@ class Workload:
                 self.counts[f"acked {ack}"] += 1
                 now_ns = self._world.now_ns
                 self._acks.resolved(node.index, writes, effect.result, ack, asked_ns, now_ns)
+                self.resolved(node.index, writes, effect.result)
                 self._acknowledged(number, writes, effect.result)
             else:
                 self._rejected(number, node, writes, effect)
+            hear(effect)
 
         return answer
 

@@ -1,0 +1,1 @@
+"""The planted bugs, by the part of the core that they are in."""

@@ -1,0 +1,54 @@
+"""The hunt for a planted bug: seed after seed until a check finds it; and the record of finds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from bellande_mesh_sync.sim.simulation import run
+from bellande_mesh_sync.sim.swarm import draw
+from tests.simulation.mutants.planting import Mutant, planted
+
+FOUND_FILE: Final = Path(__file__).with_name("found.json")
+
+
+class Find(Struct, frozen=True):
+    """A run that finds a bug."""
+
+    seed: int
+    nodes: tuple[int, int]
+    minutes: float
+    check: str
+    """The check that caught it."""
+    virtual_s: float
+    """How far the run had come."""
+
+
+def hunt(mutant: Mutant, seeds: Iterable[int], *, nodes: tuple[int, int], minutes: float) -> Find | None:
+    """The first of the seeds whose run breaks a promise with the bug planted."""
+    with planted(mutant):
+        for seed in seeds:
+            outcome = run(draw(seed, nodes=nodes, minutes=minutes))
+            if outcome.violation:
+                check = outcome.violation.partition(":")[0]
+                return Find(seed, nodes, minutes, check, round(outcome.virtual_s, 1))
+    return None
+
+
+def load_finds() -> dict[str, Find]:
+    """By the bug's name; nothing before the first record."""
+    text = FOUND_FILE.read_bytes() if FOUND_FILE.exists() else b"{}"
+    return msgspec.json.decode(text, type=dict[str, Find])
+
+
+def save_finds(finds: dict[str, Find]) -> None:
+    lines = [f"  {_encode(name)}: {_encode(finds[name])}" for name in sorted(finds)]
+    FOUND_FILE.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+
+
+def _encode(value: object) -> str:
+    return msgspec.json.encode(value).decode()

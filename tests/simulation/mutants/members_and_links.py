@@ -1,0 +1,69 @@
+"""Bugs in who is in the mesh, and in who is linked with whom."""
+
+from __future__ import annotations
+
+from bellande_mesh_sync.core.members.directory import Directory
+from bellande_mesh_sync.core.node import NodeCore
+from bellande_mesh_sync.core.session.dialing import Dialer
+from bellande_mesh_sync.core.session.links import Links
+from bellande_mesh_sync.core.spreading.exchange import Exchange
+from tests.simulation.mutants.planting import Mutant
+
+MUTANTS = (
+    Mutant(
+        "returning_member_stays_gone",
+        "A member that said goodbye and came back is still held for gone.",
+        Directory._judge,
+        "if member.record.left:",
+        "if member.record.left or member.state == MemberState.LEFT:",
+    ),
+    Mutant(
+        "refutation_is_not_newer",
+        "A node that hears of a later run of itself answers with a record that is no newer.",
+        Directory._refute,
+        "self._sign_own(record.incarnation + 1, left=self.own.left)",
+        "self._sign_own(record.incarnation, left=self.own.left)",
+    ),
+    Mutant(
+        "crossed_dials_close_both",
+        "Of two links that were dialled at once each end keeps its own.",
+        Links._replaces,
+        "return new.is_outbound == (self._local < new.peer)",
+        "return new.is_outbound",
+    ),
+    Mutant(
+        "member_is_dialled_once",
+        "A dial that succeeded counts as under way for ever, so a lost link is not dialled again.",
+        Dialer.opened,
+        "target.dial = target.failures = 0",
+        "target.failures = 0",
+    ),
+    Mutant(
+        "failed_dial_is_not_repeated",
+        "A dial that failed counts as under way for ever.",
+        Dialer.failed,
+        "    target.dial = 0\n",
+        "",
+    ),
+    Mutant(
+        "silent_link_stays",
+        "A link on which nothing is heard any more is pinged and never closed.",
+        NodeCore._look_after,
+        "silent_ns > 3 * self.config.ping_interval_ns",
+        "silent_ns > 3 * self.config.ping_interval_ns and link.ping_number == 0",
+    ),
+    Mutant(
+        "notes_go_over_every_link",
+        "A note to all goes over links for chunks too, so programs get it twice.",
+        NodeCore._send_note,
+        "self.links.records_links()",
+        "self.links.all_links()",
+    ),
+    Mutant(
+        "overtaken_store_goes_on_numbering",
+        "A node that hears of later writes of its own keeps its epoch, and gives their numbers again.",
+        Exchange._overtaken,
+        "    self.replica.take_new_epoch(author_of(self.me.node, epoch), epoch)\n",
+        "",
+    ),
+)
