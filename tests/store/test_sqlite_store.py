@@ -10,7 +10,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -60,7 +59,6 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 _CHILD = """
 import sys
-from contextlib import closing
 from pathlib import Path
 from tests.store.builders import Writing, record, chunk
 from bellande_mesh_sync.store.sqlite import SqliteStore
@@ -330,7 +328,6 @@ def test_chunks_that_do_not_fit_on_the_disk_are_refused(small_disk: Path, epochs
 
 _LIMITED_CHILD = """
 import resource, sys
-from contextlib import closing
 from pathlib import Path
 from tests.store.builders import Writing, record
 from bellande_mesh_sync.errors import StorageError
@@ -441,19 +438,6 @@ def test_a_home_that_was_copied_back_as_a_whole_gets_a_new_epoch(
     assert second != first
     restored.close()
     assert make().open().epoch == second
-
-
-def test_a_database_of_before_places_were_noted_keeps_its_epoch(tmp_path: Path, make: Reopen) -> None:
-    store = make()
-    first = store.open().epoch
-    store.close()
-    with closing(sqlite3.connect(database(tmp_path))) as connection:
-        connection.execute("DELETE FROM meta WHERE name = 'place'")
-        connection.commit()
-    for _ in range(2):
-        again = make()
-        assert again.open().epoch == first
-        again.close()
 
 
 @pytest.mark.parametrize("content", [None, "", "zz", "0011"])

@@ -119,13 +119,13 @@ class SqliteStore:
         """The epoch, if database and file are of one start of this home; else a new one, in both.
 
         They differ when one of them, or the whole home, came from a backup: the sequence numbers that
-        the database would give out next may be used up. (A database of before there were places has
-        none, and is believed once.) A crash between the two writes costs a new epoch, and no more.
+        the database would give out next may be used up. A crash between the two writes costs a new
+        epoch, and no more.
         """
         agreed = (
             loaded.epoch != b""
             and loaded.epoch == read_epoch(self._epoch_path)
-            and loaded.place in (b"", place_of(self._epoch_path))
+            and loaded.place == place_of(self._epoch_path)
         )
         epoch = loaded.epoch if agreed else self._new_epoch()
         try:
