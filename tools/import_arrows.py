@@ -38,11 +38,12 @@ ARROWS: dict[str, frozenset[str]] = {
     "sim": BASE | {"core", "wire", "store.memory", "store.interface"},
     "shell": _EVERYDAY,
     # A mesh starts its own HTTP servers; they know it only by the calls in api.needs.
-    "mesh": _EVERYDAY | {"arguments", "shell", "api.servers"},
+    "mesh": _EVERYDAY | {"arguments", "feeds", "shell", "api.servers"},
     "arguments": BASE | {"core", "store"},
+    "feeds": BASE,
     # What both ends of an import or export must agree on is with the server.
     **dict.fromkeys(_CLIENT, BASE | _SETTINGS | _CLIENT | {"api.framing"}),
-    "functions": _EVERYDAY | {"shell", "mesh", "api"},
+    "functions": _EVERYDAY | {"feeds", "shell", "mesh", "api"},
     "api": _EVERYDAY | {"shell", "mesh", "functions"},
     **dict.fromkeys(
         ("cli", "__main__"),
