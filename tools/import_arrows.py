@@ -35,7 +35,10 @@ ARROWS: dict[str, frozenset[str]] = {
     "store": BASE | {"core", "files"},
     "security": BASE | _SETTINGS | {"core"},
     "observe": BASE | _SETTINGS | {"core"},
-    "sim": BASE | {"core", "wire", "store.memory", "store.interface"},
+    # Programs get the very calls of `Mesh`, so what is behind these and touches nothing outside is shared.
+    "sim": BASE
+    | {"core", "wire", "store.memory", "store.interface", "store.chunker", "store.manifests"}
+    | {"arguments", "feeds", "config_model", "observe.views"},
     "shell": _EVERYDAY,
     # A mesh starts its own HTTP servers; they know it only by the calls in api.needs.
     "mesh": _EVERYDAY | {"arguments", "feeds", "shell", "api.servers"},
