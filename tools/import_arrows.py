@@ -52,7 +52,7 @@ ARROWS: dict[str, frozenset[str]] = {
         ("cli", "__main__"),
         _EVERYDAY | _CLIENT | {"shell", "mesh", "functions", "api", "cli", "sim"},
     ),
-    "pytest_plugin": frozenset({"sim"}),
+    "pytest_plugin": BASE | {"sim"},
     "__init__": _EVERYDAY | {"mesh", "functions"},
 }
 """Room -> what it may import of the package besides itself. The default is nothing."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Generator, Iterator
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,12 +17,15 @@ if TYPE_CHECKING:
     from bellande_mesh_sync.sim.mesh_world import MeshWorld
 
 FIXTURE = "mesh_world"
-TRACE_LINES = 30
+TRACE_LINES = 20
+_LINE_CHARACTERS_MAX = 160
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("mesh_world", "simulated meshes")
-    group.addoption("--mesh-seed", type=int, metavar="N", help="run tests with a mesh_world with this seed only")
+    group.addoption(
+        "--mesh-seed", type=int, metavar="N", help="run tests with a mesh_world with this seed only"
+    )
     group.addoption(
         "--mesh-seeds", type=int, metavar="COUNT", help="run them with so many seeds, whatever they say"
     )
@@ -53,6 +57,29 @@ def mesh_world(request: pytest.FixtureRequest) -> Iterator[MeshWorld]:
 
 
 @pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    """A promise that broke, or a call that was refused, is told from where the test stands."""
+    from bellande_mesh_sync.errors import BellandeMeshError
+
+    try:
+        yield
+    except (AssertionError, BellandeMeshError) as error:
+        if FIXTURE in getattr(item, "funcargs", {}):
+            error.__traceback__ = _of_users(error.__traceback__)
+        raise
+
+
+def _of_users(trace: TracebackType | None) -> TracebackType | None:
+    """Without the simulator's own steps."""
+    if trace is None:
+        return None
+    rest = _of_users(trace.tb_next)
+    if trace.tb_frame.f_globals.get("__name__", "").startswith("bellande_mesh_sync.sim."):
+        return rest
+    return TracebackType(rest, trace.tb_frame, trace.tb_lasti, trace.tb_lineno)
+
+
+@pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
@@ -67,7 +94,12 @@ def _told(item: pytest.Item, world: MeshWorld) -> str:
     """What led to it, and how to have just this again."""
     command = f"pytest {shlex.quote(item.nodeid)} --mesh-seed {world.seed}"
     lines = [f"the last {TRACE_LINES} lines of the trace, up to {world.now_s:.6f} s:"]
-    return "\n".join([*lines, *world.trace(TRACE_LINES), f"again: {command}"])
+    lines += [_shortened(line) for line in world.trace(TRACE_LINES)]
+    return "\n".join([*lines, f"again: {command}"])
+
+
+def _shortened(line: str) -> str:
+    return line if len(line) <= _LINE_CHARACTERS_MAX else line[:_LINE_CHARACTERS_MAX] + "..."
 
 
 def _settings(node: Any) -> dict[str, Any]:

@@ -86,6 +86,7 @@ class MeshWorld:
             settle_s=0,
             core=core or CoreConfig(),
             network=everywhere.network_config(),
+            links=tuple((a, b, figures.network_config()) for a, b, figures in links),
             workload=WorkloadConfig(clients=0),
         )
         self.simulation = ProgramSimulation(scenario, dict(spaces or {}), _functions(merge or {}))
@@ -213,9 +214,9 @@ class MeshWorld:
             for other in groups[a + 1 :]:
                 self._cut([(x, y) for x in group for y in other] + [(y, x) for x in group for y in other])
 
-    def one_way(self, source: int, target: int) -> None:
-        """What `source` sends does not reach `target` until `heal`; the other way is open."""
-        self._cut([(source, target)])
+    def one_way(self, sources: int | Sequence[int], targets: int | Sequence[int]) -> None:
+        """What `sources` send does not reach `targets` until `heal`; the other way is open."""
+        self._cut([(a, b) for a in _listed(sources) for b in _listed(targets) if a != b])
 
     def _cut(self, ways: list[tuple[int, int]]) -> None:
         self._drop_outs.kept_blocked.update(ways)
@@ -309,6 +310,11 @@ class MeshWorld:
 
     # -- how it went
 
+    @property
+    def drop_out_count(self) -> int:
+        """How often a link was gone by nature."""
+        return self._drop_outs.count
+
     def digest(self) -> str:
         """Of everything that happened. Equal seeds and programs give equal digests."""
         return self.simulation.trace.digest()
@@ -369,6 +375,10 @@ class MeshWorld:
     def _come_back(self, node: SimNode) -> None:
         if not node.is_running and node.index not in self._down:
             node.start()
+
+
+def _listed(nodes: int | Sequence[int]) -> Sequence[int]:
+    return (nodes,) if isinstance(nodes, int) else nodes
 
 
 def _link_class(link: str | LinkClass) -> LinkClass:
