@@ -93,8 +93,7 @@ def pytest_runtest_makereport(
 def _told(item: pytest.Item, world: MeshWorld) -> str:
     """What led to it, and how to have just this again."""
     command = f"pytest {shlex.quote(item.nodeid)} --mesh-seed {world.seed}"
-    lines = [f"the last {TRACE_LINES} lines of the trace, up to {world.now_s:.6f} s:"]
-    lines += [_shortened(line) for line in world.trace(TRACE_LINES)]
+    lines = [_shortened(line) for line in world.story(TRACE_LINES)]
     return "\n".join([*lines, f"again: {command}"])
 
 

@@ -57,9 +57,8 @@ class MergeChecker:
         if broken is not None:
             name = f"{getattr(merge, '__module__', '?')}:{getattr(merge, '__name__', merge)}"
             told = "\n".join(f"  {line}" for line in broken.told.splitlines())
-            raise Violation(
-                "merge", node, f"{name} is not {broken.law} on {key}\n{self._listed(siblings)}\n{told}"
-            )
+            text = f"{name} is not {broken.law} on {key}\n{self._listed(siblings)}\n{told}"
+            raise Violation("merge", node, text, about=key)
         return merge(siblings)
 
     def _listed(self, siblings: Sequence[Sibling]) -> str:

@@ -321,7 +321,15 @@ class MeshWorld:
 
     def trace(self, count: int = 40, index: int | None = None) -> list[str]:
         """The last lines of what happened, on one node or on all."""
-        return self.simulation.trace.tail(count, "" if index is None else self.nodes[index].name)
+        return self.simulation.trace.tail(count, place="" if index is None else self.nodes[index].name)
+
+    def story(self, count: int = 20) -> list[str]:
+        """The trace around what ended the run: of its key if it was about one, else the last lines of all."""
+        about = getattr(self.failure, "about", "")
+        if about:
+            lines = self.simulation.trace.tail(count, about=about)
+            return [f"what happened to {about}, up to {self.now_s:.6f} s:", *lines]
+        return [f"the last of the trace, up to {self.now_s:.6f} s:", *self.trace(count)]
 
     def close(self) -> None:
         """End all programs. Nothing of the world can be used afterwards."""

@@ -67,7 +67,7 @@ class ProgramSimulation(Simulation):
             seen = {desk.node.name: self._merged(desk, key) for desk in self.desks}
             if len(set(seen.values())) > 1:
                 told = "\n".join(f"  {name} shows {shown(value)}" for name, value in seen.items())
-                raise Violation("merge", "", f"at rest {key} is not the same everywhere\n{told}")
+                raise Violation("merge", "", f"at rest {key} is not the same everywhere\n{told}", key)
 
     def _merged(self, desk: Desk, key: str) -> bytes | None:
         records = desk.node.disk.siblings([key])[0]

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 from collections import Counter
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from bellande_mesh_sync.errors import BellandeMeshError, BusyError, NotFoundError, RequestError, StorageError
+from bellande_mesh_sync.sim.campaign import prepare
 from bellande_mesh_sync.sim.mesh import SimMesh
 from bellande_mesh_sync.sim.mesh_world import MeshWorld
 from bellande_mesh_sync.sim.scenario_file import Plan, Step, Workload, fill_in, load_scenario
@@ -63,6 +66,17 @@ def run_file(path: str | Path, seed: int) -> SeedResult:
     return run_seed(load_scenario(path), seed)
 
 
+def run_seeds(path: str | Path, seeds: Sequence[int], jobs: int = 1) -> Iterator[SeedResult]:
+    """All these seeds, in their order, on so many processes."""
+    if jobs == 1:
+        yield from (run_file(path, seed) for seed in seeds)
+        return
+    # Started afresh rather than forked: a child inherits no lock and no thread of whoever calls.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=context, initializer=prepare) as pool:
+        yield from pool.map(partial(run_file, path), seeds)
+
+
 def run_seed(plan: Plan, seed: int) -> SeedResult:
     violation = ""
     converge_s = -1.0
@@ -81,7 +95,7 @@ def run_seed(plan: Plan, seed: int) -> SeedResult:
         return SeedResult(
             seed,
             violation,
-            tuple(world.trace(TRACE_LINES)) if violation else (),
+            tuple(world.story(TRACE_LINES)) if violation else (),
             world.digest(),
             world.now_s,
             converge_s,
