@@ -32,7 +32,7 @@ _YEAR_S = 365 * 86_400
 _Seconds = Annotated[float, Meta(gt=0, le=_YEAR_S)]
 _Port = Annotated[int, Meta(ge=0, le=65_535)]
 _ServedPort = Annotated[int, Meta(ge=PORT_OFF, le=65_535)]
-_VALIDATION_ERROR = re.compile(r"(?P<reason>.*?)(?: - at `(?:key in )?\$\.?(?P<path>.*)`)?", re.DOTALL)
+_VALIDATION_ERROR = re.compile(r"(?P<reason>.*?)(?: - at (?:`key` in )?`\$\.?(?P<path>.*)`)?", re.DOTALL)
 _ConfigT = TypeVar("_ConfigT", bound="Config | MeshOptions | SpacePolicy")
 
 

@@ -59,13 +59,15 @@ def mesh_world(request: pytest.FixtureRequest) -> Iterator[MeshWorld]:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     """A promise that broke, or a call that was refused, is told from where the test stands."""
+    if FIXTURE not in getattr(item, "fixturenames", ()):
+        yield
+        return
     from bellande_mesh_sync.errors import BellandeMeshError
 
     try:
         yield
     except (AssertionError, BellandeMeshError) as error:
-        if FIXTURE in getattr(item, "funcargs", {}):
-            error.__traceback__ = _of_users(error.__traceback__)
+        error.__traceback__ = _of_users(error.__traceback__)
         raise
 
 

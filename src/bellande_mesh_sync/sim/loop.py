@@ -33,6 +33,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         super().__init__()
         self._world = world
         self._tasks: dict[asyncio.Task[Any], object] = {}
+        self._soon: dict[asyncio.Handle, None] = {}
+        """Callbacks that are due and wait for their turn in the world's queue."""
         self._leftover: deque[asyncio.Handle] | None = None
         """Once the world stands still for good: what still has to run so that tasks can end."""
         self._thread = threading.get_ident()
@@ -50,6 +52,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         if self._leftover is not None:
             self._leftover.append(handle)
         else:
+            self._soon[handle] = None
             self._world.after(0, self._run, handle)
         return handle
 
@@ -79,6 +82,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         return self._depth > 0
 
     def _run(self, handle: asyncio.Handle) -> None:
+        self._soon.pop(handle, None)
         if handle.cancelled() or self.is_closed():
             return
         before = asyncio._get_running_loop()
@@ -126,7 +130,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """Cancel what is left and let it end, with the world standing still."""
         if self.is_closed():
             return
-        self._leftover = deque()
+        self._leftover = deque(self._soon)
         for task in list(self._tasks):
             task.cancel()
         for _ in range(CLEAN_UP_ROUNDS_MAX):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import fields
@@ -129,13 +130,14 @@ class MeshWorld:
             self.world.after(0, stop)
 
         task.add_done_callback(plan_stop)
-        try:
+        with contextlib.suppress(_Finished):
             self._pass(within)
-        except _Finished:
+        if task.done():
             return task.result()
         task.remove_done_callback(plan_stop)
         task.cancel()
-        raise AssertionError(f"{task.get_coro()} is not done after {within:g} simulated seconds")
+        name = getattr(coroutine, "__qualname__", coroutine)
+        raise AssertionError(f"{name} is not done after {within:g} simulated seconds")
 
     def advance(self, seconds: float) -> None:
         """Let so much time pass."""

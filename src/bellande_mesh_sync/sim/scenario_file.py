@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from copy import deepcopy
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -233,10 +234,35 @@ def scenario_of_text(text: str, source: str, folder: Path) -> Plan:
     try:
         return Plan(msgspec.convert(table, ScenarioFile, dec_hook=decode_quantity), folder)
     except msgspec.ValidationError as error:
-        wrong = config_error(str(error))
+        wrong = _named(table, config_error(str(error)))
     except ConfigError as error:
         wrong = error
     raise ConfigError(field=wrong.field, reason=f"{wrong.reason} ({source})")
+
+
+def _named(table: dict[str, Any], error: ConfigError) -> ConfigError:
+    """With the name in place of the `[...]` that msgspec writes for any entry of a table."""
+    head, unnamed, tail = error.field.partition("[...]")
+    if not unnamed:
+        return error
+    entries = _at(table, head)
+    for name in entries:
+        trial = deepcopy(table)
+        for other in [other for other in entries if other != name]:
+            del _at(trial, head)[other]
+        try:
+            msgspec.convert(trial, ScenarioFile, dec_hook=decode_quantity)
+        except msgspec.ValidationError:
+            return ConfigError(field=f"{head}.{name}{tail}", reason=error.reason)
+    return error
+
+
+def _at(table: dict[str, Any], path: str) -> dict[str, Any]:
+    found: Any = table
+    for word in re.findall(r"[^.\[\]]+", path):
+        found = found[int(word)] if isinstance(found, list) else found[word]
+    assert isinstance(found, dict)
+    return found
 
 
 def _members(fleet: Fleet) -> dict[str, list[int]]:
