@@ -88,7 +88,7 @@ class Desk:
 
     def find(self, key: str) -> tuple[Entry, Callable[[], bytes]] | None:
         """What a reader of this key is told, and how to get at the bytes."""
-        return self.entry_of(self.node.disk.siblings([key])[0])
+        return self.entry_of(self.node.disk.shown(key))
 
     def entry_of(self, siblings: Sequence[Record]) -> tuple[Entry, Callable[[], bytes]] | None:
         core = self.core
@@ -175,9 +175,8 @@ class Desk:
         if not self.feeds.has_watches:
             return
         keys = {record.key: record for record in effect.records if self.feeds.is_watched(record.key)}
-        stored = self.node.disk.siblings(list(keys))
-        for record, siblings in zip(keys.values(), stored, strict=True):
-            found = self.entry_of(siblings)
+        for key, record in keys.items():
+            found = self.find(key)
             self.feeds.changed(views.change_of(record, found[0] if found else None))
 
     def delivered(self, effect: Deliver) -> None:

@@ -127,7 +127,7 @@ class SimMesh:
         disk = self._desk.node.disk
         keys = sorted(key for key in disk.visible_keys() if key.startswith(prefix) and key > cursor)
         page = keys[:limit]
-        found = (self._desk.entry_of(siblings) for siblings in disk.siblings(page))
+        found = (self._desk.entry_of(siblings) for siblings in map(disk.shown, page))
         entries = tuple(each[0] for each in found if each is not None)
         return Listing(entries, page[-1] if len(keys) > limit else "")
 

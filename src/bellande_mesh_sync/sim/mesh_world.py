@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import fields
 from types import TracebackType
@@ -30,8 +31,9 @@ T = TypeVar("T")
 FAULT_KINDS: Final = tuple(
     field.name.removesuffix("_s")
     for field in fields(FaultConfig)
-    if field.name.endswith("_s") and field.name != "lasts_mean_s"
+    if field.name.endswith("_s") and field.name not in ("lasts_mean_s", "away_lasts_s", "join_s")
 )
+"""All but `join`: a world has the nodes that it starts with."""
 COMMON_FAULTS: Final = ("partition", "flap", "kill", "power", "pause")
 NODES_MAX: Final = 200
 RUN_S_MAX: Final = 24 * 3600.0
@@ -94,7 +96,7 @@ class MeshWorld:
         self.simulation.ended = self._ended
         self.world = self.simulation.world
         self.nodes = self.simulation.nodes
-        self.fault_counts = self.simulation.faults.counts
+        self._counted: Counter[str] = Counter()
         self._network = self.simulation.network
         others = {(min(a, b), max(a, b)): figures for a, b, figures in links}
         pairs = [(a, b) for a in range(nodes) for b in range(a + 1, nodes)]
@@ -165,7 +167,7 @@ class MeshWorld:
     def siblings(self, index: int, key: str) -> tuple[Sibling, ...]:
         """The values that stand beside each other under a key on this node, whatever its policy shows."""
         desk = self.simulation.desks[index]
-        return siblings_of(desk.node.disk.siblings([key])[0], desk.values.read)
+        return siblings_of(desk.node.disk.shown(key), desk.values.read)
 
     # -- faults, one by one
 
@@ -183,7 +185,7 @@ class MeshWorld:
         """Start the process, after ending it if it runs."""
         self._guarded(self.nodes[index].crash)
         self._down.discard(index)
-        self._guarded(self.nodes[index].start)
+        self._guarded(lambda: self._start(self.nodes[index]))
 
     def pause(self, index: int) -> None:
         """The process stands still, as under SIGSTOP or in a suspended machine. Its programs do not, but
@@ -227,7 +229,7 @@ class MeshWorld:
     def heal(self) -> None:
         """Every way between two nodes is open again."""
         self._drop_outs.kept_blocked.clear()
-        self._network.slowdown = 1
+        self._network.times.recover()
         self._network.unblock_all()
 
     # -- faults at random
@@ -251,11 +253,10 @@ class MeshWorld:
         paces: dict[str, Any] = {f"{kind}_s": pace for kind, pace in every_s.items()}
         config = FaultConfig(lasts_mean_s=lasts_s, **paces)
         self._fault_runs += 1
-        faults = Faults(self.world, config, self.nodes, self._network, name=f"faults {self._fault_runs}")
-        faults.counts = self.fault_counts
-        faults.wiped = self.simulation.ack_checker.wiped
-        faults.clock_set = self.simulation.disk_checker.clock_set
-        faults.left = self.simulation.ack_checker.left.add
+        faults = Faults(self.world, config, self.nodes, self._network, f"faults {self._fault_runs}")
+        faults.disks.wiped = self.simulation.ack_checker.wiped
+        faults.clocks.clock_set = self.simulation.disk_checker.clock_set
+        faults.processes.left = self.simulation.ack_checker.left.add
         comes_back = [node.on_death for node in self.nodes]
         self.simulation.watch_deaths()
         self._faults.append((faults, comes_back))
@@ -269,19 +270,13 @@ class MeshWorld:
     def repair(self) -> None:
         """End all faults: ways open, nodes up, disks with room, clocks right. Links that drop out by nature
         go on doing so."""
-        for faults, _ in self._faults:
-            faults.is_over = True
+        running = [faults for faults, _ in self._faults] or [self.simulation.faults]
         self._faults.clear()
-        self.heal()
         self._down.clear()
-        for node in self.nodes:
-            node.disk.is_full = node.disk.is_slow = node.disk.fails_next_sync = False
-            node.dies_after_effects = -1
-            node.clock.offset_ms = 0
-            self.simulation.disk_checker.clock_set(node.index)
-            self._guarded(node.resume)
-            if not node.is_running:
-                self._guarded(node.start)
+        self._drop_outs.kept_blocked.clear()
+        for faults in running:
+            self._guarded(faults.stop)
+            self._counted += faults.counts
 
     # -- rest
 
@@ -311,6 +306,11 @@ class MeshWorld:
         return (self.world.now_ns - began_ns) / SECOND_NS
 
     # -- how it went
+
+    @property
+    def fault_counts(self) -> Counter[str]:
+        """How often each kind of random fault has happened."""
+        return sum((faults.counts for faults, _ in self._faults), self._counted)
 
     @property
     def drop_out_count(self) -> int:
@@ -384,7 +384,11 @@ class MeshWorld:
 
     def _come_back(self, node: SimNode) -> None:
         if not node.is_running and node.index not in self._down:
-            node.start()
+            self._start(node)
+
+    def _start(self, node: SimNode) -> None:
+        self.simulation.faults.disks.make_usable(node)
+        node.start()
 
 
 def _listed(nodes: int | Sequence[int]) -> Sequence[int]:

@@ -70,8 +70,8 @@ class ProgramSimulation(Simulation):
                 raise Violation("merge", "", f"at rest {key} is not the same everywhere\n{told}", key)
 
     def _merged(self, desk: Desk, key: str) -> bytes | None:
-        records = desk.node.disk.siblings([key])[0]
-        return self.merges.merged_anew(records, desk.values.read) if records else None
+        records = desk.node.disk.shown(key)
+        return self.merges.merged_anew(records, desk.values.stored) if records else None
 
     def _differing_keys(self) -> list[str]:
         found = []
@@ -102,7 +102,7 @@ class ProgramSimulation(Simulation):
         for _, record in batch.puts:
             if self.merges.covers(record.key):
                 siblings = list(disk.platter.by_key.get(record.key, {}).values())
-                self.merges.merged(f"n{disk.index}", siblings, values.read)
+                self.merges.merged(f"n{disk.index}", siblings, values.stored)
 
     def changed(self, node: SimNode, effect: Changed) -> None:
         super().changed(node, effect)

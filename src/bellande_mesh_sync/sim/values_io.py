@@ -26,6 +26,14 @@ class DiskValues:
             return record.inline or b""
         return b"".join(read_value(self, record.manifest))
 
+    def stored(self, record: Record) -> bytes:
+        """As `read`, whatever has become of the disk since: for those who judge, not for programs."""
+        if record.manifest is None:
+            return record.inline or b""
+        chunks = self._disk.platter.chunks
+        refs = iterate_chunks(record.manifest, chunks.__getitem__)
+        return b"".join(chunks[ref.hash] for ref in refs)
+
     def value_chunks(self, manifest: Manifest) -> Iterator[ChunkRef]:
         return iterate_chunks(manifest, self.read_chunk)
 
