@@ -109,6 +109,30 @@ def test_a_failing_task_of_a_group_cancels_its_siblings(stage: Stage) -> None:
     assert stage.log == [(1, "cancelled")]
 
 
+def test_sets_of_tasks_are_walked_in_the_same_order_in_every_process(stage: Stage) -> None:
+    """A task group cancels its tasks in the order of a set of them."""
+
+    async def wait(number: int) -> None:
+        try:
+            await asyncio.sleep(1000)
+        finally:
+            stage.say(f"{number:02}")
+
+    async def fail() -> None:
+        await asyncio.sleep(1)
+        raise ValueError("no")
+
+    async def program() -> None:
+        async with asyncio.TaskGroup() as group:
+            for number in range(20):
+                group.create_task(wait(number))
+            group.create_task(fail())
+
+    with pytest.raises(ExceptionGroup):
+        stage.play(program())
+    assert [text for _, text in stage.log] == [f"{number:02}" for number in range(20)]
+
+
 def test_all_tasks_of_an_owner_are_cancelled_also_those_that_its_tasks_made(stage: Stage) -> None:
     async def inner(name: str) -> None:
         try:

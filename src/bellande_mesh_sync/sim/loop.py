@@ -7,6 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context, ContextVar, copy_context
+from itertools import count
 from typing import Any, Final, NoReturn, TypeVar, TypeVarTuple
 
 from bellande_mesh_sync.errors import UsageError
@@ -21,6 +22,27 @@ CLEAN_UP_ROUNDS_MAX: Final = 10_000
 _owner: ContextVar[object] = ContextVar("owner of a simulated program", default=None)
 
 
+class _NumberedTask(asyncio.Task[T]):
+    """Its hash is a number of its loop, not its address: task groups and programs keep tasks in sets, and
+    walk them."""
+
+    def __init__(self, number: int, coroutine: Any, **options: Any) -> None:
+        self._number = number
+        super().__init__(coroutine, **options)
+
+    def __hash__(self) -> int:
+        return self._number
+
+
+class _NumberedFuture(asyncio.Future[T]):
+    def __init__(self, number: int, loop: asyncio.AbstractEventLoop) -> None:
+        self._number = number
+        super().__init__(loop=loop)
+
+    def __hash__(self) -> int:
+        return self._number
+
+
 class VirtualLoop(asyncio.BaseEventLoop):
     """Runs coroutines while the world runs; it never runs by itself, never sleeps, never polls.
 
@@ -32,6 +54,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._depth = 0  # Asked for by what follows.
         super().__init__()
         self._world = world
+        self._numbers = count(1)
         self._tasks: dict[asyncio.Task[Any], object] = {}
         self._soon: dict[asyncio.Handle, None] = {}
         """Callbacks that are due and wait for their turn in the world's queue."""
@@ -106,12 +129,17 @@ class VirtualLoop(asyncio.BaseEventLoop):
     ) -> asyncio.Task[T]:
         """A task, which belongs to the program that makes it."""
         self._check_closed()  # type: ignore[attr-defined]
-        task: asyncio.Task[T] = asyncio.Task(coro, loop=self, context=context, **options)
+        task: asyncio.Task[T] = _NumberedTask(
+            next(self._numbers), coro, loop=self, context=context, **options
+        )
         if name is not None:
             task.set_name(name)
         self._tasks[task] = _owner.get() if context is None else context.get(_owner)
         task.add_done_callback(self._forget)
         return task
+
+    def create_future(self) -> asyncio.Future[Any]:
+        return _NumberedFuture(next(self._numbers), self)
 
     def start(self, owner: object, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """A task that belongs to `owner`, as will all that it starts."""

@@ -28,12 +28,13 @@ from bellande_mesh_sync.sim.world import MILLISECOND_NS, SECOND_NS
 
 T = TypeVar("T")
 
+NO_KINDS: Final = ("lasts_mean", "away_lasts", "join", "revoke")
+"""A world keeps the nodes that it starts with, all of them."""
 FAULT_KINDS: Final = tuple(
-    field.name.removesuffix("_s")
+    kind
     for field in fields(FaultConfig)
-    if field.name.endswith("_s") and field.name not in ("lasts_mean_s", "away_lasts_s", "join_s")
+    if field.name.endswith("_s") and (kind := field.name.removesuffix("_s")) not in NO_KINDS
 )
-"""All but `join`: a world has the nodes that it starts with."""
 COMMON_FAULTS: Final = ("partition", "flap", "kill", "power", "pause")
 NODES_MAX: Final = 200
 RUN_S_MAX: Final = 24 * 3600.0

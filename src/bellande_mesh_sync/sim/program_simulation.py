@@ -88,8 +88,7 @@ class ProgramSimulation(Simulation):
 
     def _strangers(self) -> list[str]:
         try:
-            for node in self.nodes:
-                self._check_members(node)
+            self.members.check_at_rest(self.nodes)
         except Violation as found:
             return [str(found)]
         return []
