@@ -412,8 +412,8 @@ def mean(siblings: Sequence[Sibling]) -> bytes:
 
 def make_conflict(world: MeshWorld, key: str, left: bytes, right: bytes) -> None:
     world.partition([0], [1, 2])
-    world.run(world.mesh(0).put(key, left))
-    world.run(world.mesh(1).put(key, right))
+    world.run(world.mesh(0).put(key, left, ack="local"))
+    world.run(world.mesh(1).put(key, right, ack="local"))
 
 
 def test_readers_see_what_the_function_makes_of_siblings_and_can_write_it_back() -> None:
@@ -477,6 +477,14 @@ def test_a_function_that_gives_each_node_something_else_is_found_at_rest() -> No
         calls[False] = 1000
         with pytest.raises(Violation, match=r"at rest tasks/a is not the same everywhere\n  n0 shows"):
             world.settle()
+
+
+def test_a_policy_may_name_the_function() -> None:
+    policy = {"conflict": "tests.simulation.test_mesh_world:union", "ack": "one"}
+    with MeshWorld(3, spaces={"tasks": policy}) as world:
+        make_conflict(world, "tasks/a", b'["x"]', b'["y"]')
+        world.settle()
+        assert world.run(world.mesh(0).get("tasks/a")).data == b'["x", "y"]'
 
 
 def test_other_spaces_and_words_are_left_alone() -> None:

@@ -10,7 +10,6 @@ import pytest
 
 from bellande_mesh_sync.errors import BellandeMeshError, ConfigError
 from bellande_mesh_sync.sim.links import LINK_CLASSES
-from bellande_mesh_sync.sim.mesh_world import FAULT_KINDS
 from bellande_mesh_sync.sim.scenario_file import Plan, load_scenario, scenario_of_text
 from bellande_mesh_sync.sim.scenario_run import (
     Report,
@@ -20,6 +19,7 @@ from bellande_mesh_sync.sim.scenario_run import (
     run_seed,
     run_seeds,
 )
+from bellande_mesh_sync.sim.troubles import FAULT_KINDS
 
 BASE = 'duration = "20s"\n[fleet.groups]\nrobots = 2\ndocks = 1\n'
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "guides" / "simulate.md"

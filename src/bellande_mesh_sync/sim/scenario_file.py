@@ -6,104 +6,22 @@ import re
 import tomllib
 from copy import deepcopy
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
-from msgspec import Meta, Struct
 
-from bellande_mesh_sync.config_model import Ack, SpacePolicy, changed, check_space, config_error, policy_of
+from bellande_mesh_sync.config_model import SpacePolicy, changed, check_space, config_error, policy_of
 from bellande_mesh_sync.errors import BellandeMeshError, ConfigError
 from bellande_mesh_sync.keys import check_key
 from bellande_mesh_sync.sim.links import LINK_CLASSES, LinkClass
 from bellande_mesh_sync.sim.loading import load_function
-from bellande_mesh_sync.sim.mesh_world import FAULT_KINDS, NODES_MAX
-from bellande_mesh_sync.sim.quantities import Bandwidth, Duration, Size, decode_quantity
+from bellande_mesh_sync.sim.mesh_world import NODES_MAX
+from bellande_mesh_sync.sim.quantities import decode_quantity
+from bellande_mesh_sync.sim.scenario_model import Fleet, ScenarioFile
+from bellande_mesh_sync.sim.troubles import FAULT_KINDS
 
-Ratio = Annotated[float, Meta(ge=0, le=1)]
-Count = Annotated[int, Meta(ge=1)]
-Deed = Literal[
-    "kill", "power_cut", "restart", "pause", "resume", "wipe", "fill_disk", "set_clock",
-    "partition", "one_way", "heal",
-]  # fmt: skip
 WITHOUT_NODES: Final = ("partition", "heal")
 _RANGE: Final = re.compile(r"\{([0-9]{1,9})\.\.([0-9]{1,9})\}")
-
-
-class _Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    pass
-
-
-class Fleet(_Table, frozen=True, kw_only=True):
-    nodes: Count | None = None
-    groups: dict[str, Count] = {}
-
-
-class Between(_Table, frozen=True, kw_only=True):
-    groups: tuple[str, str]
-    link: str
-
-
-class LinkFigures(_Table, frozen=True, kw_only=True):
-    """A class of links of one's own; see LinkClass."""
-
-    latency: Duration
-    jitter: Duration = Duration(0.0)
-    loss: Ratio = 0.0
-    bandwidth: Bandwidth = Bandwidth(12_500_000)
-    drop_every: Duration = Duration(0.0)
-    drop_lasts: Duration = Duration(0.0)
-
-
-class Links(_Table, frozen=True, kw_only=True):
-    default: str = "lan"
-    between: tuple[Between, ...] = ()
-    classes: dict[str, LinkFigures] = {}
-
-
-class Workload(_Table, frozen=True, kw_only=True):
-    """What each node of some groups does: writes of its own, or a program."""
-
-    on: tuple[str, ...] = ()
-    every: Duration = Duration(1.0)
-    keys: Annotated[tuple[str, ...], Meta(min_length=1)] = ("load/{node}",)
-    size: Size = Size(100)
-    size_max: Size | None = None
-    acks: dict[Ack, Count] = {}
-    deletes: Ratio = 0.0
-    program: str = ""
-
-
-class Step(_Table, frozen=True, kw_only=True):
-    """One line of a script."""
-
-    at: Duration
-    do: Deed
-    nodes: tuple[str, ...] = ()
-    groups: tuple[tuple[str, ...], ...] = ()
-    lasts: Duration | None = None
-    offset_s: float = 0.0
-
-
-class FaultPlan(_Table, frozen=True, kw_only=True):
-    lasts: Duration = Duration(8.0)
-    every: dict[str, Duration] = {}
-    script: tuple[Step, ...] = ()
-
-
-class Expectations(_Table, frozen=True, kw_only=True):
-    converge_within: Duration = Duration(300.0)
-    ack_p99_ms_max: dict[Ack, float] = {}
-
-
-class ScenarioFile(_Table, frozen=True, kw_only=True):
-    fleet: Fleet
-    duration: Duration
-    seeds: Count = 10
-    links: Links = Links()
-    spaces: dict[str, dict[str, Any]] = {}
-    workload: tuple[Workload, ...] = ()
-    faults: FaultPlan = FaultPlan()
-    expect: Expectations = Expectations()
 
 
 class Plan:
