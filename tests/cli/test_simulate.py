@@ -92,6 +92,11 @@ def test_without_a_file_the_swarm_runs_with_its_own_options(capsys: pytest.Captu
     assert "seed 5: 3 nodes" in capsys.readouterr().out
 
 
+def test_the_swarm_has_no_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["simulate", "--seeds", "1", "--json"]) == 2
+    assert "needs a scenario file" in capsys.readouterr().err
+
+
 def test_a_wrong_option_of_the_swarm_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["simulate", "--nodes", "many"]) == 2
     assert "many" in capsys.readouterr().err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import os
 import subprocess
@@ -25,6 +26,7 @@ from bellande_mesh_sync.errors import (
     UnsupportedError,
     UsageError,
 )
+from bellande_mesh_sync.mesh import Mesh
 from bellande_mesh_sync.sim.checkers import Violation
 from bellande_mesh_sync.sim.mesh import SimMesh
 from bellande_mesh_sync.sim.mesh_world import MeshWorld
@@ -146,6 +148,34 @@ def test_a_spaces_policy_gives_the_ack_level() -> None:
     with MeshWorld(3, spaces={"plans": SpacePolicy(ack="quorum")}) as world:
         assert world.run(world.mesh(0).put("plans/a", b"")).ack == "quorum"
         assert world.run(world.mesh(0).put("other/a", b"")).ack == "local"
+
+
+_SHARED = [
+    "put",
+    "put_many",
+    "delete",
+    "get",
+    "head",
+    "list",
+    "keys",
+    "watch",
+    "subscribe",
+    "send",
+    "broadcast",
+    "publish",
+    "nodes",
+    "is_running",
+]
+
+
+@pytest.mark.parametrize("name", _SHARED)
+def test_a_call_takes_what_the_call_of_a_mesh_takes(name: str) -> None:
+    simulated, real = (inspect.signature(getattr(mesh, name)) for mesh in (SimMesh, Mesh))
+    assert _taken(simulated) == _taken(real)
+
+
+def _taken(signature: inspect.Signature) -> list[tuple[str, object, object]]:
+    return [(each.name, each.kind, each.default) for each in signature.parameters.values()]
 
 
 # -- programs ----------------------------------------------------------------------------------

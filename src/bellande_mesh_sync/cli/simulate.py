@@ -52,6 +52,8 @@ def simulate(
     """
     given = {"--seeds": seeds, "--start": start, "--seed": seed, "--jobs": jobs}
     if not words or words[0].startswith("-"):
+        if session.json:
+            raise click.UsageError("--json needs a scenario file.")
         from bellande_mesh_sync.sim.__main__ import main
 
         options = [str(word) for pair in given.items() if pair[1] is not None for word in pair]
