@@ -33,6 +33,10 @@ class Stage:
         return task.result()
 
 
+class Awake:
+    stands_still = False
+
+
 @pytest.fixture
 def stage() -> Iterator[Stage]:
     stage = Stage()
@@ -145,7 +149,7 @@ def test_all_tasks_of_an_owner_are_cancelled_also_those_that_its_tasks_made(stag
         await inner(name)
         await child
 
-    crane, dock = object(), object()
+    crane, dock = Awake(), Awake()
     stage.loop.start(crane, outer("crane"))
     stage.loop.start(dock, outer("dock"))
     stage.world.after(5 * SECOND_NS, stage.loop.cancel_tasks, crane)

@@ -150,25 +150,12 @@ def test_a_spaces_policy_gives_the_ack_level() -> None:
         assert world.run(world.mesh(0).put("other/a", b"")).ack == "local"
 
 
-_SHARED = [
-    "put",
-    "put_many",
-    "delete",
-    "get",
-    "head",
-    "list",
-    "keys",
-    "watch",
-    "subscribe",
-    "send",
-    "broadcast",
-    "publish",
-    "nodes",
-    "is_running",
-]
+_WRITING = ("put", "put_many", "delete")
+_READING = ("get", "head", "list", "keys", "watch", "subscribe", "nodes", "is_running")
+_TALKING = ("send", "broadcast", "publish")
 
 
-@pytest.mark.parametrize("name", _SHARED)
+@pytest.mark.parametrize("name", [*_WRITING, *_READING, *_TALKING])
 def test_a_call_takes_what_the_call_of_a_mesh_takes(name: str) -> None:
     simulated, real = (inspect.signature(getattr(mesh, name)) for mesh in (SimMesh, Mesh))
     assert _taken(simulated) == _taken(real)
@@ -313,6 +300,29 @@ def test_a_paused_node_answers_when_it_goes_on(world: MeshWorld) -> None:
         world.run(world.mesh(0).put("a/b", b"1"), within=20)
     world.resume(0)
     world.run(world.mesh(0).put("a/b", b"2"), within=20)
+
+
+def test_programs_stand_still_with_their_node_and_go_on_with_it(world: MeshWorld) -> None:
+    ticks: list[float] = []
+
+    async def tick(mesh: SimMesh) -> None:
+        while True:
+            await asyncio.sleep(10)
+            ticks.append(round(asyncio.get_running_loop().time()) - start)
+
+    start = round(world.now_s)
+    world.program(0, tick)
+    world.advance(25)
+    world.pause(0)
+    world.advance(40)
+    world.resume(0)
+    world.advance(15)
+    assert ticks == [10, 20, 65, 75]
+    world.pause(0)
+    world.kill(0)
+    world.restart(0)
+    world.advance(15)
+    assert ticks[4:] == [90]
 
 
 def test_a_full_disk_refuses_and_takes_again(world: MeshWorld) -> None:

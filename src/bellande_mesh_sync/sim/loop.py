@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context, ContextVar, copy_context
 from itertools import count
-from typing import Any, Final, NoReturn, TypeVar, TypeVarTuple
+from typing import Any, Final, NoReturn, Protocol, TypeVar, TypeVarTuple
 
 from bellande_mesh_sync.errors import UsageError
 from bellande_mesh_sync.sim.world import SECOND_NS, World
@@ -19,7 +19,17 @@ Ts = TypeVarTuple("Ts")
 CLEAN_UP_ROUNDS_MAX: Final = 10_000
 """How many callbacks tasks may take to end when a world is closed."""
 
-_owner: ContextVar[object] = ContextVar("owner of a simulated program", default=None)
+
+class Owner(Protocol):
+    """Whom tasks belong to."""
+
+    @property
+    def stands_still(self) -> bool:
+        """Whether none of its tasks may run now."""
+        ...
+
+
+_owner: ContextVar[Owner | None] = ContextVar("owner of a simulated program", default=None)
 
 
 class _NumberedTask(asyncio.Task[T]):
@@ -55,7 +65,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
         super().__init__()
         self._world = world
         self._numbers = count(1)
-        self._tasks: dict[asyncio.Task[Any], object] = {}
+        self._tasks: dict[asyncio.Task[Any], Owner | None] = {}
+        self._held: list[asyncio.Handle] = []
+        """Callbacks whose owners stood still when they were due."""
         self._soon: dict[asyncio.Handle, None] = {}
         """Callbacks that are due and wait for their turn in the world's queue."""
         self._leftover: deque[asyncio.Handle] | None = None
@@ -108,6 +120,10 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._soon.pop(handle, None)
         if handle.cancelled() or self.is_closed():
             return
+        owner = handle._context.get(_owner)  # type: ignore[attr-defined]
+        if owner is not None and owner.stands_still and self._leftover is None:
+            self._held.append(handle)
+            return
         before = asyncio._get_running_loop()
         asyncio._set_running_loop(self)
         self._depth += 1
@@ -141,15 +157,21 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def create_future(self) -> asyncio.Future[Any]:
         return _NumberedFuture(next(self._numbers), self)
 
-    def start(self, owner: object, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    def start(self, owner: Owner | None, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """A task that belongs to `owner`, as will all that it starts."""
         context = copy_context()
         context.run(_owner.set, owner)
         return self.create_task(coroutine, context=context)
 
-    def cancel_tasks(self, owner: object) -> None:
+    def cancel_tasks(self, owner: Owner) -> None:
         for task in [task for task, its_owner in self._tasks.items() if its_owner is owner]:
             task.cancel()
+
+    def go_on(self) -> None:
+        """Some owner does not stand still any more: what was due meanwhile is due now."""
+        held, self._held = self._held, []
+        for handle in held:
+            self._world.after(0, self._run, handle)
 
     def _forget(self, task: asyncio.Task[Any]) -> None:
         self._tasks.pop(task, None)
@@ -158,7 +180,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """Cancel what is left and let it end, with the world standing still."""
         if self.is_closed():
             return
-        self._leftover = deque(self._soon)
+        self._leftover = deque([*self._held, *self._soon])
         for task in list(self._tasks):
             task.cancel()
         for _ in range(CLEAN_UP_ROUNDS_MAX):

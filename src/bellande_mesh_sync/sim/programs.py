@@ -18,6 +18,18 @@ Program: TypeAlias = Callable[[Any], Coroutine[Any, Any, None]]
 """Takes the node's mesh. It is handed a SimMesh; its own annotation may well say Mesh."""
 
 
+class _Run:
+    """One run of a node, to which its programs' tasks belong: they are in its process."""
+
+    def __init__(self, node: SimNode) -> None:
+        self._node = node
+        self.is_over = False
+
+    @property
+    def stands_still(self) -> bool:
+        return self._node.is_paused and not self.is_over
+
+
 class Programs:
     """All programs of all nodes. One that raises, while its node lives, fails the run."""
 
@@ -26,7 +38,9 @@ class Programs:
         self._loop = loop
         self._desks = desks
         self._programs: list[list[Program]] = [[] for _ in desks]
-        self._owners: list[object] = [object() for _ in desks]
+        self._runs = [_Run(desk.node) for desk in desks]
+        for desk in desks:
+            desk.node.on_resume = loop.go_on
 
     def add(self, index: int, program: Program) -> None:
         self._programs[index].append(program)
@@ -41,8 +55,10 @@ class Programs:
 
     def ended(self, node: SimNode) -> None:
         """A crash leaves nobody who could finish anything."""
-        owner, self._owners[node.index] = self._owners[node.index], object()
-        self._loop.cancel_tasks(owner)
+        run, self._runs[node.index] = self._runs[node.index], _Run(node)
+        run.is_over = True
+        self._loop.cancel_tasks(run)
+        self._loop.go_on()
 
     def stop(self) -> None:
         """End all of them, for good."""
@@ -55,7 +71,7 @@ class Programs:
         if node.boot != boot or not node.is_running:
             return
         mesh = SimMesh(self._desks[node.index], boot)
-        task = self._loop.start(self._owners[node.index], program(mesh))
+        task = self._loop.start(self._runs[node.index], program(mesh))
         task.add_done_callback(partial(self._ended, node, boot, program))
 
     def _ended(self, node: SimNode, boot: int, program: Program, task: asyncio.Task[None]) -> None:

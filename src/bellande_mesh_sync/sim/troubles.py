@@ -62,8 +62,7 @@ class Troubles:
         self._guarded(lambda: self._start(self.nodes[index]))
 
     def pause(self, index: int) -> None:
-        """The process stands still, as under SIGSTOP or in a suspended machine. Its programs do not, but
-        none of their calls is answered."""
+        """The process stands still with its programs, as under SIGSTOP or in a suspended machine."""
         self.nodes[index].pause()
 
     def resume(self, index: int) -> None:
