@@ -14,11 +14,11 @@ from typing import Any, Final
 
 from bellande_mesh_sync.errors import BellandeMeshError, BusyError, NotFoundError, RequestError, StorageError
 from bellande_mesh_sync.sim.campaign import prepare
+from bellande_mesh_sync.sim.draws import spread
 from bellande_mesh_sync.sim.mesh import SimMesh
 from bellande_mesh_sync.sim.mesh_world import MeshWorld
 from bellande_mesh_sync.sim.scenario_file import Plan, fill_in, load_scenario
 from bellande_mesh_sync.sim.scenario_model import Step, Workload
-from bellande_mesh_sync.sim.workload import spread
 from bellande_mesh_sync.sim.world import SECOND_NS
 
 TRACE_LINES: Final = 40
