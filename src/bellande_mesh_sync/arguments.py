@@ -5,8 +5,9 @@ from __future__ import annotations
 from bellande_mesh_sync.core.data.context import Context, parse_context
 from bellande_mesh_sync.core.data.record import VALUE
 from bellande_mesh_sync.core.events import Write
-from bellande_mesh_sync.errors import UsageError
+from bellande_mesh_sync.errors import MessageTooLargeError, UsageError
 from bellande_mesh_sync.ids import NODE_ID_BYTES, NodeId
+from bellande_mesh_sync.keys import check_key
 from bellande_mesh_sync.store.chunker import WrittenValue
 
 ACK_LEVELS = ("local", "one", "quorum", "all")
@@ -15,6 +16,7 @@ ACK_BYTES_PER_S = 10_000_000
 """By how much a large value lengthens that: other nodes must fetch it before they can confirm it."""
 CONTENT_TYPE_MAX = 255
 DEFAULT_CONTENT_TYPE = "application/octet-stream"
+LIST_LIMIT_MAX = 10_000
 
 
 def content_type_of(given: str | None) -> str:
@@ -37,6 +39,23 @@ def bytes_of(value: object, what: str) -> bytes | bytearray | memoryview:
         return value.encode()
     except UnicodeEncodeError:
         raise UsageError(reason=f"{what} is text that cannot be written as UTF-8") from None
+
+
+def message_of(body: object, topic: str, limit_bytes: int) -> bytes:
+    """A message's body. MessageTooLargeError, or InvalidKeyError for a topic that is no key path."""
+    content = bytes(bytes_of(body, "a message"))
+    if len(content) > limit_bytes:
+        raise MessageTooLargeError(size=len(content), limit=limit_bytes)
+    if topic:
+        check_key(topic)
+    return content
+
+
+def limit_of(limit: int) -> int:
+    """How many entries a page of a listing may have."""
+    if not isinstance(limit, int) or not 1 <= limit <= LIST_LIMIT_MAX:  # type: ignore[redundant-expr]
+        raise UsageError(reason=f"limit={limit!r} is not between 1 and {LIST_LIMIT_MAX}")
+    return limit
 
 
 def write_of(

@@ -32,7 +32,7 @@ _YEAR_S = 365 * 86_400
 _Seconds = Annotated[float, Meta(gt=0, le=_YEAR_S)]
 _Port = Annotated[int, Meta(ge=0, le=65_535)]
 _ServedPort = Annotated[int, Meta(ge=PORT_OFF, le=65_535)]
-_VALIDATION_ERROR = re.compile(r"(?P<reason>.*?)(?: - at `(?:key in )?\$\.?(?P<path>.*)`)?", re.DOTALL)
+_VALIDATION_ERROR = re.compile(r"(?P<reason>.*?)(?: - at (?:`key` in )?`\$\.?(?P<path>.*)`)?", re.DOTALL)
 _ConfigT = TypeVar("_ConfigT", bound="Config | MeshOptions | SpacePolicy")
 
 
@@ -47,7 +47,7 @@ class _Checked(StructMeta):
         try:
             return msgspec.convert(given, cls)
         except msgspec.ValidationError as error:
-            raise _config_error(str(error)) from None
+            raise config_error(str(error)) from None
 
 
 class SpacePolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, metaclass=_Checked):
@@ -116,7 +116,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, meta
         _check_name(self.name)
         _check_db_url(self.db_url)
         for name, policy in self.spaces.items():
-            _check_space(name, policy)
+            check_space(name, policy)
 
 
 class MeshOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, metaclass=_Checked):
@@ -185,11 +185,12 @@ def _plain(name: str, value: Any) -> Any:
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if name == "spaces" and isinstance(value, Mapping):
-        return {space: _policy(space, table) for space, table in value.items()}
+        return {space: policy_of(space, table) for space, table in value.items()}
     return value
 
 
-def _policy(space: object, table: object) -> object:
+def policy_of(space: object, table: object) -> SpacePolicy:
+    """The policy in a table; ConfigError names the space and the field."""
     if isinstance(table, SpacePolicy):
         return table
     if not isinstance(table, Mapping):
@@ -208,7 +209,8 @@ def _refuse_unknown(known: tuple[str, ...], values: Mapping[str, Any]) -> None:
             raise ConfigError(field=name, reason="unknown" + hint)
 
 
-def _config_error(message: str) -> ConfigError:
+def config_error(message: str) -> ConfigError:
+    """The error for what msgspec says of a setting."""
     match = _VALIDATION_ERROR.fullmatch(message)
     assert match is not None, "the expression matches any text"
     return ConfigError(field=match["path"] or "(all)", reason=match["reason"].replace("`", ""))
@@ -235,7 +237,8 @@ def _check_db_url(url: str) -> None:
     raise ConfigError(field="db_url", reason=f"{url!r}: this version supports {supported}")
 
 
-def _check_space(name: str, policy: SpacePolicy) -> None:
+def check_space(name: str, policy: SpacePolicy) -> None:
+    """ConfigError or UnsupportedError, if a node cannot keep a space of this name like this."""
     try:
         check_key(name)
     except InvalidKeyError as error:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from bellande_mesh_sync.addresses import parse_address
 from bellande_mesh_sync.errors import UsageError
+from bellande_mesh_sync.feeds import Subscription
 from bellande_mesh_sync.mesh import Mesh, init, init_with_options
-from bellande_mesh_sync.shell.feeds import Subscription
 from bellande_mesh_sync.values import NodeView, Receipt, Stats, Status, Value
 
 __all__ = [

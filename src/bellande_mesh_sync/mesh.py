@@ -20,6 +20,8 @@ from bellande_mesh_sync.arguments import (
     bytes_of,
     content_type_of,
     context_of,
+    limit_of,
+    message_of,
     node_id_of_text,
     timeout_ns_of,
     write_of,
@@ -31,25 +33,23 @@ from bellande_mesh_sync.core.data.record import INLINE_BYTES_MAX, TOMBSTONE, Rec
 from bellande_mesh_sync.errors import (
     BellandeMeshError,
     ConflictError,
-    MessageTooLargeError,
     NotFoundError,
     NotRunningError,
     UnauthorizedError,
     UnsupportedError,
     UsageError,
 )
-from bellande_mesh_sync.ids import NODE_ID_BYTES, NodeId
+from bellande_mesh_sync.feeds import Feeds, Subscription, Watch
+from bellande_mesh_sync.ids import NodeId
 from bellande_mesh_sync.keys import check_key, check_prefix, space_of
 from bellande_mesh_sync.observe import views
 from bellande_mesh_sync.security.admission import JoinDesk
 from bellande_mesh_sync.security.identity import Identity
 from bellande_mesh_sync.shell.assembly import VERSION, Assembly, News
-from bellande_mesh_sync.shell.feeds import Feeds, Subscription, Watch
 from bellande_mesh_sync.shell.runner import now
 from bellande_mesh_sync.shell.value_io import ValueStream, inline_value
 from bellande_mesh_sync.store.chunker import WrittenValue
 from bellande_mesh_sync.values import (
-    Change,
     Entry,
     Listing,
     MeshMessage,
@@ -64,8 +64,6 @@ if TYPE_CHECKING:
     from bellande_mesh_sync.api.servers import HttpServers
 
 log = logging.getLogger("bellande_mesh_sync")
-
-LIST_LIMIT_MAX = 10_000
 
 
 class Mesh:
@@ -307,11 +305,7 @@ class Mesh:
         level = ack_of(ack, self.settings.policy(space_of(writes[0].key)).ack)
         timeout_ns = timeout_ns_of(timeout, sum(write.size for write in writes))
         receipts = await node.runner.ask(lambda request: on.WriteMany(request, writes, level, timeout_ns))
-        nodes = {node: node.hex() for node in receipts[0].nodes}
-        return [
-            Receipt(each.key, each.version, tuple(nodes[node] for node in each.nodes), each.ack)
-            for each in receipts
-        ]
+        return views.receipts_of(receipts)
 
     # -- reading
 
@@ -338,9 +332,7 @@ class Mesh:
         """Up to `limit` keys (at most 10,000) with this prefix, in code-point order, after `cursor`."""
         self._alive()
         check_prefix(prefix)
-        if not isinstance(limit, int) or not 1 <= limit <= LIST_LIMIT_MAX:  # type: ignore[redundant-expr]
-            raise UsageError(reason=f"limit={limit!r} is not between 1 and {LIST_LIMIT_MAX}")
-        page = self._alive().store.scan(prefix, cursor, limit)
+        page = self._alive().store.scan(prefix, cursor, limit_of(limit))
         wall_ms = now().wall_ms
         found = (self._entry(siblings, wall_ms) for _, siblings in page.entries)
         return Listing(tuple(each[1] for each in found if each is not None), page.cursor)
@@ -403,15 +395,9 @@ class Mesh:
         keys = {record.key: record for record in effect.records if self._feeds.is_watched(record.key)}
         wall_ms = now().wall_ms
         stored = self._alive().store.siblings(list(keys))
-        for (key, record), siblings in zip(keys.items(), stored, strict=True):
+        for record, siblings in zip(keys.values(), stored, strict=True):
             found = self._entry(siblings, wall_ms)
-            if found is None:
-                self._feeds.changed(
-                    Change(key, "delete", record.version, record.author[:NODE_ID_BYTES].hex(), None)
-                )
-            else:
-                entry = found[1]
-                self._feeds.changed(Change(key, "put", entry.version, entry.author, entry))
+            self._feeds.changed(views.change_of(record, found[1] if found else None))
 
     def _arrived(self, effect: do.Deliver) -> None:
         delivered = self._feeds.message(MeshMessage(effect.sender.hex(), effect.topic, effect.body))
@@ -442,12 +428,7 @@ class Mesh:
 
     async def _send(self, to: NodeId | None, topic: str, body: bytes | str) -> int:
         node = self._alive()
-        content = bytes(bytes_of(body, "a message"))
-        limit = node.core.config.notes_bytes_max
-        if len(content) > limit:
-            raise MessageTooLargeError(size=len(content), limit=limit)
-        if topic:
-            check_key(topic)
+        content = message_of(body, topic, node.core.config.notes_bytes_max)
         identifier = secrets.token_bytes(16)
         count: int = await node.runner.ask(
             lambda request: on.SendNote(request, to, topic, content, identifier)

@@ -21,16 +21,6 @@ PYTHON_EXAMPLES = examples("python")
 SETTLE = Path(__file__).with_name("settle.py")
 
 
-@pytest.fixture
-def environment(tmp_path: Path) -> dict[str, str]:
-    """A new user's: an empty home folder, and the commands of this installation on the path."""
-    folder = str(tmp_path / "user")
-    names = ("HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("BMS_")}
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return {**kept, **dict.fromkeys(names, folder), "PATH": path}
-
-
 def run(command: list[str], cwd: Path, environment: dict[str, str], seconds: float) -> str:
     """Run to the end in a session of its own, of which nothing outlives the test."""
     child = subprocess.Popen(

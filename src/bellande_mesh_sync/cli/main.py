@@ -40,6 +40,7 @@ COMMANDS = {
     "send": "messages:send",
     "broadcast": "messages:broadcast",
     "publish": "messages:publish",
+    "simulate": "simulate:simulate",
 }
 
 _INTRO = """Bellande Mesh Sync: a fleet of machines shares state with no server in the middle.

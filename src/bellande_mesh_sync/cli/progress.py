@@ -56,5 +56,21 @@ def bar(
         yield advance
 
 
+@contextlib.contextmanager
+def steps(label: str, total: int, *, as_json: bool) -> Iterator[Callable[[], None]]:
+    """A bar for a known number of steps; call what it gives after each."""
+    if not is_shown(as_json) or total < 2:
+        yield lambda: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn(label), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True, no_color=not is_coloured(sys.stderr), highlight=False)
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task(label, total=total)
+        yield lambda: progress.advance(task)
+
+
 def _ignore(files: int, size: int) -> None:
     pass

@@ -5,22 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bellande_mesh_sync.core import events as on
 from bellande_mesh_sync.core.data.context import context_text
 from bellande_mesh_sync.core.data.policies import visible
 from bellande_mesh_sync.core.data.record import Record
 from bellande_mesh_sync.core.node import NodeCore
 from bellande_mesh_sync.ids import NodeId, Now, node_of, stamp_ms
 from bellande_mesh_sync.keys import shard_of
-from bellande_mesh_sync.values import Entry, NodeView
+from bellande_mesh_sync.values import Change, Entry, NodeView, Receipt
 
 
 def entry_of(core: NodeCore, siblings: Sequence[Record], wall_ms: int) -> tuple[Record, Entry] | None:
     """The visible record among these siblings and what is told of it; None if the key counts as gone."""
     record = visible(siblings, wall_ms)
-    if record is None:
-        return None
+    return None if record is None else (record, describe(core, record, siblings))
+
+
+def describe(core: NodeCore, record: Record, siblings: Sequence[Record]) -> Entry:
+    """What is told of the one of these siblings that a reader sees."""
     context = core.replica.context_of(shard_of(record.key), siblings)
-    return record, Entry(
+    return Entry(
         key=record.key,
         version=record.version,
         size=record.size,
@@ -31,6 +35,22 @@ def entry_of(core: NodeCore, siblings: Sequence[Record], wall_ms: int) -> tuple[
         siblings=len(siblings),
         context=context_text(context),
     )
+
+
+def change_of(record: Record, entry: Entry | None) -> Change:
+    """What a watcher hears of a record that arrived; `entry` is what its key shows now."""
+    if entry is None:
+        return Change(record.key, "delete", record.version, node_of(record.author).hex(), None)
+    return Change(record.key, "put", entry.version, entry.author, entry)
+
+
+def receipts_of(receipts: Sequence[on.Receipt]) -> list[Receipt]:
+    """The receipts of one request, which all name the same nodes."""
+    nodes = {node: node.hex() for node in receipts[0].nodes}
+    return [
+        Receipt(each.key, each.version, tuple(nodes[node] for node in each.nodes), each.ack)
+        for each in receipts
+    ]
 
 
 def node_views(core: NodeCore, now: Now) -> list[NodeView]:

@@ -135,6 +135,7 @@ class SimNode:
         self.event_ns = 0
         """How long the process is busy with each event, on average; 0 for no time at all."""
         self.on_death: Callable[[], None] = lambda: None
+        self.on_resume: Callable[[], None] = lambda: None
         self._world = world
         self._me = me
         self._setup = setup
@@ -253,6 +254,7 @@ class SimNode:
             self._paused = False
             self.since_ns = self._world.now_ns
             self._trace.note(self._world.now_ns, self.name, "goes on")
+            self.on_resume()
             self._drain()
 
     def leave(self) -> None:

@@ -22,10 +22,18 @@ class Faults:
 
     Args:
         nodes: the mesh's own list: whoever joins is in it.
+        name: of the source of chance; several in one world need several.
     """
 
-    def __init__(self, world: World, config: FaultConfig, nodes: list[SimNode], network: Network) -> None:
-        self._plan = Plan(world, config.lasts_mean_s)
+    def __init__(
+        self,
+        world: World,
+        config: FaultConfig,
+        nodes: list[SimNode],
+        network: Network,
+        name: str = "faults",
+    ) -> None:
+        self._plan = Plan(world, config.lasts_mean_s, name)
         self.links = LinkFaults(self._plan, config, nodes, network)
         self.processes = ProcessFaults(self._plan, config, nodes)
         self.disks = DiskFaults(self._plan, config, nodes)

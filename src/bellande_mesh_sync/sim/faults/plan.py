@@ -15,9 +15,9 @@ Inflict = Callable[[], bool]
 class Plan:
     """The pace of all kinds of faults, and the end of each episode."""
 
-    def __init__(self, world: World, lasts_mean_s: float) -> None:
+    def __init__(self, world: World, lasts_mean_s: float, name: str = "faults") -> None:
         self.world = world
-        self.rng: random.Random = world.rng("faults")
+        self.rng: random.Random = world.rng(name)
         self.counts: Counter[str] = Counter()
         self.is_over = False
         self._lasts_mean_s = lasts_mean_s

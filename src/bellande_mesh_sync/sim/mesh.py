@@ -1,0 +1,193 @@
+"""SimMesh: the object a program holds, for a simulated node. Calls, arguments and errors are Mesh's."""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+from collections.abc import AsyncIterator, Callable, Iterable
+
+from bellande_mesh_sync.arguments import (
+    ack_of,
+    bytes_of,
+    content_type_of,
+    context_of,
+    limit_of,
+    message_of,
+    node_id_of_text,
+    timeout_ns_of,
+    write_of,
+)
+from bellande_mesh_sync.core.data.record import TOMBSTONE
+from bellande_mesh_sync.core.events import Write
+from bellande_mesh_sync.errors import NotFoundError, NotRunningError, UnsupportedError
+from bellande_mesh_sync.feeds import Subscription, Watch
+from bellande_mesh_sync.ids import NodeId
+from bellande_mesh_sync.keys import check_key, check_prefix
+from bellande_mesh_sync.observe import views
+from bellande_mesh_sync.sim.desk import Desk
+from bellande_mesh_sync.values import Entry, Listing, MeshMessage, NodeView, Receipt, Value
+
+
+class SimMesh:
+    """One simulated node, as the programs on it see it. `Mesh` says what each call does.
+
+    In a space with a merge function a key with siblings shows what that function makes of them; the
+    entry's context stands for all of them, so writing the value back with it settles the conflict.
+    """
+
+    def __init__(self, desk: Desk, boot: int | None = None) -> None:
+        """
+        Args:
+            boot: the run of the node that this belongs to; None: whichever there is when it is called.
+        """
+        self._desk = desk
+        self._boot = boot
+
+    def is_running(self) -> bool:
+        return self._desk.is_running(self._boot)
+
+    @property
+    def node_id(self) -> str:
+        return self._desk.node.node.hex()
+
+    @property
+    def name(self) -> str:
+        return self._desk.node.name
+
+    # -- writing
+
+    async def put(
+        self,
+        key: str,
+        value: bytes | bytearray | memoryview | str,
+        *,
+        content_type: str | None = None,
+        ack: str | None = None,
+        timeout: float | None = None,
+        context: str | None = None,
+        if_match: str | None = None,
+    ) -> Receipt:
+        self._alive()
+        check_key(key)
+        if isinstance(value, str) and content_type is None:
+            content_type = "text/plain; charset=utf-8"
+        content_type = content_type_of(content_type)
+        written = self._desk.values.write(bytes_of(value, "a value"))
+        write = write_of(key, written, content_type, context, if_match)
+        return (await self._submit((write,), ack, timeout))[0]
+
+    async def put_many(
+        self,
+        items: Iterable[tuple[str, bytes] | tuple[str, bytes, str]],
+        *,
+        ack: str | None = None,
+        timeout: float | None = None,
+    ) -> builtins.list[Receipt]:
+        self._alive()
+        wanted = [(check_key(key), bytes(bytes_of(value, "a value")), rest) for key, value, *rest in items]
+        writes = tuple(
+            write_of(key, self._desk.values.write(value), content_type_of(rest[0] if rest else None))
+            for key, value, rest in wanted
+        )
+        return await self._submit(writes, ack, timeout) if writes else []
+
+    async def delete(
+        self,
+        key: str,
+        *,
+        ack: str | None = None,
+        timeout: float | None = None,
+        context: str | None = None,
+        if_match: str | None = None,
+    ) -> Receipt:
+        self._find(key)
+        write = Write(key, TOMBSTONE, context=context_of(context), if_match=if_match)
+        return (await self._submit((write,), ack, timeout))[0]
+
+    async def _submit(
+        self, writes: tuple[Write, ...], ack: str | None, timeout: float | None
+    ) -> builtins.list[Receipt]:
+        level = ack_of(ack, self._desk.policy(writes[0].key).ack)
+        timeout_ns = timeout_ns_of(timeout, sum(write.size for write in writes))
+        return views.receipts_of(await self._desk.write(self._boot, writes, level, timeout_ns))
+
+    # -- reading
+
+    async def get(self, key: str) -> Value:
+        entry, read = self._find(key)
+        return Value(read(), entry.version, entry.author, entry.content_type, entry)
+
+    async def head(self, key: str) -> Entry:
+        return self._find(key)[0]
+
+    async def list(self, prefix: str = "", *, limit: int = 1000, cursor: str = "") -> Listing:
+        self._alive()
+        check_prefix(prefix)
+        limit = limit_of(limit)
+        disk = self._desk.node.disk
+        keys = sorted(key for key in disk.visible_keys() if key.startswith(prefix) and key > cursor)
+        page = keys[:limit]
+        found = (self._desk.entry_of(siblings) for siblings in map(disk.shown, page))
+        entries = tuple(each[0] for each in found if each is not None)
+        return Listing(entries, page[-1] if len(keys) > limit else "")
+
+    async def keys(self, prefix: str = "") -> AsyncIterator[Entry]:
+        cursor = ""
+        while True:
+            listing = await self.list(prefix, cursor=cursor)
+            for entry in listing.entries:
+                yield entry
+            cursor = listing.cursor
+            if not cursor:
+                return
+            await asyncio.sleep(0)
+
+    def _find(self, key: str) -> tuple[Entry, Callable[[], bytes]]:
+        self._alive()
+        found = self._desk.find(check_key(key))
+        if found is None:
+            raise NotFoundError(what="key", name=key)
+        return found
+
+    # -- listening
+
+    def watch(self, prefix: str = "") -> Watch:
+        self._alive()
+        return self._desk.feeds.watch(check_prefix(prefix))
+
+    def subscribe(self, pattern: str = "**") -> Subscription:
+        self._alive()
+        return self._desk.feeds.subscribe(pattern)
+
+    # -- messages
+
+    async def send(self, node: str, body: bytes | str, *, topic: str = "", reliable: bool = False) -> None:
+        if reliable:
+            raise UnsupportedError(what="reliable delivery of messages")
+        await self._send(node_id_of_text(node), topic, body)
+
+    async def broadcast(self, body: bytes | str, *, topic: str = "") -> int:
+        return await self._send(None, topic, body)
+
+    async def publish(self, topic: str, body: bytes | str) -> int:
+        content = bytes(bytes_of(body, "a message"))
+        count = await self._send(None, topic, content)
+        self._desk.feeds.message(MeshMessage(self.node_id, topic, content))
+        return count
+
+    async def _send(self, to: NodeId | None, topic: str, body: bytes | str) -> int:
+        self._alive()
+        content = message_of(body, topic, self._desk.core.config.notes_bytes_max)
+        count: int = await self._desk.send_note(self._boot, to, topic, content)
+        return count
+
+    # -- the mesh
+
+    async def nodes(self, state: str | None = None) -> builtins.list[NodeView]:
+        self._alive()
+        found = views.node_views(self._desk.core, self._desk.node.clock.now())
+        return [view for view in found if state is None or view.state == state]
+
+    def _alive(self) -> None:
+        if not self.is_running():
+            raise NotRunningError
