@@ -324,3 +324,18 @@ def test_well_formed_messages_never_raise_whatever_they_say(seed: int) -> None:
                 node.commit()
     world.nodes["bob"].is_running = False  # What alice answers is nobody's business here.
     world.pass_time(100)
+
+
+def test_a_full_disk_is_not_asked_for_the_same_members_as_fast_as_it_can_refuse() -> None:
+    world = World("alice", "bob")
+    bob = world.nodes["bob"]
+    bob.is_disk_full = True
+    world.connect("alice", "bob")
+    world.run()
+    assert 0 < bob.core.counters["commits_failed"] <= 5
+    world.pass_time(70)  # Two comparisons try again.
+    assert bob.core.counters["commits_failed"] <= 10
+    bob.is_disk_full = False
+    world.pass_time(40)
+    known = {member.node for member in bob.store.open().members}
+    assert known == {node.core.me.node for node in world.nodes.values()}

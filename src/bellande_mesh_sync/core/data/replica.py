@@ -15,8 +15,9 @@ from bellande_mesh_sync.core.data.policies import visible
 from bellande_mesh_sync.core.data.record import Record
 from bellande_mesh_sync.core.effects import Commit
 from bellande_mesh_sync.core.events import Write
+from bellande_mesh_sync.core.members.member import MemberRecord
 from bellande_mesh_sync.core.reader import RecordReader, StoredState
-from bellande_mesh_sync.ids import Author, Now, Shard
+from bellande_mesh_sync.ids import Author, NodeId, Now, Shard
 from bellande_mesh_sync.keys import shard_of
 
 
@@ -61,6 +62,8 @@ class Replica:
         self._open: deque[OpenCommit] = deque()
         self._next_commit = 1
         self._draft = Draft()
+        self._refused_members: dict[NodeId, MemberRecord] = {}
+        self._refused_epoch = b""
         self.uncommitted_bytes = 0
 
     # -- questions
@@ -209,6 +212,7 @@ class Replica:
         draft = self._draft
         if draft.is_empty():
             return None
+        self.try_again()
         commit = Commit(self._next_commit, draft.batch(self.clock.last))
         self._open.append(OpenCommit(self._next_commit, draft))
         self._next_commit += 1
@@ -234,11 +238,21 @@ class Replica:
         for state in self._shards.values():
             state.seen = Knowledge(state.committed.delta())
         for commit in lost:
-            # These must not be forgotten by a restart: they go with the next batch.
-            self._draft.epoch = commit.draft.epoch or self._draft.epoch
-            for member in commit.draft.members:
-                self._draft.remember(member)
+            # These must not be forgotten by a restart: they go with the next batch. Not at once, or a
+            # full disk would be asked again as fast as it can refuse.
+            self._refused_epoch = commit.draft.epoch or self._refused_epoch
+            self._refused_members.update((member.node, member) for member in commit.draft.members)
         return lost
+
+    def try_again(self) -> None:
+        """Put into the draft what the disk refused and must have nevertheless."""
+        self._draft.epoch = self._draft.epoch or self._refused_epoch
+        newer = {member.node for member in self._draft.members}
+        for node, member in self._refused_members.items():
+            if node not in newer:
+                self._draft.remember(member)
+        self._refused_members.clear()
+        self._refused_epoch = b""
 
     def _settle(self, commit: OpenCommit) -> None:
         draft, overlay = commit.draft, self._overlay
