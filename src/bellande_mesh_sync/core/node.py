@@ -222,7 +222,7 @@ class NodeCore:
                 effects += self._hang_up(lane, "closing", "it is from before the peer's restart", now)
         effects += self._learn([event.hello.member], link, now)
         effects += self._introduce(link)
-        effects += self.exchange.summaries(link)
+        effects += self.exchange.summaries([link])
         return effects + self._changes(self.directory.evaluate(now))
 
     def _link_closed(self, event: LinkClosed, now: Now) -> list[Effect]:
@@ -326,8 +326,11 @@ class NodeCore:
     # -- members
 
     def _members(self, link: Link, message: Members, now: Now) -> list[Effect]:
+        is_news = link.reported != message.linked
         link.reported = message.linked
         effects = self._learn(message.members, link, now)
+        if not effects and not is_news:
+            return []
         return effects + self._changes(self.directory.evaluate(now)) + self._dial(now)
 
     def _learn(self, records: Iterable[MemberRecord], source: Link, now: Now) -> list[Effect]:

@@ -149,12 +149,12 @@ class Liar:
                 return rng.randbytes(rng.randint(1, 60)), ""
 
     def _bend_hello(self, frames: bytes) -> tuple[bytes, str]:
-        if self._rng.random() >= self._config.false_hello_ratio:
+        other = self._another()
+        if other.node == self._me.node or self._rng.random() >= self._config.false_hello_ratio:
             return frames, ""
         self.counts["lie false hello"] += 1
         (hello,) = self._network.unpacker.unpack(frames)
         assert isinstance(hello, Hello)
-        other = self._another()
         lies: tuple[tuple[str, Message], ...] = (
             ("of another mesh", msgspec.structs.replace(hello, mesh=bytes(16))),
             ("of a version to come", msgspec.structs.replace(hello, protocol_oldest=7, protocol_newest=9)),
@@ -247,8 +247,10 @@ class Liar:
         return self._rng.choice(shards) if shards else Shard("s0/0")
 
     def _another(self) -> MemberRecord:
+        """Another member's record; its own as long as it knows nobody else."""
         known = self._node.disk.platter.members
-        return known[self._rng.choice([node for node in sorted(known) if node != self._me.node])]
+        others = [record for node, record in sorted(known.items()) if node != self._me.node]
+        return self._rng.choice(others) if others else self._node.make_hello(RECORDS_LANE).member
 
     def _an_author(self) -> Author:
         authors = sorted({a for held in self._node.disk.platter.intervals.values() for a in held})

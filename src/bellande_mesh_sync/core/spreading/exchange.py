@@ -7,7 +7,7 @@ concern them meet in the right order; whom to talk to, and when, is `node.py`'s 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from blake3 import blake3
 
@@ -124,11 +124,12 @@ class Exchange:
         links = self.links.records_links()
         if len(links) > REPAIR_PEERS_MAX:
             links = self._rng.sample(links, REPAIR_PEERS_MAX)
-        return [effect for link in links for effect in self.summaries(link)]
+        return self.summaries(links)
 
-    def summaries(self, link: Link) -> list[Effect]:
-        """Tell a peer all that is durable here; it asks for what it lacks."""
-        return [Send(link.link, Summary(part)) for part in self._summary_parts()]
+    def summaries(self, links: Sequence[Link]) -> list[Effect]:
+        """Tell peers all that is durable here; they ask for what they lack."""
+        summaries = [Summary(part) for part in self._summary_parts()]
+        return [Send(link.link, summary) for link in links for summary in summaries]
 
     def _summary_parts(self) -> Iterator[tuple[ShardSummary, ...]]:
         part: list[ShardSummary] = []
@@ -148,11 +149,12 @@ class Exchange:
     def handle_summary(self, link: Link, message: Summary, now: Now) -> list[Effect]:
         effects: list[Effect] = []
         for theirs in message.shards:
-            effects += self._told(link, theirs.shard, theirs.knowledge, now)
             mine = self.replica.shard(theirs.shard)
-            effects += self._offer_back(link, theirs, mine)
             if mine.committed.delta() != theirs.knowledge:
+                effects += self._told(link, theirs.shard, theirs.knowledge, now)
+                effects += self._offer_back(link, theirs, mine)
                 continue
+            effects += self._acked(link, theirs.shard, theirs.knowledge)
             if theirs.fingerprint not in (NO_FINGERPRINT, mine.fingerprint.to_bytes(32, "little")):
                 self.counters["fingerprint_mismatches"] += 1
                 self.trouble_ns["replicas"] = now.mono_ns
@@ -173,6 +175,9 @@ class Exchange:
 
     def _told(self, link: Link, shard: Shard, dots: Delta, now: Now) -> list[Effect]:
         """A peer has these dots on disk: acks for our own, offers of what we lack."""
+        return self._acked(link, shard, dots) + self.pulls.offered(link, shard, dots, now)
+
+    def _acked(self, link: Link, shard: Shard, dots: Delta) -> list[Effect]:
         effects: list[Effect] = []
         for author, ranges in dots:
             if node_of(author) != self.me.node or not ranges:
@@ -182,7 +187,7 @@ class Exchange:
                 effects += self._overtaken(shard, ranges[-1][1])
             elif author not in self._overtaken_authors:
                 effects += self.acks.note(link.peer, shard, author, ranges)
-        return effects + self.pulls.offered(link, shard, dots, now)
+        return effects
 
     def _overtaken(self, shard: Shard, last: int) -> list[Effect]:
         """Others know writes in our name that we do not: our store is an old copy, so start a new author."""
