@@ -1,0 +1,332 @@
+"""What a node believes of the others and says of itself: every rule about who wins over whom."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from bellande_mesh_sync.core.config import LocalNode
+from bellande_mesh_sync.core.counters import Counters
+from bellande_mesh_sync.core.effects import MemberChanged, Stop
+from bellande_mesh_sync.core.members.member import INCARNATION_JUMP_MAX, MemberRecord, is_genuine, signed
+from bellande_mesh_sync.core.members.swim.config import SwimConfig
+from bellande_mesh_sync.core.members.swim.effects import SetTimer, SwimEffect
+from bellande_mesh_sync.core.members.swim.gossip import GossipQueue, Update
+from bellande_mesh_sync.core.members.swim.health import Health
+from bellande_mesh_sync.core.members.swim.messages import (
+    NOTICE_BYTES,
+    VERDICT_BYTES,
+    Entry,
+    SleepNotice,
+    Verdict,
+    signed_notice,
+)
+from bellande_mesh_sync.core.members.swim.suspicion import Suspicion, Suspicions
+from bellande_mesh_sync.core.members.swim.timers import SuspicionOver
+from bellande_mesh_sync.core.members.swim.view import ALIVE, ASLEEP, DEAD, LEFT, SUSPECT, UNKNOWN, View
+from bellande_mesh_sync.ids import NodeId
+
+DOUBLES_MAX: Final = 8
+"""A restart without a peer book meets one newer record of itself; more are by another node with its key."""
+_NAMES: Final = ("", "alive", "suspect", "dead", "asleep", "left")
+_SECOND_NS: Final = 1_000_000_000
+
+
+class Beliefs:
+    """The view, its suspicions, the updates that carry news on, and our own record.
+
+    A record wins by its incarnation, which only the node itself can raise; of one incarnation the
+    higher standing wins. So whatever order updates come in, all views end up the same.
+    """
+
+    def __init__(
+        self, config: SwimConfig, me: LocalNode, view: View, incarnation: int, health: Health,
+        counters: Counters, out: list[SwimEffect],
+    ) -> None:  # fmt: skip
+        self._config = config
+        self._me = me
+        self._health = health
+        self._counters = counters
+        self._out = out
+        self._doubles = 0
+        self.view = view
+        self.gossip = GossipQueue(config)
+        self.suspicions = Suspicions(config)
+        self.accused: dict[int, int] = {}
+        """Members said to be dead elsewhere and alive here -> the incarnation meant: to be told."""
+        self.is_parting = False
+        """We said that we leave or sleep, so no verdict needs an answer."""
+        self.own_index = -1
+        self.own = self._sign(incarnation, left=False)
+        self._publish()
+
+    # -- ourselves
+
+    def _sign(self, incarnation: int, *, left: bool) -> MemberRecord:
+        me = self._me
+        record = MemberRecord(
+            me.node, me.public_key, me.name, me.addresses, me.role, incarnation, left, me.software
+        )
+        return signed(record, me.sign)
+
+    def _publish(self) -> None:
+        """Take our own record into the view and, unless that has it already, spread it."""
+        roster = self.view.roster
+        number = roster.number_of(self.own)
+        assert number >= 0, "our own record is not genuine"
+        self.own_index = index = roster.find(self.own.node)
+        if self.view.standing(index) == ALIVE and self.view.number(index) == number:
+            return
+        self.view.put(index, number, LEFT if self.own.left else ALIVE, 0)
+        self.gossip.add_record(self.own, roster.sizes[number])
+
+    def reincarnate(self, above: int, *, left: bool = False) -> None:
+        """Say something new of ourselves that wins over everything up to this incarnation."""
+        self.own = self._sign(above + 1, left=left)
+        self._publish()
+
+    def fall_asleep(self, now_ns: int) -> None:
+        notice = signed_notice(self.own.node, self.own.incarnation, self._me.sign)
+        number = self.view.number(self.own_index)
+        self.view.roster.take_notice(number, notice)
+        self.view.put(self.own_index, number, ASLEEP, now_ns)
+        self.gossip.add_notice(notice)
+
+    def _refute(self, incarnation: int) -> None:
+        """Somebody believes ill of us. Higher incarnations than ours cannot be: we sign them."""
+        if self.is_parting or incarnation != self.own.incarnation:
+            return
+        self._counters["member_refutations"] += 1
+        self._health.worsen()
+        self.reincarnate(incarnation)
+
+    def _meet_ourselves(self, record: MemberRecord) -> None:
+        """A newer record of ourselves is from an earlier run: go above it, or nobody hears us."""
+        if record.incarnation < self.own.incarnation or record == self.own:
+            return
+        if not is_genuine(record, self._me.verify):
+            self._counters["member_records_refused"] += 1
+            return
+        self._doubles += 1
+        if self._doubles > DOUBLES_MAX:
+            self._out.append(Stop("identity_conflict", "another node signs member records with our key"))
+            return
+        self.reincarnate(record.incarnation, left=self.own.left)
+
+    # -- what others say
+
+    def apply_record(self, record: MemberRecord, now_ns: int) -> bool:
+        """Take in what a node says of itself, and pass it on if it is news."""
+        if record.node == self.own.node:
+            self._meet_ourselves(record)
+            return False
+        if not self._is_newer(record):
+            return False
+        number = self._accept(record)
+        if number < 0:
+            return False
+        index = self.view.roster.find(record.node)
+        self._replace(index, number, LEFT if record.left else ALIVE, "its own word", now_ns)
+        self.gossip.add_record(record, self.view.roster.sizes[number])
+        return True
+
+    def _is_newer(self, record: MemberRecord) -> bool:
+        index = self.view.roster.find(record.node)
+        return self.view.standing(index) == UNKNOWN or record.incarnation > self.view.incarnation(index)
+
+    def _accept(self, record: MemberRecord) -> int:
+        """The number of a newer record that we may believe, else -1."""
+        view = self.view
+        index = view.roster.find(record.node)
+        if view.standing(index) == UNKNOWN:
+            if view.known_count >= self._config.members_max:
+                self._counters["member_records_over_limit"] += 1
+                return -1
+        elif record.incarnation > view.incarnation(index) + INCARNATION_JUMP_MAX:
+            self._counters["member_records_refused"] += 1
+            return -1
+        number = view.roster.number_of(record)
+        if number < 0:
+            self._counters["member_records_refused"] += 1
+        return number
+
+    def apply_notice(self, notice: SleepNotice, now_ns: int) -> bool:
+        """A node says that it sleeps: that is stronger than what others found."""
+        if notice.node == self.own.node:
+            self._refute(notice.incarnation)
+            return False
+        view = self.view
+        index = view.roster.find(notice.node)
+        if view.standing(index) not in (ALIVE, SUSPECT, DEAD):
+            return False
+        if view.incarnation(index) != notice.incarnation:
+            return False
+        number = view.number(index)
+        if not view.roster.take_notice(number, notice):
+            self._counters["member_records_refused"] += 1
+            return False
+        self._replace(index, number, ASLEEP, "it said that it sleeps", now_ns)
+        self.gossip.add_notice(notice)
+        return True
+
+    def apply_verdict(self, verdict: Verdict, now_ns: int) -> None:
+        """Take in what a member found of another one, or of us."""
+        if verdict.node == self.own.node:
+            self._refute(verdict.incarnation)
+            return
+        view = self.view
+        index = view.roster.find(verdict.node)
+        standing = view.standing(index)
+        if standing != ALIVE and standing != SUSPECT:
+            return
+        if view.incarnation(index) != verdict.incarnation:
+            return  # Outdated; or ahead of the record it speaks of, and without that worth nothing.
+        if verdict.standing == SUSPECT:
+            self.suspect(index, verdict.by, now_ns)
+        elif verdict.standing == DEAD:
+            self._die(index, verdict.by, f"so {self._name_of(verdict.by)} found", now_ns)
+
+    def apply_entry(self, entry: Entry, now_ns: int, *, spread: bool) -> bool:
+        """Take in a line of another node's view. A death in it kills nobody who lives here.
+
+        That one is suspected as patiently as can be, and told, so that it can say that it lives.
+        """
+        record = entry.record
+        if record.node == self.own.node:
+            self._meet_ourselves(record)
+            if entry.standing >= DEAD:
+                self._refute(record.incarnation)
+            return False
+        view = self.view
+        was_live = view.standing(view.roster.find(record.node)) in (ALIVE, SUSPECT)
+        is_news = self._is_newer(record) and self._take_entry(entry, was_live, now_ns, spread)
+        index = view.roster.find(record.node)
+        if view.standing(index) == UNKNOWN or view.incarnation(index) != record.incarnation:
+            return is_news
+        if entry.notice is not None and entry.standing == ASLEEP:
+            is_news |= self.apply_notice(entry.notice, now_ns)
+        elif entry.standing == DEAD and view.standings[index] == ALIVE:
+            self._accuse(index, now_ns)
+            is_news = True
+        return is_news
+
+    def _take_entry(self, entry: Entry, was_live: bool, now_ns: int, spread: bool) -> bool:
+        record = entry.record
+        is_dead = entry.standing == DEAD and not record.left and not was_live
+        since_ns = now_ns - max(entry.age_s, 0) * _SECOND_NS
+        is_old = entry.age_s * _SECOND_NS >= self._config.forget_after_ns
+        if is_old and entry.standing >= DEAD and not was_live:
+            return False  # We forgot it, or never needed to know.
+        number = self._accept(record)
+        if number < 0:
+            return False
+        standing = LEFT if record.left else DEAD if is_dead else ALIVE
+        index = self.view.roster.find(record.node)
+        self._replace(index, number, standing, "known to another member", since_ns)
+        self.gossip.withdraw_verdicts(record.node)
+        if spread:
+            self.gossip.add_record(record, self.view.roster.sizes[number])
+        return True
+
+    def _accuse(self, index: int, now_ns: int) -> None:
+        if len(self.accused) < self._config.accusations_max:
+            self.accused[index] = self.view.incarnation(index)
+        self._begin_suspicion(index, None, "another part of the mesh holds it for dead", now_ns)
+
+    # -- suspicion and death
+
+    def suspect(self, index: int, accuser: NodeId, now_ns: int) -> None:
+        """`accuser` found a live member silent."""
+        if self.view.standings[index] == ALIVE:
+            reason = f"no answer to {self._name_of(accuser)}"
+            self._begin_suspicion(index, accuser, reason, now_ns)
+            self._spread_suspicion(index, accuser, 0)
+            return
+        suspicion = self.suspicions.get(index)
+        assert suspicion is not None, "a suspect without a suspicion"
+        mark = suspicion.mark
+        if self.suspicions.confirm(suspicion, accuser, self.view.live_count, now_ns):
+            self._spread_suspicion(index, accuser, len(suspicion.accusers) - 1)
+        if suspicion.mark != mark:
+            self._set_timer(index, suspicion)
+
+    def _begin_suspicion(self, index: int, accuser: NodeId | None, reason: str, now_ns: int) -> None:
+        view = self.view
+        self._replace(index, view.number(index), SUSPECT, reason, now_ns)
+        suspicion = self.suspicions.start(index, view.incarnation(index), accuser, view.live_count, now_ns)
+        self._set_timer(index, suspicion)
+
+    def _spread_suspicion(self, index: int, accuser: NodeId, place: int) -> None:
+        record = self.view.record(index)
+        self.gossip.add_suspicion(Verdict(record.node, record.incarnation, SUSPECT, accuser), place)
+
+    def _set_timer(self, index: int, suspicion: Suspicion) -> None:
+        self._out.append(SetTimer(SuspicionOver(suspicion.due_ns, index, suspicion.mark)))
+
+    def suspicion_over(self, index: int, mark: int, now_ns: int) -> None:
+        suspicion = self.suspicions.of_timer(index, mark)
+        if suspicion is None:
+            return
+        if self.suspicions.prolong(suspicion):
+            self._set_timer(index, suspicion)
+            return
+        self._counters["members_declared_dead"] += 1
+        silent_s = (now_ns - suspicion.started_ns) / _SECOND_NS
+        who = (
+            ", ".join(self._name_of(accuser) for accuser in suspicion.accusers) or "another part of the mesh"
+        )
+        reason = f"no answer to {who}, and none since {silent_s:.1f} s; own health {self._health.score}"
+        self._die(index, self.own.node, reason, now_ns)
+
+    def _die(self, index: int, by: NodeId, reason: str, now_ns: int) -> None:
+        self._replace(index, self.view.number(index), DEAD, reason, now_ns)
+        record = self.view.record(index)
+        self.gossip.add_death(Verdict(record.node, record.incarnation, DEAD, by))
+
+    def _replace(self, index: int, number: int, standing: int, reason: str, since_ns: int) -> None:
+        old = self.view.standing(index)
+        if old == SUSPECT:
+            self.suspicions.end(index)
+        self.accused.pop(index, None)
+        self.view.put(index, number, standing, since_ns)
+        if old != standing:
+            record = self.view.record(index)
+            self._out.append(MemberChanged(record.node, record.name, _NAMES[old], _NAMES[standing], reason))
+
+    # -- what to tell a member of itself
+
+    def against(self, index: int) -> Verdict | None:
+        """What we hold against this member, as far as it can refute it."""
+        standing = self.view.standing(index)
+        if standing != SUSPECT and standing != DEAD:
+            return None
+        record = self.view.record(index)
+        return Verdict(record.node, record.incarnation, standing, self.own.node)
+
+    def news_for(self, index: int, incarnation: int) -> tuple[Sequence[Update], int]:
+        """What a member that says to be in this incarnation should hear of itself, and its bytes."""
+        standing = self.view.standing(index)
+        if standing == UNKNOWN:
+            return (), 0
+        number = self.view.number(index)
+        record = self.view.roster.record(number)
+        if standing == ALIVE and record.incarnation <= incarnation:
+            return (), 0
+        told: list[Update] = []
+        size = 0
+        verdict = self.against(index)
+        if verdict is not None:
+            told.append(verdict)
+            size += VERDICT_BYTES
+        if record.incarnation > incarnation:
+            told.append(record)
+            size += self.view.roster.sizes[number]
+        notice = self.view.roster.notice(number) if standing == ASLEEP else None
+        if notice is not None and incarnation == record.incarnation:
+            told.append(notice)
+            size += NOTICE_BYTES
+        return told, size
+
+    def _name_of(self, node: NodeId) -> str:
+        index = self.view.roster.find(node)
+        return self.view.record(index).name if self.view.standing(index) else node.hex()[:12]

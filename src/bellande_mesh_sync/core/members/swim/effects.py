@@ -1,0 +1,42 @@
+"""What the failure detector asks its shell to do."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from msgspec import Struct
+
+from bellande_mesh_sync.core.effects import MemberChanged, Stop
+from bellande_mesh_sync.core.members.swim.messages import Datagram, StreamMessage
+from bellande_mesh_sync.core.members.swim.timers import SwimTimer
+from bellande_mesh_sync.ids import NodeId
+
+
+class SendDatagram(Struct, frozen=True, gc=False):
+    """Seal and send; may get lost."""
+
+    target: NodeId
+    datagram: Datagram
+    size_bytes: int
+    """No less than it takes when encoded and sealed."""
+
+
+class SendStream(Struct, frozen=True, gc=False):
+    """Send over the link to this node, or over one opened for it; dropped without a word if none can be."""
+
+    target: NodeId | str
+    """A node, or an address where any member may answer (a seed)."""
+    message: StreamMessage
+
+
+class SetTimer(Struct, frozen=True, gc=False):
+    """Bring `timer` back at its `due_ns` or a little later. Timers are never cancelled."""
+
+    timer: SwimTimer
+
+
+class GoodbyeSaid(Struct, frozen=True, gc=False):
+    """The word that this node leaves or sleeps is out: it may stop now."""
+
+
+SwimEffect: TypeAlias = SendDatagram | SendStream | SetTimer | MemberChanged | GoodbyeSaid | Stop

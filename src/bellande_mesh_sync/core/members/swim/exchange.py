@@ -1,0 +1,85 @@
+"""State exchange, digest first: equal views cost one small packet, others what they differ in.
+
+A: Digest ->  B, whose view is another: Buckets ->  A: Lines of the buckets that differ ->
+B: Entries of what is newer there, and whom it would like to hear of ->  A: Entries of these
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from bellande_mesh_sync.core.members.swim.messages import Entries, Entry, Line, Lines, Standing
+from bellande_mesh_sync.core.members.swim.roster import BUCKETS
+from bellande_mesh_sync.core.members.swim.view import ALIVE, ASLEEP, SUSPECT, UNKNOWN, View
+from bellande_mesh_sync.ids import NodeId
+
+ENTRIES_MAX: Final = 1024
+"""In one message: about 300 kB."""
+ALL_BUCKETS: Final = b"\xff" * (BUCKETS // 8)
+_SECOND_NS: Final = 1_000_000_000
+
+
+def bits_of(buckets: Iterable[int]) -> bytes:
+    bits = bytearray(BUCKETS // 8)
+    for bucket in buckets:
+        bits[bucket >> 3] |= 1 << (bucket & 7)
+    return bytes(bits)
+
+
+def buckets_in(bits: bytes) -> list[int]:
+    return [bucket for bucket in range(BUCKETS) if bits[bucket >> 3] >> (bucket & 7) & 1]
+
+
+def lines_of(view: View, buckets: list[int]) -> Lines:
+    """What this view knows in these buckets. Cost: O(members in them)."""
+    lines = []
+    for bucket in buckets:
+        for index in view.known_in(bucket):
+            record = view.record(index)
+            lines.append(Line(record.node, record.incarnation, settled(view.standings[index])))
+    return Lines(bits_of(buckets), tuple(lines))
+
+
+def answer(view: View, lines: Lines, now_ns: int) -> list[Entries]:
+    """What the sender of `lines` lacks, and whom it knows better. Cost: O(members in the buckets)."""
+    newer: list[int] = []
+    wanted: list[NodeId] = []
+    told: dict[int, None] = {}
+    for line in lines.lines:
+        index = view.roster.find(line.node)
+        standing = view.standing(index)
+        told[index] = None
+        if standing == UNKNOWN:
+            wanted.append(line.node)
+            continue
+        mine = (view.incarnation(index), settled(standing))
+        if mine > (line.incarnation, line.standing):
+            newer.append(index)
+        elif mine < (line.incarnation, line.standing):
+            wanted.append(line.node)
+    for bucket in buckets_in(lines.buckets):
+        newer += [index for index in view.known_in(bucket) if index not in told]
+    return list(pages(view, newer, tuple(wanted), now_ns))
+
+
+def pages(view: View, indexes: list[int], wanted: tuple[NodeId, ...], now_ns: int) -> Iterator[Entries]:
+    for start in range(0, max(len(indexes), 1), ENTRIES_MAX):
+        page = tuple(entry_of(view, index, now_ns) for index in indexes[start : start + ENTRIES_MAX])
+        yield Entries(page, wanted if start == 0 else ())
+
+
+def entry_of(view: View, index: int, now_ns: int) -> Entry:
+    standing = settled(view.standings[index])
+    age_s = 0 if standing == ALIVE else (now_ns - view.since_ns(index)) // _SECOND_NS
+    notice = view.roster.notice(view.number(index)) if standing == ASLEEP else None
+    return Entry(view.record(index), standing, age_s, notice)
+
+
+def settled(standing: int) -> int:
+    """A suspicion is not part of what views must agree on: it ends by itself."""
+    return ALIVE if standing == SUSPECT else standing
+
+
+def is_standing(number: int) -> bool:
+    return Standing.ALIVE <= number <= Standing.LEFT

@@ -1,0 +1,383 @@
+"""The membership of one node: routes packets, timers and commands to the machines beside it.
+
+Events and the monotonic time come in, effects go out. Whoever runs it promises that a packet's sender
+is who it says (packets and streams are authenticated) and that timers come back, late at worst.
+Each event costs O(1) on average, however many members there are; only exchanges walk over what differs.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import assert_never
+
+from bellande_mesh_sync.core.config import LocalNode
+from bellande_mesh_sync.core.counters import Counters
+from bellande_mesh_sync.core.members.swim.beliefs import Beliefs
+from bellande_mesh_sync.core.members.swim.config import SwimConfig
+from bellande_mesh_sync.core.members.swim.effects import (
+    GoodbyeSaid,
+    SendDatagram,
+    SendStream,
+    SetTimer,
+    SwimEffect,
+)
+from bellande_mesh_sync.core.members.swim.health import Health
+from bellande_mesh_sync.core.members.swim.merging import Merging
+from bellande_mesh_sync.core.members.swim.messages import (
+    ACK_BYTES,
+    GOSSIP_BYTES,
+    NACK_BYTES,
+    PING_BYTES,
+    PING_REQUEST_BYTES,
+    VERDICT_BYTES,
+    Ack,
+    Body,
+    Datagram,
+    Digest,
+    Gossip,
+    Nack,
+    Ping,
+    PingRequest,
+    StreamMessage,
+    StreamPing,
+    StreamPong,
+    Verdict,
+)
+from bellande_mesh_sync.core.members.swim.order import ProbeOrder
+from bellande_mesh_sync.core.members.swim.prober import Prober, Round
+from bellande_mesh_sync.core.members.swim.timers import (
+    AckOverdue,
+    ExchangeDue,
+    GoodbyeOver,
+    GossipDue,
+    HealDue,
+    ProbeDue,
+    RelayOver,
+    SuspicionOver,
+    SwimTimer,
+)
+from bellande_mesh_sync.core.members.swim.view import SUSPECT, UNKNOWN, View
+from bellande_mesh_sync.ids import NodeId
+
+TELLS_MAX = 8
+"""Accused members told in one gossip round: a merge of two halves accuses thousands at once."""
+
+
+class Swim:
+    """Start it once; then feed it. Every call returns what is to be done, in order."""
+
+    def __init__(
+        self, config: SwimConfig, me: LocalNode, view: View, incarnation: int, rng: random.Random,
+        counters: Counters,
+    ) -> None:  # fmt: skip
+        """`view` holds who is known from the peer book; `incarnation` is above all earlier ones."""
+        self._config = config
+        self._rng = rng
+        self._out: list[SwimEffect] = []
+        self.health = Health(config)
+        self.beliefs = Beliefs(config, me, view, incarnation, self.health, counters, self._out)
+        self._view = view
+        self._prober = Prober(config.relays_max)
+        self._order = ProbeOrder(self.beliefs.own_index, rng)
+        self._merging = Merging(config, self.beliefs, me.bootstrap, rng, self._out)
+        self._node = me.node
+        self._run = 0
+        """Timers of the time before a sleep are stale."""
+        self._probe_due_ns = 0
+        self._probe_run = -1
+        self._heard_ns = 0
+        """When the last event came in."""
+        self._gossips = False
+        """Whether a GossipDue is under way."""
+
+    @property
+    def view(self) -> View:
+        return self._view
+
+    @property
+    def incarnation(self) -> int:
+        """Our own; the next start must begin above it."""
+        return self.beliefs.own.incarnation
+
+    @property
+    def queued_count(self) -> int:
+        """Updates and accusations waiting to be sent."""
+        return len(self.beliefs.gossip) + len(self.beliefs.accused)
+
+    # -- commands
+
+    def start(self, now_ns: int) -> list[SwimEffect]:
+        self._heard_ns = now_ns
+        self._set_probe(now_ns, int(self._rng.random() * self._config.probe_interval_ns))
+        self._merging.start(self._run, now_ns)
+        return self._done(now_ns)
+
+    def leave(self, now_ns: int) -> list[SwimEffect]:
+        """Say goodbye for good. Ends in GoodbyeSaid."""
+        self.beliefs.reincarnate(self.beliefs.own.incarnation, left=True)
+        return self._part(now_ns)
+
+    def sleep(self, now_ns: int) -> list[SwimEffect]:
+        """Say that this node will be silent, as planned. Ends in GoodbyeSaid; then only `wake` follows."""
+        self.beliefs.fall_asleep(now_ns)
+        return self._part(now_ns)
+
+    def wake(self, now_ns: int) -> list[SwimEffect]:
+        """Go on after `sleep`, in a new incarnation."""
+        self.beliefs.is_parting = False
+        self.beliefs.suspicions.deaf_ns += now_ns - self._heard_ns
+        self.beliefs.reincarnate(self.beliefs.own.incarnation)
+        self._gossips = False
+        return self.start(now_ns)
+
+    def _part(self, now_ns: int) -> list[SwimEffect]:
+        self.beliefs.is_parting = True
+        self._run += 1
+        self._prober.end()
+        self._gossip(now_ns)
+        self._out.append(SetTimer(GoodbyeOver(now_ns + self._config.goodbye_ns)))
+        return self._done(now_ns)
+
+    # -- events
+
+    def handle_datagram(self, sender: NodeId, datagram: Datagram, now_ns: int) -> list[SwimEffect]:
+        self._hear(now_ns)
+        beliefs = self.beliefs
+        for record in datagram.records:
+            beliefs.apply_record(record, now_ns)
+        for notice in datagram.notices:
+            beliefs.apply_notice(notice, now_ns)
+        for verdict in datagram.verdicts:
+            beliefs.apply_verdict(verdict, now_ns)
+        match datagram.body:
+            case Ping() as ping:
+                self._answer(sender, ping)
+            case Ack() as ack:
+                self._acked(sender, ack, now_ns)
+            case Gossip():
+                pass
+            case PingRequest() as request:
+                self._relay(sender, request, now_ns)
+            case Nack() as nack:
+                self._prober.nacked(nack.sequence, sender)
+            case Digest() as digest:
+                self._merging.handle_digest(sender, digest)
+            case _ as never:
+                assert_never(never)
+        return self._done(now_ns)
+
+    def handle_stream(self, sender: NodeId, message: StreamMessage, now_ns: int) -> list[SwimEffect]:
+        self._hear(now_ns)
+        match message:
+            case StreamPing():
+                self._out.append(SendStream(sender, StreamPong(message.sequence)))
+            case StreamPong():
+                self._stream_ponged(sender, message.sequence)
+            case _:
+                self._merging.handle(sender, message, now_ns)
+        return self._done(now_ns)
+
+    def handle_timer(self, timer: SwimTimer, now_ns: int) -> list[SwimEffect]:
+        self._hear(now_ns)
+        match timer:
+            case ProbeDue():
+                if timer.run == self._run:
+                    self._probe(timer, now_ns)
+            case AckOverdue():
+                self._ask_helpers(timer.sequence)
+            case GossipDue():
+                self._gossips = False
+                self._gossip(now_ns)
+            case RelayOver():
+                relay = self._prober.drop_relay(timer.sequence)
+                if relay is not None:
+                    self._send(relay.asker, Nack(relay.sequence), NACK_BYTES)
+            case SuspicionOver():
+                self.beliefs.suspicion_over(timer.index, timer.mark, now_ns)
+            case ExchangeDue():
+                self._merging.exchange_due(timer, now_ns)
+            case HealDue():
+                if timer.run == self._run:
+                    self._merging.heal_due(self._run, now_ns)
+            case GoodbyeOver():
+                self._out.append(GoodbyeSaid())
+            case _:
+                assert_never(timer)
+        return self._done(now_ns)
+
+    def note_lag(self, lag_ns: int, now_ns: int) -> list[SwimEffect]:
+        """The event loop measured that it ran this much late."""
+        self._hear(now_ns)
+        if lag_ns > self._config.lag_ns:
+            self.health.worsen()
+        return self._done(now_ns)
+
+    def _done(self, now_ns: int) -> list[SwimEffect]:
+        if not self._gossips and (self.beliefs.gossip or self.beliefs.accused):
+            self._gossips = True
+            delay_ns = int(self._rng.random() * self._config.gossip_interval_ns)
+            self._out.append(SetTimer(GossipDue(now_ns + delay_ns)))
+        out = self._out[:]
+        self._out.clear()
+        return out
+
+    # -- doubting ourselves
+
+    def _hear(self, now_ns: int) -> None:
+        """A timer that is overdue while nothing else came in means that we were stopped."""
+        if now_ns - self._probe_due_ns > self._config.lag_ns and self._run == self._probe_run:
+            deaf_ns = now_ns - max(self._heard_ns, self._probe_due_ns)
+            if deaf_ns > self._config.lag_ns:
+                self._was_deaf(deaf_ns, now_ns)
+        self._heard_ns = now_ns
+
+    def _was_deaf(self, deaf_ns: int, now_ns: int) -> None:
+        """Who did not answer in that time may well have: no verdict comes from it."""
+        self.beliefs.suspicions.deaf_ns += deaf_ns
+        self.health.worsen()
+        self._prober.end()
+        if deaf_ns > self._config.probe_interval_ns:
+            self._merging.exchange_soon(now_ns)
+
+    # -- probing
+
+    def _set_probe(self, now_ns: int, delay_ns: int) -> None:
+        self._probe_due_ns = now_ns + delay_ns
+        self._probe_run = self._run
+        self._out.append(SetTimer(ProbeDue(self._probe_due_ns, self._run)))
+
+    def _probe(self, timer: ProbeDue, now_ns: int) -> None:
+        if now_ns - timer.due_ns > self._config.lag_ns:
+            self.health.worsen()
+        missed = self._prober.end()
+        if missed is not None:
+            self._unreached(missed, now_ns)
+        self._merging.new_period()
+        target = self._order.next(self._view)
+        if target >= 0:
+            probe = self._prober.begin(target, now_ns)
+            self._ping(target, probe.sequence)
+            self._out.append(SetTimer(AckOverdue(now_ns + self.health.timeout_ns(), probe.sequence)))
+        self._set_probe(now_ns, self.health.interval_ns())
+
+    def _ping(self, target: int, sequence: int) -> None:
+        """A suspect hears with the ping what is said of it (Lifeguard, section 4: the buddy system)."""
+        node = self._view.roster.nodes[target]
+        ping = Ping(sequence, self.beliefs.own.incarnation)
+        if self._view.standings[target] == SUSPECT:
+            verdict = self.beliefs.against(target)
+            assert verdict is not None, "nothing against a suspect"
+            self._send(node, ping, PING_BYTES, verdict)
+        else:
+            self._send(node, ping, PING_BYTES)
+
+    def _ask_helpers(self, sequence: int) -> None:
+        probe = self._prober.round
+        if probe is None or probe.sequence != sequence:
+            return
+        nodes = self._view.roster.nodes
+        chosen = self._view.choose_live(
+            self._rng, self._config.helpers_count, self.beliefs.own_index, probe.target
+        )
+        probe.helpers = tuple(nodes[index] for index in chosen)
+        request = PingRequest(sequence, nodes[probe.target])
+        for helper in probe.helpers:
+            self._send(helper, request, PING_REQUEST_BYTES)
+        self._out.append(SendStream(nodes[probe.target], StreamPing(sequence)))
+
+    def _unreached(self, probe: Round, now_ns: int) -> None:
+        """Helpers that did not even say that they failed make us doubt ourselves."""
+        self.health.worsen(len(probe.helpers) - len(probe.nacked) if probe.helpers else 1)
+        if self._view.standing(probe.target) in (1, SUSPECT):
+            self.beliefs.suspect(probe.target, self._node, now_ns)
+
+    def _answer(self, sender: NodeId, ping: Ping) -> None:
+        index = self._view.roster.find(sender)
+        known = 0 if self._view.standing(index) == UNKNOWN else self._view.incarnation(index)
+        updates, size = self.beliefs.news_for(index, ping.incarnation)
+        members = self._view.live_count
+        datagram, size = self.beliefs.gossip.pack(
+            Ack(ping.sequence, known), ACK_BYTES, members, updates, size
+        )
+        self._out.append(SendDatagram(sender, datagram, size))
+
+    def _acked(self, sender: NodeId, ack: Ack, now_ns: int) -> None:
+        nodes = self._view.roster.nodes
+        relay = self._prober.relayed(ack.sequence)
+        if relay is not None:
+            if sender == nodes[relay.target]:
+                self._prober.drop_relay(ack.sequence)
+                index = self._view.roster.find(relay.asker)
+                known = 0 if self._view.standing(index) == UNKNOWN else self._view.incarnation(index)
+                self._send(relay.asker, Ack(relay.sequence, known), ACK_BYTES)
+            return
+        if ack.known < self.beliefs.own.incarnation:
+            self._introduce(sender)
+        probe = self._prober.round
+        if probe is None:
+            return
+        target = nodes[probe.target]
+        if self._prober.acked(ack.sequence, sender, target) is not None:
+            self.health.improve()
+            if sender == target:
+                self.health.took(now_ns - probe.started_ns)
+
+    def _introduce(self, node: NodeId) -> None:
+        """Someone has no record of us that is as new as ours."""
+        own = self.beliefs.own
+        size = self._view.roster.sizes[self._view.number(self.beliefs.own_index)]
+        datagram, size = self.beliefs.gossip.pack(Gossip(), GOSSIP_BYTES, self._view.live_count, (own,), size)
+        self._out.append(SendDatagram(node, datagram, size))
+
+    def _stream_ponged(self, sender: NodeId, sequence: int) -> None:
+        probe = self._prober.round
+        if probe is None:
+            return
+        target = self._view.roster.nodes[probe.target]
+        if sender == target and self._prober.acked(sequence, sender, target) is not None:
+            self.health.improve()
+
+    def _relay(self, asker: NodeId, request: PingRequest, now_ns: int) -> None:
+        index = self._view.roster.find(request.target)
+        if self._view.standing(index) == UNKNOWN:
+            return
+        sequence = self._prober.relay(asker, request.sequence, index)
+        if sequence:
+            self._ping(index, sequence)
+            config = self._config
+            wait_ns = (config.probe_interval_ns - config.probe_timeout_max_ns) // 2
+            self._out.append(SetTimer(RelayOver(now_ns + wait_ns, sequence)))
+
+    # -- sending
+
+    def _send(self, target: NodeId, body: Body, body_bytes: int, verdict: Verdict | None = None) -> None:
+        members = self._view.live_count
+        if verdict is None:
+            datagram, size = self.beliefs.gossip.pack(body, body_bytes, members)
+        else:
+            datagram, size = self.beliefs.gossip.pack(body, body_bytes, members, (verdict,), VERDICT_BYTES)
+        self._out.append(SendDatagram(target, datagram, size))
+
+    def _gossip(self, now_ns: int) -> None:
+        beliefs = self.beliefs
+        if beliefs.gossip:
+            chosen = self._view.choose_live(self._rng, self._config.gossip_fanout, beliefs.own_index)
+            for index in chosen:
+                if not beliefs.gossip:
+                    break
+                self._send(self._view.roster.nodes[index], Gossip(), GOSSIP_BYTES)
+        self._tell_accused()
+        if not self._gossips and (beliefs.gossip or beliefs.accused):
+            self._gossips = True
+            self._out.append(SetTimer(GossipDue(now_ns + self._config.gossip_interval_ns)))
+
+    def _tell_accused(self) -> None:
+        """In turn, until they have said that they live or the suspicion is over."""
+        accused = self.beliefs.accused
+        for index in list(accused)[:TELLS_MAX]:
+            accused[index] = accused.pop(index)
+            verdict = self.beliefs.against(index)
+            if verdict is None:
+                del accused[index]
+            else:
+                self._send(self._view.roster.nodes[index], Gossip(), GOSSIP_BYTES, verdict)
