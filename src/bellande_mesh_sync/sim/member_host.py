@@ -209,9 +209,7 @@ class MemberHost:
         for effect in effects:
             if type(effect) is SendDatagram:
                 self._watcher.sends(self, effect)
-                self._network.send(
-                    self.index, self._hosts[effect.target], effect.datagram, effect.size_bytes
-                )
+                self._network.send(self.index, self._hosts[effect.target], effect.datagram, effect.size_bytes)
             elif type(effect) is SetTimer:
                 timer = effect.timer
                 self._world.at(timer.due_ns, self._fire, self._boot, timer)

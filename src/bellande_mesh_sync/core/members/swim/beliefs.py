@@ -169,22 +169,27 @@ class Beliefs:
         self.gossip.add_notice(notice)
         return True
 
-    def apply_verdict(self, verdict: Verdict, now_ns: int) -> None:
-        """Take in what a member found of another one, or of us."""
+    def apply_verdict(self, verdict: Verdict, now_ns: int) -> bool:
+        """Take in what a member found of another one, or of us; False if we know better."""
         if verdict.node == self.own.node:
             self._refute(verdict.incarnation)
-            return
+            return True
         view = self.view
         index = view.roster.find(verdict.node)
         standing = view.standing(index)
+        if standing == UNKNOWN:
+            return True
+        incarnation = view.incarnation(index)
+        if incarnation != verdict.incarnation:
+            # If it is ahead of the record it speaks of, it is worth nothing without that.
+            return incarnation < verdict.incarnation
         if standing != ALIVE and standing != SUSPECT:
-            return
-        if view.incarnation(index) != verdict.incarnation:
-            return  # Outdated; or ahead of the record it speaks of, and without that worth nothing.
+            return True
         if verdict.standing == SUSPECT:
             self.suspect(index, verdict.by, now_ns)
         elif verdict.standing == DEAD:
             self._die(index, verdict.by, f"so {self._name_of(verdict.by)} found", now_ns)
+        return True
 
     def apply_entry(self, entry: Entry, now_ns: int, *, spread: bool) -> bool:
         """Take in a line of another node's view. A death in it kills nobody who lives here.
@@ -248,28 +253,48 @@ class Beliefs:
         if self.suspicions.confirm(suspicion, accuser, self.view.live_count, now_ns):
             self._spread_suspicion(index, accuser, len(suspicion.accusers) - 1)
         if suspicion.mark != mark:
-            self._set_timer(index, suspicion)
+            self._set_timer(index, suspicion, now_ns)
 
     def _begin_suspicion(self, index: int, accuser: NodeId | None, reason: str, now_ns: int) -> None:
         view = self.view
         self._replace(index, view.number(index), SUSPECT, reason, now_ns)
         suspicion = self.suspicions.start(index, view.incarnation(index), accuser, view.live_count, now_ns)
-        self._set_timer(index, suspicion)
+        self._set_timer(index, suspicion, now_ns)
 
     def _spread_suspicion(self, index: int, accuser: NodeId, place: int) -> None:
         record = self.view.record(index)
         self.gossip.add_suspicion(Verdict(record.node, record.incarnation, SUSPECT, accuser), place)
 
-    def _set_timer(self, index: int, suspicion: Suspicion) -> None:
-        self._out.append(SetTimer(SuspicionOver(suspicion.due_ns, index, suspicion.mark)))
+    def _set_timer(self, index: int, suspicion: Suspicion, now_ns: int) -> None:
+        """For what comes next: a repetition, the last call, or the end."""
+        due_ns = suspicion.due_ns
+        if not suspicion.is_called:
+            due_ns -= self._config.probe_timeout_max_ns
+        if self.own.node in suspicion.accusers:
+            members = self.view.live_count
+            pause_ns = self._config.suspicion_ns(members, self._config.confirmations_needed(members))
+            due_ns = min(due_ns, now_ns + pause_ns)
+        self._out.append(SetTimer(SuspicionOver(due_ns, index, suspicion.mark)))
 
-    def suspicion_over(self, index: int, mark: int, now_ns: int) -> None:
+    def suspicion_due(self, index: int, mark: int, now_ns: int) -> Verdict | None:
+        """Go on with a suspicion. The verdict, if any, is for the last call: who knows better answers it."""
         suspicion = self.suspicions.of_timer(index, mark)
         if suspicion is None:
-            return
-        if self.suspicions.prolong(suspicion):
-            self._set_timer(index, suspicion)
-            return
+            return None
+        is_prolonged = self.suspicions.prolong(suspicion)
+        left_ns = suspicion.due_ns - now_ns
+        if left_ns <= 0 and not is_prolonged:
+            self._end_suspicion(index, suspicion, now_ns)
+            return None
+        is_last_call = left_ns <= self._config.probe_timeout_max_ns and not suspicion.is_called
+        suspicion.is_called = is_last_call or (suspicion.is_called and not is_prolonged)
+        # That it is still open may be because nobody who reaches the suspect has heard of it.
+        if self.own.node in suspicion.accusers:
+            self._spread_suspicion(index, self.own.node, suspicion.accusers.index(self.own.node))
+        self._set_timer(index, suspicion, now_ns)
+        return self.against(index) if is_last_call else None
+
+    def _end_suspicion(self, index: int, suspicion: Suspicion, now_ns: int) -> None:
         self._counters["members_declared_dead"] += 1
         silent_s = (now_ns - suspicion.started_ns) / _SECOND_NS
         who = (

@@ -61,6 +61,10 @@ from bellande_mesh_sync.ids import NodeId
 
 TELLS_MAX = 8
 """Accused members told in one gossip round: a merge of two halves accuses thousands at once."""
+CORRECTIONS_MAX = 8
+"""Senders of outdated verdicts who get the newer record, within one probe interval."""
+ISOLATED_PERIODS = 3
+"""Probe intervals without a message from anybody after which a node was cut off rather than lucky."""
 
 
 class Swim:
@@ -87,6 +91,9 @@ class Swim:
         self._probe_run = -1
         self._heard_ns = 0
         """When the last event came in."""
+        self._corrections_left = CORRECTIONS_MAX
+        self._reached_ns = 0
+        """When the last message from anybody came in."""
         self._gossips = False
         """Whether a GossipDue is under way."""
 
@@ -107,7 +114,7 @@ class Swim:
     # -- commands
 
     def start(self, now_ns: int) -> list[SwimEffect]:
-        self._heard_ns = now_ns
+        self._heard_ns = self._reached_ns = now_ns
         self._set_probe(now_ns, int(self._rng.random() * self._config.probe_interval_ns))
         self._merging.start(self._run, now_ns)
         return self._done(now_ns)
@@ -142,13 +149,15 @@ class Swim:
 
     def handle_datagram(self, sender: NodeId, datagram: Datagram, now_ns: int) -> list[SwimEffect]:
         self._hear(now_ns)
+        self._reached(now_ns)
         beliefs = self.beliefs
         for record in datagram.records:
             beliefs.apply_record(record, now_ns)
         for notice in datagram.notices:
             beliefs.apply_notice(notice, now_ns)
         for verdict in datagram.verdicts:
-            beliefs.apply_verdict(verdict, now_ns)
+            if not beliefs.apply_verdict(verdict, now_ns):
+                self._correct(sender, verdict.node)
         match datagram.body:
             case Ping() as ping:
                 self._answer(sender, ping)
@@ -168,6 +177,7 @@ class Swim:
 
     def handle_stream(self, sender: NodeId, message: StreamMessage, now_ns: int) -> list[SwimEffect]:
         self._hear(now_ns)
+        self._reached(now_ns)
         match message:
             case StreamPing():
                 self._out.append(SendStream(sender, StreamPong(message.sequence)))
@@ -193,7 +203,9 @@ class Swim:
                 if relay is not None:
                     self._send(relay.asker, Nack(relay.sequence), NACK_BYTES)
             case SuspicionOver():
-                self.beliefs.suspicion_over(timer.index, timer.mark, now_ns)
+                verdict = self.beliefs.suspicion_due(timer.index, timer.mark, now_ns)
+                if verdict is not None:
+                    self._call(verdict, timer.index)
             case ExchangeDue():
                 self._merging.exchange_due(timer, now_ns)
             case HealDue():
@@ -231,11 +243,20 @@ class Swim:
                 self._was_deaf(deaf_ns, now_ns)
         self._heard_ns = now_ns
 
+    def _reached(self, now_ns: int) -> None:
+        """The first message after a time of isolation: what we found in that time speaks of us."""
+        silent_ns = now_ns - self._reached_ns
+        if silent_ns > ISOLATED_PERIODS * self._config.probe_interval_ns:
+            self.beliefs.suspicions.deaf_ns += silent_ns
+            self._merging.exchange_soon(now_ns)
+        self._reached_ns = now_ns
+
     def _was_deaf(self, deaf_ns: int, now_ns: int) -> None:
         """Who did not answer in that time may well have: no verdict comes from it."""
         self.beliefs.suspicions.deaf_ns += deaf_ns
         self.health.worsen()
         self._prober.end()
+        self._reached_ns = now_ns
         if deaf_ns > self._config.probe_interval_ns:
             self._merging.exchange_soon(now_ns)
 
@@ -253,6 +274,7 @@ class Swim:
         if missed is not None:
             self._unreached(missed, now_ns)
         self._merging.new_period()
+        self._corrections_left = CORRECTIONS_MAX
         target = self._order.next(self._view)
         if target >= 0:
             probe = self._prober.begin(target, now_ns)
@@ -324,10 +346,14 @@ class Swim:
 
     def _introduce(self, node: NodeId) -> None:
         """Someone has no record of us that is as new as ours."""
-        own = self.beliefs.own
-        size = self._view.roster.sizes[self._view.number(self.beliefs.own_index)]
-        datagram, size = self.beliefs.gossip.pack(Gossip(), GOSSIP_BYTES, self._view.live_count, (own,), size)
-        self._out.append(SendDatagram(node, datagram, size))
+        self._send_record(node, self._view.number(self.beliefs.own_index))
+
+    def _send_record(self, target: NodeId, number: int) -> None:
+        roster = self._view.roster
+        datagram, size = self.beliefs.gossip.pack(
+            Gossip(), GOSSIP_BYTES, self._view.live_count, (roster.record(number),), roster.sizes[number]
+        )
+        self._out.append(SendDatagram(target, datagram, size))
 
     def _stream_ponged(self, sender: NodeId, sequence: int) -> None:
         probe = self._prober.round
@@ -370,6 +396,20 @@ class Swim:
         if not self._gossips and (beliefs.gossip or beliefs.accused):
             self._gossips = True
             self._out.append(SetTimer(GossipDue(now_ns + self._config.gossip_interval_ns)))
+
+    def _call(self, verdict: Verdict, suspect: int) -> None:
+        """Before a death: a refutation may have reached others and not us."""
+        own = self.beliefs.own_index
+        for index in self._view.choose_live(self._rng, self._config.gossip_fanout, own, suspect):
+            self._send(self._view.roster.nodes[index], Gossip(), GOSSIP_BYTES, verdict)
+
+    def _correct(self, sender: NodeId, subject: NodeId) -> None:
+        """Someone still holds a member for what it was in an older incarnation."""
+        self._corrections_left -= 1
+        if self._corrections_left < 0:
+            return
+        number = self._view.number(self._view.roster.find(subject))
+        self._send_record(sender, number)
 
     def _tell_accused(self) -> None:
         """In turn, until they have said that they live or the suspicion is over."""

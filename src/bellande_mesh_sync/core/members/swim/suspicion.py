@@ -19,6 +19,8 @@ class Suspicion:
     """Of its newest timer."""
     deaf_ns: int
     """How long we had been deaf in all when it began, or was last prolonged."""
+    is_called: bool = False
+    """Others have been asked for the last time whether they know better."""
 
 
 class Suspicions:

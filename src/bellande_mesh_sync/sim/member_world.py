@@ -1,0 +1,310 @@
+"""A world of nodes that run membership and nothing else: up to ten thousand in one thread."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
+from blake3 import blake3
+
+from bellande_mesh_sync.core.config import LocalNode
+from bellande_mesh_sync.core.counters import Counters
+from bellande_mesh_sync.core.effects import MemberChanged
+from bellande_mesh_sync.core.members.member import MemberRecord, signed
+from bellande_mesh_sync.core.members.swim.config import LAN, SwimConfig
+from bellande_mesh_sync.core.members.swim.effects import SendDatagram
+from bellande_mesh_sync.core.members.swim.machine import Swim
+from bellande_mesh_sync.core.members.swim.messages import SEAL_BYTES, Standing
+from bellande_mesh_sync.core.members.swim.roster import Roster
+from bellande_mesh_sync.core.members.swim.view import View
+from bellande_mesh_sync.ids import NodeId
+from bellande_mesh_sync.sim import identity
+from bellande_mesh_sync.sim.checkers import Violation
+from bellande_mesh_sync.sim.datagrams import DatagramConfig, DatagramNetwork
+from bellande_mesh_sync.sim.identity import make_identity
+from bellande_mesh_sync.sim.member_host import MakeMembership, MemberHost, Membership
+from bellande_mesh_sync.sim.member_promises import (
+    ABSENT,
+    ASLEEP,
+    DOWN,
+    HEAL_NS,
+    INCARNATIONS_MAX,
+    LEFT,
+    PAUSED,
+    RETURN_NS,
+    UP,
+    Life,
+    MemberChecker,
+    detection_bound_ns,
+)
+from bellande_mesh_sync.sim.world import SECOND_NS, World
+
+SEEDS: Final = 3
+"""A node that joins is told the addresses of this many others."""
+ENCODED_EVERY: Final = 61
+"""One in this many packets is encoded, to see that its size is as it says."""
+_STANDINGS: Final = {
+    UP: Standing.ALIVE, PAUSED: Standing.ALIVE, DOWN: Standing.DEAD, ASLEEP: Standing.ASLEEP,
+    LEFT: Standing.LEFT, ABSENT: Standing.UNKNOWN,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class MemberScenario:
+    nodes: int
+    seed: int = 1
+    config: SwimConfig = LAN
+    network: DatagramConfig = field(default_factory=DatagramConfig)
+    expects_accuracy: bool = True
+    """Off where more is lost or late than the promise covers; then false deaths are only counted."""
+    bytes_per_second_max: int = 40_000
+    """Of one node, over the whole run."""
+
+
+def make_swim(
+    config: SwimConfig, me: LocalNode, view: View, incarnation: int, rng: random.Random, counters: Counters
+) -> Swim:
+    return Swim(config, me, view, incarnation, rng, counters)
+
+
+class MemberWorld:
+    """Everybody knows everybody at the start. Then do to them what you like, and let time pass."""
+
+    def __init__(self, scenario: MemberScenario, make: MakeMembership = make_swim) -> None:
+        self.scenario = scenario
+        self.world = World(scenario.seed)
+        self.network = DatagramNetwork(self.world, scenario.network)
+        self.roster = Roster(identity.verify, is_shared=True)
+        lives = [Life(UP) for _ in range(scenario.nodes)]
+        self.checker = MemberChecker(scenario.config, lives, expects_accuracy=scenario.expects_accuracy)
+        self.hosts: list[MemberHost] = []
+        self.packet_bytes_max = 0
+        self._make = make
+        self._nodes: list[NodeId] = []
+        self._hosts_by_node: dict[NodeId, int] = {}
+        self._packet_count = 0
+        self._encode = msgspec.msgpack.Encoder().encode
+        for _ in range(scenario.nodes):
+            self._add_host()
+        self._template = self._everybody()
+        for host in self.hosts:
+            self._start(host, self._template.copy(), ())
+        self._watch_bounds()
+
+    def _add_host(self) -> MemberHost:
+        index = len(self.hosts)
+        who = make_identity(self.scenario.seed, index)
+        host = MemberHost(index, who, self.world, self.network, self, self._hosts_by_node)
+        self.hosts.append(host)
+        self._nodes.append(who.node)
+        self._hosts_by_node[who.node] = index
+        self.network.add(host)
+        return host
+
+    def _everybody(self) -> View:
+        view = View(self.roster)
+        for host in self.hosts:
+            me = host.local_node(())
+            record = MemberRecord(
+                me.node, me.public_key, me.name, me.addresses, me.role, 1, False, me.software
+            )
+            number = self.roster.number_of(signed(record, me.sign))
+            view.put(self.roster.find(me.node), number, Standing.ALIVE, 0)
+        return view
+
+    def _start(self, host: MemberHost, view: View, seeds: tuple[str, ...]) -> None:
+        host.start(self._machine(host, view, seeds), self._nodes)
+
+    def _machine(self, host: MemberHost, view: View, seeds: tuple[str, ...]) -> Membership:
+        rng = self.world.rng(f"node/{host.index}/{host.incarnation_stored}/{self.world.now_ns}")
+        me, incarnation = host.local_node(seeds), host.incarnation_stored + 1
+        return self._make(self.scenario.config, me, view, incarnation, rng, host.counters)
+
+    def make_machine(self, index: int) -> Membership:
+        """One more machine for a host of the beginning, as it was then; to be weighed, not run."""
+        return self._machine(self.hosts[index], self._template.copy(), ())
+
+    # -- what the hosts tell
+
+    def changed(self, host: MemberHost, effect: MemberChanged) -> None:
+        subject = self._hosts_by_node[effect.node]
+        self.checker.changed(host.index, subject, effect.new_state, self.world.now_ns)
+
+    def stopped(self, host: MemberHost, reason: str) -> None:
+        if reason != "goodbye":
+            raise Violation("identity", host.who.name, "stopped, for it takes itself for a double")
+        if self.checker.lives[host.index].state == ASLEEP:
+            host.fall_silent()
+        else:
+            host.kill()
+
+    def sends(self, host: MemberHost, effect: SendDatagram) -> None:
+        self._packet_count += 1
+        if effect.size_bytes > self.packet_bytes_max:
+            self.packet_bytes_max = effect.size_bytes
+            if effect.size_bytes > self.scenario.config.packet_bytes_max:
+                raise Violation("packet", host.who.name, f"a packet of {effect.size_bytes} bytes")
+        if self._packet_count % ENCODED_EVERY == 0:
+            size = len(self._encode(effect.datagram)) + SEAL_BYTES
+            if size > effect.size_bytes:
+                raise Violation("packet", host.who.name, f"{size} bytes were said to be {effect.size_bytes}")
+
+    # -- what happens to them
+
+    def run_for(self, seconds: float) -> None:
+        self.world.run_until(self.world.now_ns + int(seconds * SECOND_NS))
+
+    def kill(self, index: int) -> None:
+        self.hosts[index].kill()
+        self._happened(index, DOWN)
+        now_ns = self.world.now_ns
+        bound_ns = detection_bound_ns(self.scenario.config, len(self.hosts))
+        self.world.after(bound_ns, self._check_known_dead, index, now_ns)
+
+    def restart(self, index: int, *, with_book: bool = True) -> None:
+        """Start a killed host again; without its peer book it knows only some addresses."""
+        host = self.hosts[index]
+        if not with_book:
+            host.incarnation_stored = 0
+        self.checker.forget_told(index)
+        self._come_back(index)
+        view = self._template.copy() if with_book else View(self.roster)
+        self._start(host, view, self._some_addresses(index))
+
+    def join(self) -> int:
+        """A node that nobody knows: its number."""
+        host = self._add_host()
+        self.checker.add()
+        self._happened(host.index, UP)
+        self._start(host, View(self.roster), self._some_addresses(host.index))
+        self._expect_back(host.index)
+        return host.index
+
+    def _some_addresses(self, index: int) -> tuple[str, ...]:
+        rng = self.world.rng(f"seeds/{index}/{self.world.now_ns}")
+        up = [host.address for host in self.hosts if self._is_up(host.index) and host.index != index]
+        return tuple(rng.sample(up, min(SEEDS, len(up))))
+
+    def pause(self, index: int) -> None:
+        self.hosts[index].pause()
+        self._happened(index, PAUSED)
+
+    def resume(self, index: int) -> None:
+        self._come_back(index)
+        self.hosts[index].resume()
+
+    def run_late(self, index: int, lag_ns: int) -> None:
+        self.hosts[index].run_late(lag_ns)
+
+    def leave(self, index: int) -> None:
+        machine = self.hosts[index].machine
+        assert machine is not None, "only a running node leaves"
+        self._happened(index, LEFT)
+        self.hosts[index].command(machine.leave)
+
+    def sleep(self, index: int) -> None:
+        machine = self.hosts[index].machine
+        assert machine is not None, "only a running node goes to sleep"
+        self._happened(index, ASLEEP)
+        self.hosts[index].command(machine.sleep)
+
+    def wake(self, index: int) -> None:
+        self._come_back(index)
+        self.hosts[index].wake()
+
+    def split(self, apart: list[int]) -> None:
+        self.network.split(apart)
+        self.checker.split([int(index in apart) for index in range(len(self.hosts))], self.world.now_ns)
+
+    def cut_one_way(self, source: int, target: int) -> None:
+        self.network.block([(source, target)])
+
+    def heal(self) -> None:
+        self.network.heal()
+        now_ns = self.world.now_ns
+        self.checker.healed(now_ns)
+        self.world.after(HEAL_NS, self._check_one_mesh, now_ns)
+
+    def _happened(self, index: int, state: str) -> None:
+        self.checker.happened(index, state, self.world.now_ns)
+
+    def _come_back(self, index: int) -> None:
+        self._happened(index, UP)
+        self._expect_back(index)
+
+    def _expect_back(self, index: int) -> None:
+        self.world.after(RETURN_NS, self._check_known_back, index, self.world.now_ns)
+
+    def _is_up(self, index: int) -> bool:
+        return self.checker.lives[index].state == UP
+
+    # -- checks
+
+    def _check_known_dead(self, index: int, since_ns: int) -> None:
+        self.checker.check_known_dead(index, since_ns, self.world.now_ns)
+
+    def _check_known_back(self, index: int, since_ns: int) -> None:
+        self.checker.check_known_back(index, since_ns, self.world.now_ns)
+
+    def _check_one_mesh(self, since_ns: int) -> None:
+        self.checker.check_one_mesh(since_ns, self.world.now_ns)
+
+    def _watch_bounds(self) -> None:
+        """Safety, every second, at one host after the other: ten thousand are not looked at at once."""
+        for index in range(self.world.now_ns // SECOND_NS % 10, len(self.hosts), 10):
+            self.check_bounds(self.hosts[index])
+        self.world.after(SECOND_NS, self._watch_bounds)
+
+    def check_bounds(self, host: MemberHost) -> None:
+        machine = host.machine
+        if machine is None:
+            return
+        config = self.scenario.config
+        if machine.queued_count > config.updates_max + config.accusations_max:
+            raise Violation("queue", host.who.name, f"{machine.queued_count} updates wait")
+        if machine.incarnation > INCARNATIONS_MAX:
+            raise Violation("incarnation", host.who.name, f"is in incarnation {machine.incarnation}")
+
+    def check_traffic(self, seconds: float) -> None:
+        for host in self.hosts:
+            rate = self.network.sent_bytes[host.index] / seconds
+            if rate > self.scenario.bytes_per_second_max:
+                raise Violation("traffic", host.who.name, f"{rate:.0f} bytes a second")
+
+    def check_agreement(self) -> None:
+        """At rest every view is the truth. Cost: O(nodes) for each view."""
+        truth = bytearray(len(self.roster))
+        own = [0] * len(self.roster)
+        for host in self.hosts:
+            index = self.roster.find(host.who.node)
+            if index >= 0:
+                truth[index] = _STANDINGS[self.checker.lives[host.index].state]
+                own[index] = host.incarnation_stored if host.machine is None else host.machine.incarnation
+        for host in self.hosts:
+            if host.machine is not None and self._is_up(host.index):
+                self._check_view(host, host.machine.view, truth, own)
+
+    def _check_view(self, host: MemberHost, view: View, truth: bytearray, own: list[int]) -> None:
+        seen = view.standings.ljust(len(truth), b"\0")
+        if seen != truth:
+            index = next(i for i in range(len(truth)) if seen[i] != truth[i])
+            name = self.hosts[self._hosts_by_node[self.roster.nodes[index]]].who.name
+            held, real = Standing(seen[index]).name.lower(), Standing(truth[index]).name.lower()
+            raise Violation("agreement", host.who.name, f"holds {name} for {held}, which is {real}")
+        for index in range(0, len(truth), max(1, len(truth) // 64)):
+            if truth[index] and view.incarnation(index) > own[index]:
+                raise Violation("incarnation", host.who.name, "has a record that its node never made")
+
+    # -- the trace
+
+    def digest(self) -> str:
+        """Equal for equal runs: all changes, all packets by host, all views."""
+        total = self.checker.digest.copy()
+        total.update(self.network.sent_packets.tobytes())
+        total.update(self.network.sent_bytes.tobytes())
+        for host in self.hosts:
+            if host.machine is not None:
+                total.update(host.machine.view.fingerprint())
+        return blake3(total.digest()).hexdigest()
