@@ -280,6 +280,20 @@ def test_a_sleeper_is_neither_probed_nor_killed_and_wakes_in_a_new_incarnation()
     assert node.state_of("carol") == ALIVE
 
 
+def test_a_suspicion_that_was_open_before_a_sleep_ends_after_it() -> None:
+    """Found by a member world (9 nodes, `lan`, 3 % loss, seed 240): its timer was gone with the sleep."""
+    node = Node("alice", OTHERS)
+    for accuser in ("bob", "dave", "erin"):
+        node.accuse(accuser, "carol", SUSPECT)
+    node.take(node.swim.sleep(node.now_ns))
+    node.timers.clear()
+    node.now_ns += 3600 * SECOND_NS
+    node.take(node.swim.wake(node.now_ns))
+    assert node.state_of("carol") == SUSPECT
+    node.run_for(6, answering=OTHERS)
+    assert node.state_of("carol") == DEAD
+
+
 def test_nobody_else_can_say_that_a_node_sleeps() -> None:
     node = Node("alice", OTHERS)
     forged = signed_notice(node_of_name("carol"), 1, sign_as("bob"))

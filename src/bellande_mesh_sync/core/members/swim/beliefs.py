@@ -276,6 +276,11 @@ class Beliefs:
             due_ns = min(due_ns, now_ns + pause_ns)
         self._out.append(SetTimer(SuspicionOver(due_ns, index, suspicion.mark)))
 
+    def set_timers_again(self, now_ns: int) -> None:
+        """The timers of open suspicions are gone: none came back while this node slept."""
+        for index, suspicion in self.suspicions.all():
+            self._set_timer(index, suspicion, now_ns)
+
     def suspicion_due(self, index: int, mark: int, now_ns: int) -> Verdict | None:
         """Go on with a suspicion. The verdict, if any, is for the last call: who knows better answers it."""
         suspicion = self.suspicions.of_timer(index, mark)

@@ -130,10 +130,12 @@ class Swim:
         return self._part(now_ns)
 
     def wake(self, now_ns: int) -> list[SwimEffect]:
-        """Go on after `sleep`, in a new incarnation."""
+        """Go on after `sleep`, in a new incarnation. No timer of the time before needs to come back."""
+        self._prober.drop_relays()
         self.beliefs.is_parting = False
         self.beliefs.suspicions.deaf_ns += now_ns - self._heard_ns
         self.beliefs.reincarnate(self.beliefs.own.incarnation)
+        self.beliefs.set_timers_again(now_ns)
         self._gossips = False
         return self.start(now_ns)
 

@@ -91,5 +91,9 @@ class Prober:
     def relayed(self, sequence: int) -> Relay | None:
         return self._relays.get(sequence)
 
+    def drop_relays(self) -> None:
+        """Their timers are gone."""
+        self._relays.clear()
+
     def drop_relay(self, sequence: int) -> Relay | None:
         return self._relays.pop(sequence, None)

@@ -38,6 +38,9 @@ class Suspicions:
     def get(self, index: int) -> Suspicion | None:
         return self._open.get(index)
 
+    def all(self) -> list[tuple[int, Suspicion]]:
+        return list(self._open.items())
+
     def start(
         self, index: int, incarnation: int, accuser: NodeId | None, members: int, now_ns: int
     ) -> Suspicion:
