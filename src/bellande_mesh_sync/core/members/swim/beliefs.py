@@ -286,13 +286,17 @@ class Beliefs:
         suspicion = self.suspicions.of_timer(index, mark)
         if suspicion is None:
             return None
-        is_prolonged = self.suspicions.prolong(suspicion)
-        left_ns = suspicion.due_ns - now_ns
-        if left_ns <= 0 and not is_prolonged:
+        if self.suspicions.prolong(suspicion):
+            suspicion.is_called = False
+        patience_ns = self._config.probe_timeout_max_ns
+        is_last_call = not suspicion.is_called and suspicion.due_ns - now_ns <= patience_ns
+        if is_last_call:
+            # A late confirmation may have made it due at once: the answers still get their time.
+            suspicion.is_called = True
+            suspicion.due_ns = max(suspicion.due_ns, now_ns + patience_ns)
+        elif suspicion.due_ns <= now_ns:
             self._end_suspicion(index, suspicion, now_ns)
             return None
-        is_last_call = left_ns <= self._config.probe_timeout_max_ns and not suspicion.is_called
-        suspicion.is_called = is_last_call or (suspicion.is_called and not is_prolonged)
         # That it is still open may be because nobody who reaches the suspect has heard of it.
         if self.own.node in suspicion.accusers:
             self._spread_suspicion(index, self.own.node, suspicion.accusers.index(self.own.node))
