@@ -130,6 +130,8 @@ class SimNode:
         """Whether programs still use this node; not one that lies or was cut off."""
         self.since_ns = 0
         """When it last started, ended, was paused or went on."""
+        self.timer_count = 0
+        """Timers that are set and have not come back, of this boot."""
         self.is_retired = False
         """It does not come back when it ends."""
         self.event_ns = 0
@@ -191,6 +193,7 @@ class SimNode:
         """Start a process: a new boot id, and the state that the disk has."""
         assert self.core is None, "already running"
         self.boot += 1
+        self.timer_count = 0
         self._paused = False
         self.since_ns = self._world.now_ns
         self.is_leaving = False
@@ -364,6 +367,7 @@ class SimNode:
         self._outgoing.setdefault(effect.link, []).append(effect.message)
 
     def _set_timer(self, effect: SetTimer) -> None:
+        self.timer_count += 1
         late_ns = self._rng.randrange(self._setup.timer_late_max_ns + 1)
         at_ns = self.clock.world_time_of(effect.at_ns) + late_ns
         self._world.at(at_ns, self._fire, self.boot, TimerFired(effect.timer))
@@ -419,6 +423,7 @@ class SimNode:
 
     def _fire(self, boot: int, event: TimerFired) -> None:
         if boot == self.boot:
+            self.timer_count -= 1
             self.post(event)
 
     def _answer(self, effect: Resolve | Reject) -> None:

@@ -35,6 +35,8 @@ from bellande_mesh_sync.sim.world import SECOND_NS, NodeClock, World
 CHECK_INTERVAL_NS: Final = SECOND_NS
 FULL_CHECK_INTERVAL_NS: Final = 60 * SECOND_NS
 WARM_UP_MAX_NS: Final = 300 * SECOND_NS
+TIMERS_MAX: Final = 3_000
+"""Of one node: one a write that waits for others, one a stream, and a handful besides."""
 FRAME_SLACK_BYTES: Final = 64 * 1024
 """What the wire adds to the weight that the core counts against credit, at most."""
 
@@ -257,6 +259,9 @@ class Simulation:
             waiting_bytes = sum(len(record.inline or b"") for record in records)
             if waiting_bytes > waiting_bytes_max:
                 raise Violation("bounds", f"n{disk.index}", f"{waiting_bytes} bytes wait for the disk")
+            if self.nodes[disk.index].timer_count > TIMERS_MAX:
+                count = self.nodes[disk.index].timer_count
+                raise Violation("bounds", f"n{disk.index}", f"{count} timers are set")
             if disk.view_count > 2 * len(self.nodes) * core.streams_max:
                 raise Violation("bounds", f"n{disk.index}", f"{disk.view_count} views are open")
 

@@ -53,7 +53,7 @@ MUTANTS = (
         "refused_commit_loses_member_records",
         "Member records that were in a refused commit are not stored with the next one.",
         Replica.failed,
-        "self._draft.remember(member)",
+        "self._refused_members.update((member.node, member) for member in commit.draft.members)",
         "pass",
     ),
     Mutant(

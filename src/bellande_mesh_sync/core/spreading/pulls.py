@@ -19,6 +19,9 @@ from bellande_mesh_sync.ids import Author, NodeId, Now, Shard, node_of
 
 WANT_RANGES_MAX = 4096
 """Ranges in one Want; what is beyond is asked for when the stream has ended."""
+ENDED_MAX = 32
+"""Ended streams of a shard that may wait for what else their senders knew. With a record held off because
+its writer's clock is ahead they wait for minutes, and each commit looks at all of them."""
 
 
 @dataclass(slots=True, eq=False)
@@ -211,7 +214,8 @@ class Pulls:
         The pulls are judged together: one may lack, of what its sender knew, just what another has
         found obsolete. That is still safe. What replaced a claimed dot is committed here or is
         claimed itself, because yet another record replaced it at the other sender; and since each
-        replacement is causally later, that chain ends in a committed record.
+        replacement is causally later, that chain ends in a committed record. A pull of which everything
+        came claims nothing, so it waits for nothing.
         """
         ended = [pull for pull in self._pulls.values() if pull.shard == shard and pull.has_all]
         if not ended:
@@ -229,7 +233,11 @@ class Pulls:
             claimed = Knowledge()
             for pull in done:
                 claimed.merge(obsolete[pull.stream])
-            safe = [pull for pull in done if not claimed.missing_from(lacking[pull.stream])]
+            safe = [
+                pull
+                for pull in done
+                if not obsolete[pull.stream] or not claimed.missing_from(lacking[pull.stream])
+            ]
             if len(safe) == len(done):
                 break
             done = safe
@@ -239,6 +247,10 @@ class Pulls:
         effects: list[Effect] = []
         for pull in [*done, *(pull for pull in ended if pull.is_tainted)]:
             del self._pulls[pull.stream]
+        waiting = [pull for pull in ended if pull.stream in self._pulls]
+        for pull in waiting[ENDED_MAX:]:
+            del self._pulls[pull.stream]  # Its dots may be asked for again, when somebody offers them.
+            self._counters["streams_given_up"] += 1
         for pull in done:
             link = self._links.get(pull.link)
             if link is not None:
