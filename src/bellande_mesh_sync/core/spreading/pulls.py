@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from bellande_mesh_sync.core.config import CoreConfig
@@ -15,7 +15,7 @@ from bellande_mesh_sync.core.messages import StreamEnd, Want
 from bellande_mesh_sync.core.session.links import Link, Links
 from bellande_mesh_sync.core.spreading.held_off import HeldOff
 from bellande_mesh_sync.core.timers import PullDue, StreamOverdue
-from bellande_mesh_sync.ids import Author, NodeId, Now, Shard, node_of
+from bellande_mesh_sync.ids import Author, Dot, NodeId, Now, Shard, node_of
 
 WANT_RANGES_MAX = 4096
 """Ranges in one Want; what is beyond is asked for when the stream has ended."""
@@ -47,6 +47,9 @@ class Pull:
     """All of it, once the stream has ended."""
     mark: int = 0
     """Raised by any progress."""
+    lacks: Dot | None = None
+    """Once it has ended: a dot that its sender knew, and that was neither here at the last look nor could be
+    claimed by a stream that lacked nothing. As long as that is so, nothing can be concluded."""
 
     @property
     def has_all(self) -> bool:
@@ -217,10 +220,12 @@ class Pulls:
         replacement is causally later, that chain ends in a committed record. A pull of which everything
         came claims nothing, so it waits for nothing.
         """
-        ended = [pull for pull in self._pulls.values() if pull.shard == shard and pull.has_all]
+        state = self._replica.shard(shard)
+        all_ended = [pull for pull in self._pulls.values() if pull.shard == shard and pull.has_all]
+        # Each commit comes by here, and a long knowledge with many gaps takes a while to compare.
+        ended = _worth_a_look(all_ended, state.committed)
         if not ended:
             return []
-        state = self._replica.shard(shard)
         obsolete: dict[int, Delta] = {}
         lacking: dict[int, Delta] = {}
         for pull in ended:
@@ -233,11 +238,14 @@ class Pulls:
             claimed = Knowledge()
             for pull in done:
                 claimed.merge(obsolete[pull.stream])
-            safe = [
-                pull
-                for pull in done
-                if not obsolete[pull.stream] or not claimed.missing_from(lacking[pull.stream])
-            ]
+            safe = []
+            for pull in done:
+                missing = claimed.missing_from(lacking[pull.stream]) if obsolete[pull.stream] else ()
+                if missing:
+                    author, ((low, _), *_) = missing[0]
+                    pull.lacks = Dot(author, low)
+                else:
+                    safe.append(pull)
             if len(safe) == len(done):
                 break
             done = safe
@@ -247,7 +255,7 @@ class Pulls:
         effects: list[Effect] = []
         for pull in [*done, *(pull for pull in ended if pull.is_tainted)]:
             del self._pulls[pull.stream]
-        waiting = [pull for pull in ended if pull.stream in self._pulls]
+        waiting = [pull for pull in all_ended if pull.stream in self._pulls]
         for pull in waiting[ENDED_MAX:]:
             del self._pulls[pull.stream]  # Its dots may be asked for again, when somebody offers them.
             self._counters["streams_given_up"] += 1
@@ -288,6 +296,20 @@ def _first_ranges(delta: Delta) -> Delta:
             result.append((author, part))
         room -= len(part)
     return tuple(result)
+
+
+def _worth_a_look(ended: Sequence[Pull], committed: Knowledge) -> list[Pull]:
+    """Those for which something has changed since a dot was missing: it is here, or somebody may claim it."""
+    looked_at: list[Pull] = []
+    stuck: list[Pull] = []
+    for pull in ended:
+        is_stuck = pull.lacks is not None and not pull.is_tainted and not committed.contains(*pull.lacks)
+        (stuck if is_stuck else looked_at).append(pull)
+    for pull in looked_at:  # It grows while it is walked.
+        freed = [other for other in stuck if other.lacks is not None and pull.dots.contains(*other.lacks)]
+        looked_at += freed
+        stuck = [other for other in stuck if other not in freed]
+    return looked_at
 
 
 def _common(delta: Delta, knowledge: Knowledge) -> Delta:
