@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 
@@ -164,3 +164,9 @@ def test_an_exception_in_a_core_is_a_violation_that_says_where() -> None:
     assert outcome.check == "exception"
     assert "planted" in outcome.violation
     assert "test_runs.py" in outcome.violation
+
+
+def test_the_swarm_draws_every_kind_of_fault() -> None:
+    drawn = [draw(seed, nodes=(3, 7), minutes=1).faults for seed in range(1, 400)]
+    for kind in (field.name for field in fields(FaultConfig) if field.name.endswith("_s")):
+        assert any(getattr(faults, kind) > 0 for faults in drawn), kind

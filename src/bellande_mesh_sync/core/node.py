@@ -161,6 +161,15 @@ class NodeCore:
             effects.append(commit)
         return effects
 
+    def backlog(self) -> dict[str, int]:
+        """How much waits for other nodes or for the disk, by name. Bounded, and nothing at rest."""
+        return {
+            "acks_waiting": len(self.acks),
+            "fetches": len(self.fetcher),
+            "streams": len(self.pulls),
+            "uncommitted_bytes": self.replica.uncommitted_bytes,
+        }
+
     def hello(self, lane: int) -> Hello:
         return Hello(
             PROTOCOL_OLDEST, PROTOCOL_NEWEST, self.me.mesh, self.me.node, self.me.boot, lane,

@@ -92,13 +92,7 @@ def member_counts(core: NodeCore) -> dict[str, int]:
 
 
 def gauges_of(core: NodeCore) -> dict[str, float]:
-    return {
-        "links": len(core.links),
-        "fetches": len(core.fetcher),
-        "streams": len(core.pulls),
-        "acks_waiting": len(core.acks),
-        "uncommitted_bytes": core.replica.uncommitted_bytes,
-    }
+    return {"links": len(core.links), **core.backlog()}
 
 
 def peers_of(core: NodeCore, links: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -62,6 +62,8 @@ class Runner:
         self._pending: deque[on.Event] = deque()
         self._is_handling = False
         self._is_open = True
+        self._is_broken = False
+        """The store could not be read in the middle of an event."""
         self._next_request = 1
         self._requests: dict[int, asyncio.Future[Any]] = {}
         self._views: dict[int, asyncio.Future[ChangesView]] = {}
@@ -111,7 +113,7 @@ class Runner:
 
     async def close(self) -> None:
         """Leave the mesh, write what is open, close every link. Waiting callers get `not_running`."""
-        if hasattr(self, "core"):
+        if hasattr(self, "core") and not self._is_broken:
             await self.ask(lambda request: on.Leave(request))
         self._is_open = False
         if hasattr(self, "links"):
@@ -134,6 +136,8 @@ class Runner:
 
     def feed(self, event: on.Event) -> None:
         """Hand an event to the core and perform what comes back, before anything else happens."""
+        if self._is_broken:
+            return
         self._pending.append(event)
         if self._is_handling:
             return  # Caused by an effect of the event at work: its turn comes when that is done.
@@ -151,11 +155,13 @@ class Runner:
         try:
             effects = self.core.handle(event, now())
         except StorageError as error:
-            # The core looks records up before it changes anything, so the event is as if it had not been.
-            # To go on would be to drop every link that brings something for a key that cannot be read.
+            # Half of the event may be done by now, so this core decides nothing more. To go on would be to
+            # drop every link that brings something for a key that cannot be read.
             request = self._requests.pop(event.request, None) if isinstance(event, on.WriteMany) else None
             if request is not None and not request.done():
                 request.set_exception(error)
+            self._is_broken = True
+            self._pending.clear()
             self._broken(error)
             return
         self._do(effects)
@@ -181,7 +187,7 @@ class Runner:
         request = self._next_request
         self._next_request += 1
         future: asyncio.Future[Any] = self._loop.create_future()
-        if not self._is_open:
+        if not self._is_open or self._is_broken:
             future.set_exception(error_of("not_running", {}))
             return future
         self._requests[request] = future

@@ -5,7 +5,7 @@ Each check names what it found wrong in a Violation; the first one ends a run.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -294,7 +294,8 @@ class AckChecker:
         self._disks = disks  # The mesh's own list: whoever joins is in it.
         self._index = {node: index for index, node in enumerate(nodes)}
         self._seen = seen
-        self._wipes: dict[int, int] = {}
+        self.owner_count: Callable[[int], int] = lambda index: 1
+        """How many owners the programs of a node know of, at least."""
         self._heads: dict[tuple[int, str], list[tuple[Dot, int]]] = {}
         """By (node, key): acknowledged versions and when, but for those that a later one replaced."""
 
@@ -322,8 +323,16 @@ class AckChecker:
         ack: str,
         asked_ns: int,
         now_ns: int,
+        owners: int = 1,
     ) -> list[Acked]:
-        """A client of node `index` got these receipts now, for what it asked for then."""
+        """A client of node `index` got these receipts now, for what it asked for then.
+
+        Args:
+            owners: how many it knew of when it asked. More may have come since, and some may have left.
+        """
+        need = need_of(ack, min(owners, self.owner_count(index)))
+        if any(len(receipt.nodes) < need for receipt in receipts):
+            raise Violation("ack_level", f"n{index}", f"{ack} with {in_words(receipts[0])}, {need} needed")
         name = f"n{index}"
         if len(receipts) != len(writes):
             raise Violation("receipts", name, f"{len(receipts)} receipts for {len(writes)} writes")
@@ -400,15 +409,7 @@ class AckChecker:
 
     def _need(self, ack: str) -> int:
         owners = len(self._disks) - len(self.left)
-        match ack:
-            case "local":
-                return 1
-            case "one":
-                return min(2, len(self._disks))
-            case "quorum":
-                return owners // 2 + 1
-            case _:
-                return owners
+        return need_of(ack, owners)
 
     def check_all(self) -> None:
         """Every promise ever made, against every disk it named."""
@@ -421,6 +422,19 @@ class AckChecker:
                         f"{in_words(acked.dot)} of {acked.key} was acknowledged",
                         acked.key,
                     )
+
+
+def need_of(ack: str, owners: int) -> int:
+    """How many disks a level asks for."""
+    match ack:
+        case "local":
+            return 1
+        case "one":
+            return 2
+        case "quorum":
+            return owners // 2 + 1
+        case _:
+            return owners
 
 
 def _is_as_asked(record: Record, write: Write) -> bool:

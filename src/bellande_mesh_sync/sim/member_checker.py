@@ -38,6 +38,10 @@ class MemberChecker:
         if effect.new_state == MemberState.LEFT and not other.left_count:
             raise Violation("members", node.name, f"{other.name} is said to have left, and never did")
 
+    def owner_count(self, index: int) -> int:
+        """How many nodes a program there must take for owners, at least: itself, and all it has heard of."""
+        return 1 + sum(state != MemberState.LEFT for state in self._states.get(index, {}).values())
+
     def check(self, nodes: Sequence[SimNode], now_ns: int) -> None:
         """Who is down for long is known to be, by everyone who was in a state to notice."""
         for other in nodes:

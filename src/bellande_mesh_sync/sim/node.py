@@ -64,6 +64,8 @@ class Core(Protocol):
 
     def hello(self, lane: int) -> Hello: ...
 
+    def backlog(self) -> dict[str, int]: ...
+
 
 MakeCore = Callable[
     [CoreConfig, LocalNode, RecordReader, StoredState, random.Random, Callable[[], bytes]],
@@ -455,6 +457,10 @@ class SimNode:
         self.post(ChunksStored(link, (hash,)))
 
     # -- what the network needs
+
+    def backlog(self) -> dict[str, int]:
+        """What waits in the core, by name; a dead one's counts for nothing."""
+        return {} if self.core is None else self.core.backlog()
 
     def make_hello(self, lane: int) -> Hello:
         assert self.core is not None

@@ -68,6 +68,7 @@ class Simulation:
         self.workload = Workload(
             self.world, scenario.workload, self.nodes, self.disk_checker, self.ack_checker, self.oracle
         )
+        self.ack_checker.owner_count = self.members.owner_count
         self.context_checker = ContextChecker()
         self.workload.resolved = self.context_checker.resolved
         self.faults = Faults(self.world, scenario.faults, self.nodes, self.network)
@@ -230,6 +231,7 @@ class Simulation:
         if found := self._differences():
             raise Violation("convergence", "", f"agreement did not last: {'; '.join(found[:6])}")
         self._check_fully()
+        self._check_backlogs()
         self.workload.check_at_rest(self.settled())
         self.oracle.notes.check_ledger(self.network.notes.sent_count, self.network.notes.lost)
         self.members.check_at_rest(self.settled())
@@ -241,6 +243,13 @@ class Simulation:
         return differences([node.disk for node in self.settled()])
 
     # -- checks that go on all the time
+
+    def _check_backlogs(self) -> None:
+        """At rest nothing waits any more."""
+        for node in self.settled():
+            for name, count in node.backlog().items():
+                if count:
+                    raise Violation("bounds", node.name, f"{count} {name} still wait at rest")
 
     def _check(self) -> None:
         """Bounds: nothing that others can make grow may grow without end."""

@@ -277,6 +277,7 @@ class Workload:
 
     def _answered(self, number: int, node: SimNode, writes: tuple[Write, ...], ack: str, hear: Hear) -> Hear:
         asked_ns = self._world.now_ns
+        owners = self._acks.owner_count(node.index)
 
         def answer(effect: Resolve | Reject | None) -> None:
             self._requests.end(number)
@@ -286,7 +287,7 @@ class Workload:
             elif isinstance(effect, Resolve):
                 self.counts[f"acked {ack}"] += 1
                 now_ns = self._world.now_ns
-                self._acks.resolved(node.index, writes, effect.result, ack, asked_ns, now_ns)
+                self._acks.resolved(node.index, writes, effect.result, ack, asked_ns, now_ns, owners)
                 self.resolved(node.index, writes, effect.result)
                 self._acknowledged(number, writes, effect.result)
             else:

@@ -21,13 +21,13 @@ def early(sequence: int, ahead_ms: int) -> Record:
 
 
 def at(wall_ms: int) -> Now:
-    return Now(0, wall_ms)
+    return Now(wall_ms * 1_000_000, wall_ms)
 
 
 def test_each_is_let_in_when_its_own_time_comes() -> None:
     held = HeldOff(HybridClock(drift_max_ms=1_000))
-    held.note(SHARD, early(1, 5_000))
-    held.note(SHARD, early(2, 9_000))
+    held.note(SHARD, early(1, 5_000), at(WALL_MS))
+    held.note(SHARD, early(2, 9_000), at(WALL_MS))
     among = held.among(SHARD, at(WALL_MS + 3_999))
     assert among is not None
     assert among.delta() == ((DAVE, ((1, 2),)),)
@@ -40,7 +40,7 @@ def test_each_is_let_in_when_its_own_time_comes() -> None:
 
 def test_all_are_let_in_when_our_own_clock_was_behind_and_is_set_right() -> None:
     held = HeldOff(HybridClock(drift_max_ms=1_000))
-    held.note(SHARD, early(1, 0))
+    held.note(SHARD, early(1, 0), at(WALL_MS))
     assert held.among(SHARD, at(0)) is not None
     assert held.among(SHARD, at(WALL_MS)) is None
 
@@ -49,7 +49,7 @@ def test_no_more_are_noted_than_the_bound_and_each_once(monkeypatch: pytest.Monk
     monkeypatch.setattr(held_off_module, "HELD_OFF_MAX", 3)
     held = HeldOff(HybridClock(drift_max_ms=1_000))
     for sequence in (1, 1, 2, 3, 4):
-        held.note(SHARD, early(sequence, 5_000))
+        held.note(SHARD, early(sequence, 5_000), at(WALL_MS))
     assert len(held) == 3
 
 
@@ -69,3 +69,21 @@ def test_a_record_that_comes_too_early_is_not_asked_for_until_its_time_and_then_
     world.tell("alice", "bob", Have(SHARD, ((DAVE, ((1, 1),)),)))
     world.run()
     assert [want.dots for want in bob.seen(Want)] == [((DAVE, ((1, 1),)),)]
+
+
+def test_a_stamp_that_no_clock_would_give_is_not_noted() -> None:
+    held = HeldOff(HybridClock(drift_max_ms=1_000))
+    held.note(SHARD, early(1, 365 * 86_400_000), at(WALL_MS))
+    assert len(held) == 0
+
+
+def test_notes_are_gone_through_once_a_second_at_most() -> None:
+    held = HeldOff(HybridClock(drift_max_ms=1_000))
+    for number in range(1, 4):
+        held.note(SHARD, early(number, 2_000 + 100 * number), at(WALL_MS))
+    assert held.among(SHARD, at(WALL_MS + 1_150)) is not None
+    assert len(held) == 2
+    held.among(SHARD, at(WALL_MS + 1_250))
+    assert len(held) == 2
+    held.among(SHARD, at(WALL_MS + 2_151))
+    assert len(held) == 0

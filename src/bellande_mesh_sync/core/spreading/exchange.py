@@ -253,7 +253,7 @@ class Exchange:
         if record.stamp > stamp_max:
             self.counters["clock_ahead"] += 1
             self.trouble_ns["clock"] = now.mono_ns
-            self.held_off.note(shard, record)
+            self.held_off.note(shard, record, now)
             return False
         if record.inline is not None and blake3(record.inline).digest() != record.digest:
             self.counters["records_damaged"] += 1

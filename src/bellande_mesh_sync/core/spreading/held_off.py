@@ -12,8 +12,13 @@ from typing import Final
 from bellande_mesh_sync.core.data.clock import HybridClock
 from bellande_mesh_sync.core.data.knowledge import Knowledge
 from bellande_mesh_sync.core.data.record import Record
-from bellande_mesh_sync.ids import Dot, Now, Shard, Stamp
+from bellande_mesh_sync.ids import Dot, Now, Shard, Stamp, stamp_of
 
+SORTED_OUT_EVERY_NS = 1_000_000_000
+"""All notes are gone through when some are due, but not more often than this."""
+HORIZON_MS = 3_600_000
+"""A stamp further ahead than this hour beyond the limit is no clock's error: the next one who offers the dot
+may have an honest record for it."""
 HELD_OFF_MAX = 100_000
 """Dots noted, about 200 bytes each; those beyond are asked for as often as they are offered."""
 _NEVER: Final = Stamp(1 << 64)
@@ -35,12 +40,15 @@ class HeldOff:
     def __init__(self, clock: HybridClock) -> None:
         self._clock = clock
         self._shards: dict[Shard, _Notes] = {}
+        self._sorted_out_ns = -SORTED_OUT_EVERY_NS
         self._count = 0
 
     def __len__(self) -> int:
         return self._count
 
-    def note(self, shard: Shard, record: Record) -> None:
+    def note(self, shard: Shard, record: Record, now: Now) -> None:
+        if record.stamp > self._clock.limit(now) + stamp_of(HORIZON_MS):
+            return
         notes = self._shards.setdefault(shard, _Notes())
         if self._count < HELD_OFF_MAX and record.dot not in notes.stamps:
             self._count += 1
@@ -52,7 +60,8 @@ class HeldOff:
         if notes is None:
             return None
         limit = self._clock.limit(now)
-        if notes.earliest <= limit:
+        if notes.earliest <= limit and now.mono_ns - self._sorted_out_ns >= SORTED_OUT_EVERY_NS:
+            self._sorted_out_ns = now.mono_ns
             notes = self._without_due(shard, notes, limit)
         return notes.dots if notes.stamps else None
 
