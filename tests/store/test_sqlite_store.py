@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -311,6 +312,26 @@ def test_a_full_disk_refuses_a_batch_as_a_whole_and_loses_nothing(small_disk: Pa
     assert {SHARD: state.shards[0].fingerprint} == fingerprints
     assert store.counts().records == len(kept)
     store.close()
+
+
+def test_starts_on_a_full_disk_keep_the_epoch_and_so_does_the_one_after(
+    small_disk: Path, epochs: Epochs
+) -> None:
+    def start() -> bytes:
+        store = SqliteStore(small_disk / "data", small_disk / "chunks", new_epoch=epochs)
+        epoch = store.open().epoch
+        store.close()
+        return epoch
+
+    first = start()
+    filler = small_disk / "filler"
+    with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(1024))
+    os.truncate(filler, filler.stat().st_size - 40 * 1024)  # SQLite needs a little to open it at all.
+    assert [start(), start()] == [first, first]
+    filler.unlink()
+    assert [start(), start()] == [first, first]
 
 
 def test_chunks_that_do_not_fit_on_the_disk_are_refused(small_disk: Path, epochs: Epochs) -> None:

@@ -127,14 +127,34 @@ class SqliteStore:
             and loaded.epoch == read_epoch(self._epoch_path)
             and loaded.place == place_of(self._epoch_path)
         )
-        epoch = loaded.epoch if agreed else self._new_epoch()
-        try:
+        if not agreed:
+            if loaded.epoch:
+                log.warning("%s was moved, copied or restored: the node writes as a new author", self._path)
+            epoch = self._new_epoch()
             self.apply([Batch(epoch=epoch)])
+            return epoch
+        try:
+            # With no room for the note the file must not be written either, or the next start would find
+            # the two apart.
+            self._try_room()
+            self.apply([Batch(epoch=loaded.epoch)])
         except DiskFullError:
-            if not agreed:
-                raise
             log.warning("%s: this start could not be noted, the disk is full", self._path)
-        return epoch
+        return loaded.epoch
+
+    def _try_room(self) -> None:
+        """A small transaction like the one that follows. Raises DiskFullError, StorageError."""
+        writer = self._writer
+        assert writer is not None, "the store is not open"
+        with disk_errors(self._path):
+            try:
+                writer.execute("BEGIN IMMEDIATE")
+                writer.execute("INSERT OR REPLACE INTO meta VALUES ('start', randomblob(8))")
+                writer.execute("COMMIT")
+            except sqlite3.Error:
+                if writer.in_transaction:
+                    writer.execute("ROLLBACK")
+                raise
 
     def close(self) -> None:
         for view in list(self._views):
