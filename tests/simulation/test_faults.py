@@ -118,12 +118,15 @@ def test_a_partition_blocks_just_what_is_between_its_groups_and_ends() -> None:
 
 def test_a_way_that_two_partitions_block_is_free_when_the_last_one_ends() -> None:
     simulation = running()
-    links = simulation.faults.links
-    first, second = links._block([(0, 1)]), links._block([(0, 1), (1, 0)])
-    links._unblock(first)
-    assert simulation.network.is_blocked(0, 1)
-    links._unblock(second)
-    assert not simulation.network.is_blocked(0, 1)
+    network = simulation.network
+    first, second = network.block([(0, 1)]), network.block([(0, 1), (1, 0)])
+    network.unblock(first)
+    assert network.is_blocked(0, 1)
+    network.unblock(second)
+    assert not network.is_blocked(0, 1)
+    network.block([(0, 1)])
+    network.unblock(second)
+    assert network.is_blocked(0, 1), "each block is taken back once"
 
 
 def test_a_flapping_pair_goes_up_and_down_several_times() -> None:

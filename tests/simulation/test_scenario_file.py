@@ -10,9 +10,11 @@ import pytest
 
 from bellande_mesh_sync.errors import BellandeMeshError, ConfigError
 from bellande_mesh_sync.sim.links import LINK_CLASSES
+from bellande_mesh_sync.sim.mesh_world import MeshWorld
 from bellande_mesh_sync.sim.scenario_file import Plan, load_scenario, scenario_of_text
 from bellande_mesh_sync.sim.scenario_run import (
     Report,
+    _plan_step,
     missed_expectations,
     percentile,
     run_file,
@@ -214,6 +216,29 @@ def test_every_deed_of_a_script_can_be_done_and_taken_back(do: str) -> None:
     result = run_seed(plan(BASE + work + step + ("offset_s = 20.0\n" if do == "set_clock" else "")), 1)
     assert result.violation == ""
     assert result.converge_s >= 0
+
+
+def test_the_end_of_a_partition_opens_only_its_own_ways() -> None:
+    text = (
+        BASE
+        + """
+    [faults]
+    script = [
+        { at = "1s", do = "partition", groups = [["robots-0"], ["robots-1"]], lasts = "15s" },
+        { at = "2s", do = "one_way", nodes = ["robots-0", "robots-1"], lasts = "2s" },
+    ]
+    """
+    )
+    found = plan(text)
+    with MeshWorld(found.nodes) as world:
+        for step in found.file.faults.script:
+            _plan_step(world, found, step)
+        world.advance(3)
+        assert world.simulation.network.is_blocked(0, 1)
+        world.advance(2)
+        assert world.simulation.network.is_blocked(0, 1)
+        world.advance(13)
+        assert not world.simulation.network.is_blocked(0, 1)
 
 
 def test_a_program_that_breaks_is_told_with_its_story(tmp_path: Path) -> None:

@@ -191,12 +191,18 @@ def _deeds(world: MeshWorld, plan: Plan, step: Step) -> tuple[Callable[[], None]
             )
         case "partition":
             groups = [plan.find(group, "groups") for group in step.groups]
-            return partial(world.partition, *groups), world.heal
+            return _cut(world, partial(world.partition, *groups))
         case "one_way":
             source, target = (plan.find((name,), "nodes") for name in step.nodes)
-            return partial(world.one_way, source, target), world.heal
+            return _cut(world, partial(world.one_way, source, target))
         case "heal":
             return world.heal, None
+
+
+def _cut(world: MeshWorld, cut: Callable[[], int]) -> tuple[Callable[[], None], Callable[[], None]]:
+    """Its end opens what it closed, and not what others have."""
+    cuts: list[int] = []
+    return lambda: cuts.append(cut()), lambda: world.heal(cuts.pop())
 
 
 def percentile(sorted_values: Sequence[float], share: float) -> float:

@@ -85,23 +85,23 @@ class Troubles:
 
     # -- the network
 
-    def partition(self, *groups: Sequence[int]) -> None:
-        """Nothing passes between nodes of different groups until `heal`."""
-        for a, group in enumerate(groups):
-            for other in groups[a + 1 :]:
-                self._cut([(x, y) for x in group for y in other] + [(y, x) for x in group for y in other])
+    def partition(self, *groups: Sequence[int]) -> int:
+        """Nothing passes between nodes of different groups until `heal`, of all or of what this returns."""
+        ways: list[tuple[int, int]] = []
+        for group in groups:
+            ways += [(a, b) for other in groups if other is not group for a in group for b in other]
+        return self._network.block(ways)
 
-    def one_way(self, sources: int | Sequence[int], targets: int | Sequence[int]) -> None:
+    def one_way(self, sources: int | Sequence[int], targets: int | Sequence[int]) -> int:
         """What `sources` send does not reach `targets` until `heal`; the other way is open."""
-        self._cut([(a, b) for a in _listed(sources) for b in _listed(targets) if a != b])
+        return self._network.block([(a, b) for a in _listed(sources) for b in _listed(targets) if a != b])
 
-    def _cut(self, ways: list[tuple[int, int]]) -> None:
-        self._drop_outs.kept_blocked.update(ways)
-        self._network.block(ways)
-
-    def heal(self) -> None:
-        """Every way between two nodes is open again."""
-        self._drop_outs.kept_blocked.clear()
+    def heal(self, cut: int | None = None) -> None:
+        """Every way between two nodes is open again; with what `partition` or `one_way` returned, only what
+        that closed and nothing else does."""
+        if cut is not None:
+            self._network.unblock(cut)
+            return
         self._network.times.recover()
         self._network.unblock_all()
 
@@ -146,7 +146,6 @@ class Troubles:
         running = [faults for faults, _ in self._faults] or [self.simulation.faults]
         self._faults.clear()
         self._down.clear()
-        self._drop_outs.kept_blocked.clear()
         for faults in running:
             self._guarded(faults.stop)
             self._counted += faults.counts

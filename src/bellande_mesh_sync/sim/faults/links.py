@@ -19,7 +19,7 @@ FLAPS_MAX: Final = 12
 
 
 class LinkFaults:
-    """Faults of the network. Blocks may overlap: a way is free when the last one of them ends."""
+    """Faults of the network."""
 
     def __init__(self, plan: Plan, config: FaultConfig, nodes: Sequence[SimNode], network: Network) -> None:
         self._plan = plan
@@ -27,8 +27,6 @@ class LinkFaults:
         self._config = config
         self._nodes = nodes
         self._network = network
-        self._blocks: dict[int, list[Way]] = {}
-        self._block_count = 0
 
     def start(self) -> None:
         if len(self._nodes) < 2:
@@ -44,7 +42,6 @@ class LinkFaults:
         start(config.congestion_s, self.congestion)
 
     def repair(self) -> None:
-        self._blocks.clear()
         self._network.unblock_all()
         self._network.cuts_next_stream = False
         self._network.times.recover()
@@ -56,7 +53,7 @@ class LinkFaults:
         ways = [(a, b) for a in group for b in group if group[a] != group[b]]
         if self._rng.random() < 0.25:
             ways = [(a, b) for a, b in ways if group[a] > group[b]]  # They hear, and are not heard.
-        self._plan.until_over(self._unblock, self._block(ways))
+        self._plan.until_over(self._network.unblock, self._network.block(ways))
         return bool(ways)
 
     def _draw_groups(self, shape: str) -> dict[int, int]:
@@ -74,8 +71,8 @@ class LinkFaults:
 
     def flap(self) -> bool:
         a, b = self._draw_pair()
-        number = self._block([(a, b), (b, a)])
-        self._plan.after(self._plan.draw(self._rng.choice((0.1, 1.0, 5.0))), self._unblock, number)
+        block = self._network.block([(a, b), (b, a)])
+        self._plan.after(self._plan.draw(self._rng.choice((0.1, 1.0, 5.0))), self._network.unblock, block)
         return True
 
     def flapping(self) -> bool:
@@ -87,23 +84,12 @@ class LinkFaults:
 
     def _flap_again(self, ways: list[Way], left: int, mean_s: float) -> None:
         if left:
-            number = self._block(ways)
-            self._plan.after(self._plan.draw(mean_s), self._flap_back, number, ways, left - 1, mean_s)
+            block = self._network.block(ways)
+            self._plan.after(self._plan.draw(mean_s), self._flap_back, block, ways, left - 1, mean_s)
 
-    def _flap_back(self, number: int, ways: list[Way], left: int, mean_s: float) -> None:
-        self._unblock(number)
+    def _flap_back(self, block: int, ways: list[Way], left: int, mean_s: float) -> None:
+        self._network.unblock(block)
         self._plan.after(self._plan.draw(mean_s), self._flap_again, ways, left, mean_s)
-
-    def _block(self, ways: list[Way]) -> int:
-        self._block_count += 1
-        self._blocks[self._block_count] = ways
-        self._network.block(ways)
-        return self._block_count
-
-    def _unblock(self, number: int) -> None:
-        ways = self._blocks.pop(number)
-        still = {way for others in self._blocks.values() for way in others}
-        self._network.unblock([way for way in ways if way not in still])
 
     def _draw_pair(self) -> Way:
         a, b = self._rng.sample(range(len(self._nodes)), 2)
