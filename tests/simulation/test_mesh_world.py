@@ -373,6 +373,45 @@ def test_a_killed_node_stays_down_until_it_is_started(world: MeshWorld) -> None:
     assert world.mesh(1).is_running()
 
 
+def test_the_end_of_random_faults_leaves_what_the_test_did(world: MeshWorld) -> None:
+    world.kill(0)
+    world.partition([1], [2])
+    world.fill_disk(1)
+    world.set_clock(2, 7)
+    world.faults("kill", "partition", "disk_full", "clock_jump", for_s=30, every_s=2, lasts_s=1)
+    world.advance(29)
+    assert world.fault_counts.total() > 10
+    assert not world.nodes[0].is_running
+    world.advance(11)
+    assert [node.is_running for node in world.nodes] == [False, True, True]
+    network = world.simulation.network
+    assert network.is_blocked(1, 2)
+    assert not network.is_blocked(0, 1)
+    assert [node.disk.is_full for node in world.nodes] == [False, True, False]
+    assert [node.clock.offset_ms for node in world.nodes][2] == 7_000
+    world.settle()
+    assert all(node.is_running and not node.disk.is_full for node in world.nodes)
+
+
+def test_each_of_two_runs_of_faults_has_its_own_end(world: MeshWorld) -> None:
+    world.faults("reset", for_s=10, every_s=1)
+    world.faults("flap", for_s=60, every_s=1)
+    world.advance(20)
+    before = world.fault_counts
+    world.advance(30)
+    assert world.fault_counts["flap"] > before["flap"] + 10
+    assert world.fault_counts["reset"] == before["reset"]
+
+
+def test_faults_are_counted_once_however_often_it_settles(world: MeshWorld) -> None:
+    world.nodes[1].disk.is_condemned = True
+    world.restart(1)
+    assert world.fault_counts == {"replaced_disk": 1}
+    world.settle()
+    world.settle()
+    assert world.fault_counts == {"replaced_disk": 1}
+
+
 def test_links_of_pairs_differ_from_the_others() -> None:
     from bellande_mesh_sync.sim.links import LINK_CLASSES
 
