@@ -294,7 +294,6 @@ class AckChecker:
         self._disks = disks  # The mesh's own list: whoever joins is in it.
         self._index = {node: index for index, node in enumerate(nodes)}
         self._seen = seen
-        self._wipes: dict[int, int] = {}
         self._heads: dict[tuple[int, str], list[tuple[Dot, int]]] = {}
         """By (node, key): acknowledged versions and when, but for those that a later one replaced."""
 
