@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 
@@ -28,6 +29,7 @@ from bellande_mesh_sync.errors import (
 )
 from bellande_mesh_sync.mesh import Mesh
 from bellande_mesh_sync.sim.checkers import Violation
+from bellande_mesh_sync.sim.links import LINK_CLASSES
 from bellande_mesh_sync.sim.mesh import SimMesh
 from bellande_mesh_sync.sim.mesh_world import MeshWorld
 
@@ -410,6 +412,31 @@ def test_faults_are_counted_once_however_often_it_settles(world: MeshWorld) -> N
     world.settle()
     world.settle()
     assert world.fault_counts == {"replaced_disk": 1}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({"nodes": True}, "nodes=True"),
+        ({"nodes": "3"}, "nodes='3'"),
+        ({"links": [(0, 9, LINK_CLASSES["lte"])]}, r"links\[0\]"),
+        ({"links": [(0, 1, "lte")]}, r"links\[0\]"),
+        ({"merge": {"a": 5}}, r"merge\.a"),
+        ({"merge": {"a/b": "lww"}}, r"spaces\.a/b"),
+        ({"spaces": {"": {}}}, r"spaces\."),
+        ({"spaces": {"a": {"encrypt": True}}}, r"spaces\.a\.encrypt"),
+        ({"spaces": {"a": {"replicas": 2}}}, r"spaces\.a\.replicas"),
+    ],
+)
+def test_a_wrong_argument_is_refused_by_name(arguments: dict[str, Any], told: str) -> None:
+    with pytest.raises((ConfigError, UsageError, UnsupportedError), match=told):
+        MeshWorld(**arguments)
+
+
+@pytest.mark.parametrize("index", [-1, 3])
+def test_a_node_that_is_not_there_is_refused(world: MeshWorld, index: int) -> None:
+    with pytest.raises(UsageError, match="0 to 2"):
+        world.mesh(index)
 
 
 def test_links_of_pairs_differ_from_the_others() -> None:
