@@ -8,7 +8,6 @@ seeds draw. Seeds start at 1, so whoever has the same sources gets the same tabl
 from __future__ import annotations
 
 import argparse
-import gc
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from bellande_mesh_sync.sim.campaign import prepare
 from tests.simulation.mutants.catalogue import ESCAPED, GROUPS, MUTANTS
 from tests.simulation.mutants.hunting import Find, hunt, load_finds, save_finds
 from tests.simulation.mutants.planting import Mutant
@@ -98,7 +98,7 @@ def _hunt_in_child(name: str, options: argparse.Namespace) -> Find | None:
 
 
 def _hunt_here(options: argparse.Namespace) -> None:
-    gc.set_threshold(200_000, 20, 20)  # As in `bellande_mesh_sync.sim`.
+    prepare()
     seeds = range(1, options.seeds + 1)
     find = hunt(ALL[options.hunt], seeds, nodes=options.nodes, minutes=options.minutes)
     sys.stdout.buffer.write(msgspec.json.encode(find))

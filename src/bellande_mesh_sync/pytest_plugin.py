@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from bellande_mesh_sync.sim.mesh_world import MeshWorld
 
 FIXTURE = "mesh_world"
+SETTINGS = ("nodes", "seeds", "link", "links", "merge", "spaces", "core")
 TRACE_LINES = 20
 _LINE_CHARACTERS_MAX = 160
 
@@ -110,6 +111,11 @@ def _settings(node: Any) -> dict[str, Any]:
         return {}
     if marker.args:
         raise pytest.UsageError(f"{node.nodeid}: the marker mesh_world takes names: mesh_world(nodes=5)")
+    unknown = sorted(marker.kwargs.keys() - set(SETTINGS))
+    if unknown:
+        raise pytest.UsageError(
+            f"{node.nodeid}: the marker mesh_world takes no {unknown[0]!r}; it takes {', '.join(SETTINGS)}"
+        )
     return dict(marker.kwargs)
 
 
@@ -118,4 +124,9 @@ def _seeds(config: pytest.Config, settings: dict[str, Any]) -> list[int]:
     if only is not None:
         return [only]
     wanted = settings.get("seeds", 1) if count is None else count
-    return list(range(1, wanted + 1)) if isinstance(wanted, int) else list(wanted)
+    name = "seeds" if count is None else "--mesh-seeds"
+    if type(wanted) is int and wanted >= 1:
+        return list(range(1, wanted + 1))
+    if isinstance(wanted, list | tuple | range) and wanted and all(type(seed) is int for seed in wanted):
+        return list(wanted)
+    raise pytest.UsageError(f"mesh_world: {name}={wanted!r} is no count from 1 on and no list of seeds")

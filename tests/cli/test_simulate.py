@@ -92,6 +92,16 @@ def test_without_a_file_the_swarm_runs_with_its_own_options(capsys: pytest.Captu
     assert "seed 5: 3 nodes" in capsys.readouterr().out
 
 
+def test_the_first_seed_may_be_0(fleet: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["simulate", str(fleet), "--json", "--start", "0", "--seeds", "1"]) == 0
+    assert json.loads(capsys.readouterr().out)["seeds"] == [0]
+
+
+def test_members_have_a_command_of_their_own(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["simulate", "members", "--nodes", "3", "--minutes", "0.1", "--seed", "2"]) == 0
+    assert "3 nodes" in capsys.readouterr().out
+
+
 def test_the_swarm_has_no_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["simulate", "--seeds", "1", "--json"]) == 2
     assert "needs a scenario file" in capsys.readouterr().err

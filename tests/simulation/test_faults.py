@@ -118,12 +118,15 @@ def test_a_partition_blocks_just_what_is_between_its_groups_and_ends() -> None:
 
 def test_a_way_that_two_partitions_block_is_free_when_the_last_one_ends() -> None:
     simulation = running()
-    links = simulation.faults.links
-    first, second = links._block([(0, 1)]), links._block([(0, 1), (1, 0)])
-    links._unblock(first)
-    assert simulation.network.is_blocked(0, 1)
-    links._unblock(second)
-    assert not simulation.network.is_blocked(0, 1)
+    network = simulation.network
+    first, second = network.block([(0, 1)]), network.block([(0, 1), (1, 0)])
+    network.unblock(first)
+    assert network.is_blocked(0, 1)
+    network.unblock(second)
+    assert not network.is_blocked(0, 1)
+    network.block([(0, 1)])
+    network.unblock(second)
+    assert network.is_blocked(0, 1), "each block is taken back once"
 
 
 def test_a_flapping_pair_goes_up_and_down_several_times() -> None:
@@ -235,6 +238,33 @@ def test_a_restored_node_becomes_a_new_author() -> None:
     outcome = mesh(FaultConfig(restore_s=5.0), seconds=60).run()
     assert outcome.violation == ""
     assert 0 < outcome.counts["epochs_drawn"] <= outcome.faults["restored_backup"]
+
+
+# -- episodes
+
+
+@pytest.mark.parametrize("kind", ["full_disk", "slow_disk", "slow_loop", "congestion", "pause"])
+def test_of_two_episodes_the_last_end_counts(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    simulation = running()
+    faults = simulation.faults
+    node, plan = simulation.nodes[1], faults.disks._plan
+    monkeypatch.setattr(faults.disks, "_draw", lambda: node.disk)
+    monkeypatch.setattr(faults.processes, "_draw", lambda: node)
+    lasts_s = iter((1, 5))
+    monkeypatch.setattr(plan, "draw", lambda mean_s: next(lasts_s) * SECOND_NS)
+
+    def is_wrong() -> bool:
+        disk, times = node.disk, simulation.network.times
+        return bool(disk.is_full or disk.is_slow or node.event_ns or node.is_paused or times.slowdown > 1)
+
+    inflict = next(getattr(each, kind) for each in (faults.disks, faults.processes, faults.links)
+                   if hasattr(each, kind))  # fmt: skip
+    assert inflict()
+    assert inflict()
+    simulation.world.run_until(simulation.world.now_ns + 3 * SECOND_NS)
+    assert is_wrong()
+    simulation.world.run_until(simulation.world.now_ns + 3 * SECOND_NS)
+    assert not is_wrong()
 
 
 # -- the end

@@ -19,6 +19,7 @@ from bellande_mesh_sync.core.members.swim.messages import Datagram, StreamMessag
 from bellande_mesh_sync.core.members.swim.timers import SuspicionOver, SwimTimer
 from bellande_mesh_sync.core.members.swim.view import DEAD, View
 from bellande_mesh_sync.ids import NodeId
+from bellande_mesh_sync.sim.__main__ import main as simulator
 from bellande_mesh_sync.sim.checkers import Violation
 from bellande_mesh_sync.sim.datagrams import DatagramConfig
 from bellande_mesh_sync.sim.member_faults import MemberFaults
@@ -118,6 +119,19 @@ def test_the_command_says_what_it_measured(capsys: pytest.CaptureFixture[str]) -
 
 
 # -- the same run again
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [(["--faults", "kil"], "'kil' is no kind"), (["--nodes", "0"], "'0' is not a number of nodes")],
+)
+def test_the_command_refuses_what_it_cannot_do(
+    words: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert simulator(["members", *words]) == 2
+    printed = capsys.readouterr().err
+    assert told in printed
+    assert "usage: python -m bellande_mesh_sync.sim members" in printed
 
 
 def test_the_same_seed_gives_the_same_digest_under_any_hash_seed() -> None:

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 
@@ -28,6 +29,7 @@ from bellande_mesh_sync.errors import (
 )
 from bellande_mesh_sync.mesh import Mesh
 from bellande_mesh_sync.sim.checkers import Violation
+from bellande_mesh_sync.sim.links import LINK_CLASSES
 from bellande_mesh_sync.sim.mesh import SimMesh
 from bellande_mesh_sync.sim.mesh_world import MeshWorld
 
@@ -371,6 +373,70 @@ def test_a_killed_node_stays_down_until_it_is_started(world: MeshWorld) -> None:
     assert not world.mesh(1).is_running()
     world.settle()
     assert world.mesh(1).is_running()
+
+
+def test_the_end_of_random_faults_leaves_what_the_test_did(world: MeshWorld) -> None:
+    world.kill(0)
+    world.partition([1], [2])
+    world.fill_disk(1)
+    world.set_clock(2, 7)
+    world.faults("kill", "partition", "disk_full", "clock_jump", for_s=30, every_s=2, lasts_s=1)
+    world.advance(29)
+    assert world.fault_counts.total() > 10
+    assert not world.nodes[0].is_running
+    world.advance(11)
+    assert [node.is_running for node in world.nodes] == [False, True, True]
+    network = world.simulation.network
+    assert network.is_blocked(1, 2)
+    assert not network.is_blocked(0, 1)
+    assert [node.disk.is_full for node in world.nodes] == [False, True, False]
+    assert [node.clock.offset_ms for node in world.nodes][2] == 7_000
+    world.settle()
+    assert all(node.is_running and not node.disk.is_full for node in world.nodes)
+
+
+def test_each_of_two_runs_of_faults_has_its_own_end(world: MeshWorld) -> None:
+    world.faults("reset", for_s=10, every_s=1)
+    world.faults("flap", for_s=60, every_s=1)
+    world.advance(20)
+    before = world.fault_counts
+    world.advance(30)
+    assert world.fault_counts["flap"] > before["flap"] + 10
+    assert world.fault_counts["reset"] == before["reset"]
+
+
+def test_faults_are_counted_once_however_often_it_settles(world: MeshWorld) -> None:
+    world.nodes[1].disk.is_condemned = True
+    world.restart(1)
+    assert world.fault_counts == {"replaced_disk": 1}
+    world.settle()
+    world.settle()
+    assert world.fault_counts == {"replaced_disk": 1}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({"nodes": True}, "nodes=True"),
+        ({"nodes": "3"}, "nodes='3'"),
+        ({"links": [(0, 9, LINK_CLASSES["lte"])]}, r"links\[0\]"),
+        ({"links": [(0, 1, "lte")]}, r"links\[0\]"),
+        ({"merge": {"a": 5}}, r"merge\.a"),
+        ({"merge": {"a/b": "lww"}}, r"spaces\.a/b"),
+        ({"spaces": {"": {}}}, r"spaces\."),
+        ({"spaces": {"a": {"encrypt": True}}}, r"spaces\.a\.encrypt"),
+        ({"spaces": {"a": {"replicas": 2}}}, r"spaces\.a\.replicas"),
+    ],
+)
+def test_a_wrong_argument_is_refused_by_name(arguments: dict[str, Any], told: str) -> None:
+    with pytest.raises((ConfigError, UsageError, UnsupportedError), match=told):
+        MeshWorld(**arguments)
+
+
+@pytest.mark.parametrize("index", [-1, 3])
+def test_a_node_that_is_not_there_is_refused(world: MeshWorld, index: int) -> None:
+    with pytest.raises(UsageError, match="0 to 2"):
+        world.mesh(index)
 
 
 def test_links_of_pairs_differ_from_the_others() -> None:

@@ -124,12 +124,12 @@ def test_messages_come_in_order_whatever_the_delays(loss_ratio: float) -> None:
 def test_a_partition_holds_messages_back_until_it_heals() -> None:
     net = Net(NetworkConfig(stall_timeout_mean_ns=10_000 * SECOND_NS))
     net.dial()
-    net.network.block([(0, 1)])
+    block = net.network.block([(0, 1)])
     net.send(Ping(1))
     net.send(Ping(2))
     net.rest(20)
     assert net.b.pings() == []
-    net.network.unblock([(0, 1)])
+    net.network.unblock(block)
     net.rest()
     assert net.b.pings() == [1, 2]
 

@@ -142,6 +142,25 @@ def test_a_marker_without_names_is_refused(run: Pytest) -> None:
     assert "takes names: mesh_world(nodes=5)" in run(code=2)
 
 
+@pytest.mark.parametrize(
+    ("marker", "options", "told"),
+    [
+        ("seeds=0", (), "seeds=0 is no count"),
+        ("seeds='12'", (), "seeds='12' is no count"),
+        ("seeds=2", ("--mesh-seeds", "0"), "--mesh-seeds=0 is no count"),
+        ("node=3", (), "takes no 'node'; it takes nodes, seeds"),
+    ],
+)
+def test_wrong_seeds_and_names_are_refused(
+    run: Pytest, marker: str, options: tuple[str, ...], told: str
+) -> None:
+    run.write(
+        "test_wrong.py",
+        f"import pytest\n@pytest.mark.mesh_world({marker})\ndef test_it(mesh_world): pass\n",
+    )
+    assert told in " ".join(run("test_wrong.py", *options, code=2).split())
+
+
 def test_nothing_is_loaded_for_tests_that_do_not_ask_for_it(run: Pytest) -> None:
     run.write(
         "test_it.py",

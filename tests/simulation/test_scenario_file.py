@@ -10,9 +10,12 @@ import pytest
 
 from bellande_mesh_sync.errors import BellandeMeshError, ConfigError
 from bellande_mesh_sync.sim.links import LINK_CLASSES
+from bellande_mesh_sync.sim.mesh_world import MeshWorld
+from bellande_mesh_sync.sim.program_simulation import ProgramSimulation
 from bellande_mesh_sync.sim.scenario_file import Plan, load_scenario, scenario_of_text
 from bellande_mesh_sync.sim.scenario_run import (
     Report,
+    _plan_step,
     missed_expectations,
     percentile,
     run_file,
@@ -145,6 +148,33 @@ def test_a_wrong_field_is_named(text: str, field: str, reason: str) -> None:
     assert "s.toml" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        ('[[workload]]\nevery = "0s"', "workload[0].every"),
+        ('[faults.every]\nkill = "0s"', "faults.every.kill"),
+        (
+            '[links]\ndefault = "x"\n[links.classes.x]\nlatency = "1ms"\ndrop_every = "9s"',
+            "links.classes.x.drop_lasts",
+        ),
+    ],
+)
+def test_a_time_that_would_never_pass_or_never_come_is_refused(text: str, field: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        plan(BASE + text)
+    assert caught.value.field == field
+
+
+def test_a_module_that_raises_or_has_no_name_is_told_with_its_cause(tmp_path: Path) -> None:
+    (tmp_path / "raises_when_imported.py").write_text("1 / 0\n", encoding="utf-8")
+    text = BASE + '[[workload]]\nprogram = "raises_when_imported:robot"'
+    with pytest.raises(ConfigError, match=r"raises_when_imported raises ZeroDivisionError") as caught:
+        plan(text, tmp_path)
+    assert caught.value.field == "workload[0].program"
+    with pytest.raises(ConfigError, match="written as module:function"):
+        plan(BASE + '[spaces.a]\nconflict = ".bad:merge"')
+
+
 def test_a_policy_that_nodes_cannot_keep_is_refused_as_in_production() -> None:
     with pytest.raises(BellandeMeshError, match=r"spaces\.x\.ttl"):
         plan(BASE + "[spaces.x]\nttl = 5")
@@ -216,12 +246,48 @@ def test_every_deed_of_a_script_can_be_done_and_taken_back(do: str) -> None:
     assert result.converge_s >= 0
 
 
+def test_the_end_of_a_partition_opens_only_its_own_ways() -> None:
+    text = (
+        BASE
+        + """
+    [faults]
+    script = [
+        { at = "1s", do = "partition", groups = [["robots-0"], ["robots-1"]], lasts = "15s" },
+        { at = "2s", do = "one_way", nodes = ["robots-0", "robots-1"], lasts = "2s" },
+    ]
+    """
+    )
+    found = plan(text)
+    with MeshWorld(found.nodes) as world:
+        for step in found.file.faults.script:
+            _plan_step(world, found, step)
+        world.advance(3)
+        assert world.simulation.network.is_blocked(0, 1)
+        world.advance(2)
+        assert world.simulation.network.is_blocked(0, 1)
+        world.advance(13)
+        assert not world.simulation.network.is_blocked(0, 1)
+
+
 def test_a_program_that_breaks_is_told_with_its_story(tmp_path: Path) -> None:
     (tmp_path / "broken_of_a_test.py").write_text("async def robot(mesh):\n    raise ValueError('flat')\n")
     result = run_seed(plan(BASE + '[[workload]]\nprogram = "broken_of_a_test:robot"\n', tmp_path), 1)
     assert result.violation == "program: n0: robot raised ValueError('flat')"
     assert result.converge_s < 0
     assert result.trace[0].startswith("the last of the trace")
+
+
+def test_a_core_that_crashes_is_the_violation_of_its_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def crash(self: object, *_: object) -> None:
+        raise KeyError("lost")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MeshWorld, "advance", crash)
+        result = run_seed(plan(BASE), 7)
+    assert (result.seed, result.violation[:25]) == (7, "exception: KeyError('lost")
+    monkeypatch.setattr(ProgramSimulation, "begin", crash)
+    result = run_seed(plan(BASE), 8)
+    assert (result.seed, result.violation[:25]) == (8, "exception: KeyError('lost")
 
 
 def test_a_mesh_that_does_not_converge_in_time_fails() -> None:

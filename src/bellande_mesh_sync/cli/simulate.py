@@ -48,19 +48,19 @@ def simulate(
     shows one. Exit code 1 if a promise was broken or an expectation missed.
 
     Without a file it runs the project's own scenarios, drawn from their seeds; this takes all options of
-    `python -m bellande_mesh_sync.sim`.
+    `python -m bellande_mesh_sync.sim`, and `members` in front for meshes of many members.
     """
     given = {"--seeds": seeds, "--start": start, "--seed": seed, "--jobs": jobs}
-    if not words or words[0].startswith("-"):
+    if not words or words[0].startswith("-") or words[0] == "members":
         if session.json:
             raise click.UsageError("--json needs a scenario file.")
         from bellande_mesh_sync.sim.__main__ import main
 
         options = [str(word) for pair in given.items() if pair[1] is not None for word in pair]
-        return main([*words, *options])
+        return main([*words, *options], "bms simulate")
     if len(words) > 1:
         raise click.UsageError(f"With a scenario file there is no {words[1]!r}.")
-    return _run_file(session.output(), words[0], seeds, start or 1, seed, jobs or 1)
+    return _run_file(session.output(), words[0], seeds, 1 if start is None else start, seed, jobs or 1)
 
 
 def _run_file(output: Output, path: str, count: int | None, start: int, seed: int | None, jobs: int) -> int:

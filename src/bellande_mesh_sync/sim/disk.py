@@ -412,10 +412,15 @@ class SimDisk:
         return True
 
     def mend(self) -> None:
-        """All that goes wrong with this disk is over, and what rotted unseen is as it was."""
-        self.is_full = self.is_slow = self.fails_next_sync = self.fails_next_read = False
-        self.stalls_until_ns = 0
+        """All that goes wrong with this disk is over."""
+        self.is_full = self.is_slow = False
         self.read_error_ratio = 0.0
+        self.heal()
+
+    def heal(self) -> None:
+        """What waits to go wrong with this disk does not, and what rotted unseen is as it was."""
+        self.fails_next_sync = self.fails_next_read = False
+        self.stalls_until_ns = 0
         self.platter.rotten.clear()
         self.platter.rotten_chunks.clear()
         self._damaged.clear()

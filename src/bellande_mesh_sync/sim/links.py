@@ -53,8 +53,6 @@ class DropOuts:
 
     def __init__(self, world: World, network: Network, pairs: Sequence[tuple[int, int, LinkClass]]) -> None:
         self.count = 0
-        self.kept_blocked: set[tuple[int, int]] = set()
-        """Ways that somebody else has cut: a drop-out's end does not open them."""
         self._world = world
         self._network = network
         self._pairs = [pair for pair in pairs if pair[2].drop_every_s > 0]
@@ -74,13 +72,13 @@ class DropOuts:
         if run != self._run:
             return
         self.count += 1
-        self._network.block([(a, b), (b, a)])
-        self._world.after(self._draw(link.drop_lasts_s), self._return, run, a, b, link)
+        block = self._network.block([(a, b), (b, a)])
+        self._world.after(self._draw(link.drop_lasts_s), self._return, run, block, a, b, link)
 
-    def _return(self, run: int, a: int, b: int, link: LinkClass) -> None:
+    def _return(self, run: int, block: int, a: int, b: int, link: LinkClass) -> None:
         if run != self._run:
             return
-        self._network.unblock([way for way in ((a, b), (b, a)) if way not in self.kept_blocked])
+        self._network.unblock(block)
         self._world.after(self._draw(link.drop_every_s), self._drop, run, a, b, link)
 
     def _draw(self, mean_s: float) -> int:

@@ -216,7 +216,8 @@ class MemberWorld:
 
     def split(self, apart: list[int]) -> None:
         self.network.split(apart)
-        self.checker.split([int(index in apart) for index in range(len(self.hosts))], self.world.now_ns)
+        found = frozenset(apart)
+        self.checker.split([int(index in found) for index in range(len(self.hosts))], self.world.now_ns)
 
     def cut_one_way(self, source: int, target: int) -> None:
         self.network.block([(source, target)])

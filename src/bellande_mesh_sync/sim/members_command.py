@@ -1,4 +1,4 @@
-"""`python -m bellande_mesh_sync.sim.members_command`: many members, and how well they know each other."""
+"""`python -m bellande_mesh_sync.sim members`: many members, and how well they know each other."""
 
 from __future__ import annotations
 
@@ -10,14 +10,19 @@ import time
 import tracemalloc
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from bellande_mesh_sync.core.members.swim.config import PROFILES
+from bellande_mesh_sync.sim.campaign import prepare
 from bellande_mesh_sync.sim.checkers import Violation
 from bellande_mesh_sync.sim.datagrams import DatagramConfig
 from bellande_mesh_sync.sim.member_faults import KINDS, MemberFaults, MemberNemesis
 from bellande_mesh_sync.sim.member_promises import HEAL_NS, UP, detection_bound_ns
 from bellande_mesh_sync.sim.member_world import MemberScenario, MemberWorld
 from bellande_mesh_sync.sim.world import MILLISECOND_NS, SECOND_NS
+
+PROG: Final = "python -m bellande_mesh_sync.sim members"
+NODES_MAX: Final = 10_000
 
 
 @dataclass(slots=True)
@@ -70,7 +75,7 @@ def run_members(
     world = MemberWorld(scenario)
     thresholds = gc.get_threshold()
     gc.freeze()  # What a run begins with lives as long as it.
-    gc.set_threshold(200_000, 20, 20)
+    prepare()
     try:
         _run(world, minutes, faults, kills, joins, outcome)
     except Violation as violation:
@@ -149,9 +154,9 @@ def _percentiles(times_s: Sequence[float]) -> str:
     return f"p50 {p50:.1f} s, p99 {p99:.1f} s, max {ordered[-1]:.1f} s ({len(ordered)} samples)"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, prog: str = PROG) -> int:
     """0 if every promise was kept, else 1."""
-    options = _parse(arguments)
+    options = _parse(arguments, prog)
     network = DatagramConfig(
         latency_min_ns=int((options.latency_ms - options.jitter_ms) * MILLISECOND_NS),
         latency_spread_ns=int(2 * options.jitter_ms * MILLISECOND_NS),
@@ -166,26 +171,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
         network,
         expects_accuracy=options.loss <= 0.1,
     )
-    kinds = tuple(options.faults.split(",")) if options.faults else ()
+    kinds = options.faults
     faults = replace(MemberFaults(), kinds=kinds, every_s=options.every)
     outcome = run_members(scenario, options.minutes, faults, kills=options.kills, joins=options.joins)
     print("\n".join(outcome.lines()))
     return 1 if outcome.violation else 0
 
 
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+def _nodes(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 2 <= int(text) <= NODES_MAX:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of nodes, from 2 to {NODES_MAX}")
+    return int(text)
+
+
+def _kinds(text: str) -> tuple[str, ...]:
+    kinds = tuple(text.split(",")) if text else ()
+    for kind in kinds:
+        if kind not in KINDS:
+            raise argparse.ArgumentTypeError(f"{kind!r} is no kind of trouble; there are {', '.join(KINDS)}")
+    return kinds
+
+
+def _parse(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m bellande_mesh_sync.sim.members_command",
+        prog=prog,
         description="Run many nodes that do membership only, and check what they promise.",
     )
-    parser.add_argument("--nodes", type=int, default=100, help="2 to 10000 (default 100)")
+    parser.add_argument("--nodes", type=_nodes, default=100, help="2 to 10000 (default 100)")
     parser.add_argument("--minutes", type=float, default=5.0, help="virtual minutes of trouble (default 5)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--profile", choices=sorted(PROFILES), default="lan")
     parser.add_argument("--kills", type=int, default=0, help="kill so many, one by one, before the faults")
     parser.add_argument("--joins", type=int, default=0, help="let so many join, one by one, before those")
     parser.add_argument(
-        "--faults", default="", help=f"kinds of trouble, with commas between: {','.join(KINDS)}"
+        "--faults", type=_kinds, default=(), help=f"kinds of trouble, with commas between: {','.join(KINDS)}"
     )
     parser.add_argument("--every", type=float, default=20.0, help="mean seconds between them (default 20)")
     parser.add_argument("--loss", type=float, default=0.0, help="ratio of packets lost (default 0)")

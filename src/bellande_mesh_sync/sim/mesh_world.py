@@ -8,10 +8,10 @@ from collections.abc import Coroutine, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, TypeVar
 
-from bellande_mesh_sync.config_model import SpacePolicy, policy_of
+from bellande_mesh_sync.config_model import SpacePolicy, changed, check_space, policy_of
 from bellande_mesh_sync.core.config import CoreConfig
 from bellande_mesh_sync.core.data.merging import Merge, Sibling, siblings_of
-from bellande_mesh_sync.errors import UsageError
+from bellande_mesh_sync.errors import ConfigError, UsageError
 from bellande_mesh_sync.sim.checkers import Violation
 from bellande_mesh_sync.sim.links import LINK_CLASSES, LinkClass
 from bellande_mesh_sync.sim.loading import load_function
@@ -65,9 +65,12 @@ class MeshWorld(Troubles):
             spaces: policies by space, as in node.toml; `ack` is what a program gets that asks for no level.
                 `conflict` may be what `merge` takes.
         """
-        if not 1 <= nodes <= NODES_MAX:
-            raise UsageError(reason=f"nodes={nodes} is not between 1 and {NODES_MAX}")
+        if type(nodes) is not int or not 1 <= nodes <= NODES_MAX:
+            raise UsageError(reason=f"nodes={nodes!r} is not a number between 1 and {NODES_MAX}")
+        _check_links(links, nodes)
         policies = {name: policy_of(name, table) for name, table in (spaces or {}).items()}
+        for name in [*policies, *(merge or {})]:
+            check_space(name, changed(policies.get(name, SpacePolicy()), conflict="lww"))
         conflicts = {name: policy.conflict for name, policy in policies.items()}
         merges = _functions({**conflicts, **(merge or {})})
         everywhere = _link_class(link)
@@ -99,6 +102,8 @@ class MeshWorld(Troubles):
 
     def mesh(self, index: int) -> SimMesh:
         """The node's mesh: the calls of `Mesh`, for coroutines that `run` runs."""
+        if index not in range(len(self.nodes)):
+            raise UsageError(reason=f"there is no node {index!r}, they are 0 to {len(self.nodes) - 1}")
         return SimMesh(self.simulation.desks[index])
 
     def run(self, coroutine: Coroutine[Any, Any, T], *, within: float = RUN_S_MAX) -> T:
@@ -128,8 +133,6 @@ class MeshWorld(Troubles):
     def advance(self, seconds: float) -> None:
         """Let so much time pass."""
         self._pass(seconds)
-
-    sleep = advance
 
     def program(self, index: int, function: Program) -> None:
         """Run `function(mesh)` on the node as a service would: from now on, until the node dies, and anew
@@ -235,11 +238,22 @@ def _link_class(link: str | LinkClass) -> LinkClass:
     return LINK_CLASSES[link]
 
 
+def _check_links(links: Sequence[tuple[int, int, LinkClass]], nodes: int) -> None:
+    for place, (a, b, figures) in enumerate(links):
+        if a == b or a not in range(nodes) or b not in range(nodes):
+            reason = f"{a!r} and {b!r} are not two of the nodes 0 to {nodes - 1}"
+            raise ConfigError(field=f"links[{place}]", reason=reason)
+        if not isinstance(figures, LinkClass):
+            raise ConfigError(field=f"links[{place}]", reason=f"{figures!r} is no LinkClass")
+
+
 def _functions(merge: Mapping[str, str | Merge]) -> dict[str, Merge]:
     """The spaces that have a merge function, with it."""
     functions: dict[str, Merge] = {}
     for space, how in merge.items():
         if how in ("lww", "siblings"):
             continue
+        if not isinstance(how, str) and not callable(how):
+            raise ConfigError(field=f"merge.{space}", reason=f"{how!r} is no function and no name of one")
         functions[space] = load_function(how, f"merge.{space}") if isinstance(how, str) else how
     return functions

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
@@ -69,7 +70,10 @@ class Network:
         """The next connection that somebody writes records to breaks at that moment."""
         self._hosts: dict[int, Host] = {}
         self._addresses: dict[str, Host] = {}
-        self._blocked: set[tuple[int, int]] = set()
+        self._blocks: dict[int, list[tuple[int, int]]] = {}
+        self._block_count = 0
+        self._blocked: Counter[tuple[int, int]] = Counter()
+        """How many blocks lie on each way; one without any is not in here."""
         self._ends: dict[tuple[int, int], End] = {}
         """By host index and link number; every end that is not over."""
 
@@ -241,15 +245,24 @@ class Network:
                 each.drop_way()
                 each.fail("authentication_failed")
 
-    def block(self, pairs: Iterable[tuple[int, int]]) -> None:
-        """Packets from the first to the second of each pair get lost until `unblock`."""
-        self._blocked.update(pairs)
+    def block(self, pairs: Iterable[tuple[int, int]]) -> int:
+        """Packets from the first to the second of each pair get lost, until `unblock` of what this returns
+        and of every other block on that way."""
+        self._block_count += 1
+        self._blocks[self._block_count] = list(dict.fromkeys(pairs))
+        self._blocked.update(self._blocks[self._block_count])
+        return self._block_count
 
-    def unblock(self, pairs: Iterable[tuple[int, int]]) -> None:
-        self._blocked.difference_update(pairs)
+    def unblock(self, block: int) -> None:
+        """Take this block back, unless `unblock_all` has done so."""
+        for pair in self._blocks.pop(block, ()):
+            self._blocked[pair] -= 1
+            if not self._blocked[pair]:
+                del self._blocked[pair]
         self._resume_stalled()
 
     def unblock_all(self) -> None:
+        self._blocks.clear()
         self._blocked.clear()
         self._resume_stalled()
 

@@ -69,6 +69,8 @@ class Plan:
     def _link(self, name: str, field: str) -> LinkClass:
         own = self.file.links.classes.get(name)
         if own is not None:
+            if own.drop_every > 0 and own.drop_lasts <= 0:
+                raise ConfigError(field=f"links.classes.{name}.drop_lasts", reason="drop_every needs it")
             return LinkClass(
                 own.latency * 1000, own.jitter * 1000, own.loss,
                 own.bandwidth, own.drop_every, own.drop_lasts,
@@ -92,6 +94,8 @@ class Plan:
 
     def _check_keys(self) -> None:
         for index, each in enumerate(self.file.workload):
+            if each.every <= 0:
+                raise ConfigError(field=f"workload[{index}].every", reason="must be longer than 0")
             for place, pattern in enumerate(each.keys):
                 field = f"workload[{index}].keys[{place}]"
                 key = _RANGE.sub("0", pattern).replace("{node}", self.names[0])
@@ -106,6 +110,10 @@ class Plan:
 
     def _check_faults(self) -> None:
         for kind in self.file.faults.every:
+            if self.file.faults.every[kind] <= 0:
+                raise ConfigError(
+                    field=f"faults.every.{kind}", reason="must be longer than 0; leave it out for none"
+                )
             if kind not in FAULT_KINDS:
                 known = ", ".join(FAULT_KINDS)
                 raise ConfigError(field=f"faults.every.{kind}", reason=f"no such kind; there are {known}")

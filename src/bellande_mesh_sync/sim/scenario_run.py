@@ -19,6 +19,7 @@ from bellande_mesh_sync.sim.mesh import SimMesh
 from bellande_mesh_sync.sim.mesh_world import MeshWorld
 from bellande_mesh_sync.sim.scenario_file import Plan, fill_in, load_scenario
 from bellande_mesh_sync.sim.scenario_model import Step, Workload
+from bellande_mesh_sync.sim.simulation import raised
 from bellande_mesh_sync.sim.world import SECOND_NS
 
 TRACE_LINES: Final = 40
@@ -79,15 +80,20 @@ def run_seeds(path: str | Path, seeds: Sequence[int], jobs: int = 1) -> Iterator
 
 
 def run_seed(plan: Plan, seed: int) -> SeedResult:
+    """Whatever is raised within becomes the seed's violation."""
+    try:
+        world = MeshWorld(
+            plan.nodes, seed=seed, link=plan.link, links=plan.pairs, merge=plan.merge, spaces=plan.spaces
+        )
+    except Exception as error:  # noqa: BLE001 - nodes that cannot even begin are a finding like any other.
+        return SeedResult(seed, _told(error), (), "", 0.0, -1.0, {}, 0, Counter(), 0.0, Counter())
     violation = ""
     converge_s = -1.0
-    with MeshWorld(
-        plan.nodes, seed=seed, link=plan.link, links=plan.pairs, merge=plan.merge, spaces=plan.spaces
-    ) as world:
+    with world:
         try:
             converge_s = _live(world, plan)
-        except (AssertionError, BellandeMeshError) as error:
-            violation = str(error)
+        except Exception as error:  # noqa: BLE001 - a core that crashes is a finding like any other.
+            violation = _told(error)
         desks = world.simulation.desks
         waits = {
             level: [wait / 1e6 for desk in desks for wait in desk.waits_ns.get(level, ())] for level in LEVELS
@@ -106,6 +112,12 @@ def run_seed(plan: Plan, seed: int) -> SeedResult:
             world.simulation.network.counts["bytes"] / plan.nodes,
             world.fault_counts + Counter(drop_out=world.drop_out_count),
         )
+
+
+def _told(error: Exception) -> str:
+    return (
+        str(error) if isinstance(error, AssertionError | BellandeMeshError) else f"exception: {raised(error)}"
+    )
 
 
 def _live(world: MeshWorld, plan: Plan) -> float:
@@ -191,12 +203,18 @@ def _deeds(world: MeshWorld, plan: Plan, step: Step) -> tuple[Callable[[], None]
             )
         case "partition":
             groups = [plan.find(group, "groups") for group in step.groups]
-            return partial(world.partition, *groups), world.heal
+            return _cut(world, partial(world.partition, *groups))
         case "one_way":
             source, target = (plan.find((name,), "nodes") for name in step.nodes)
-            return partial(world.one_way, source, target), world.heal
+            return _cut(world, partial(world.one_way, source, target))
         case "heal":
             return world.heal, None
+
+
+def _cut(world: MeshWorld, cut: Callable[[], int]) -> tuple[Callable[[], None], Callable[[], None]]:
+    """Its end opens what it closed, and not what others have."""
+    cuts: list[int] = []
+    return lambda: cuts.append(cut()), lambda: world.heal(cuts.pop())
 
 
 def percentile(sorted_values: Sequence[float], share: float) -> float:

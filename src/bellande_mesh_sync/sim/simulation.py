@@ -164,7 +164,7 @@ class Simulation:
         except BellandeMeshError as error:
             violation = f"peer_error: a node sent what a node refuses: {error!r}"
         except Exception as error:  # noqa: BLE001 - a core that crashes is a finding like any other.
-            violation = f"exception: {_raised(error)}"
+            violation = f"exception: {raised(error)}"
         return Outcome(
             scenario=self.scenario,
             violation=violation,
@@ -320,7 +320,7 @@ def run(scenario: Scenario, *, echo: Callable[[str], None] | None = None) -> Out
     return Simulation(scenario, echo=echo).run()
 
 
-def _raised(error: Exception) -> str:
+def raised(error: Exception) -> str:
     """The error, and the innermost places it came from."""
     places: list[str] = []
     step = error.__traceback__

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
+from functools import partial
 from typing import Any, Final
 
 from bellande_mesh_sync.errors import UsageError
@@ -41,6 +42,9 @@ class Troubles:
         self._counted: Counter[str] = Counter()
         self._down: set[int] = set()
         """Nodes that stay down until somebody starts them."""
+        self._clocks_ms: dict[int, int] = {}
+        """How far off clocks are that somebody set."""
+        self._episodes = simulation.faults.episodes
         simulation.ended = self._ended
 
     # -- faults, one by one
@@ -63,10 +67,13 @@ class Troubles:
 
     def pause(self, index: int) -> None:
         """The process stands still with its programs, as under SIGSTOP or in a suspended machine."""
-        self.nodes[index].pause()
+        node = self.nodes[index]
+        node.pause()
+        self._episodes.begin(("pause", index, node.boot), node.resume)
 
     def resume(self, index: int) -> None:
-        self._guarded(self.nodes[index].resume)
+        node = self.nodes[index]
+        self._guarded(lambda: self._episodes.end_state(("pause", index, node.boot)))
 
     def wipe(self, index: int) -> None:
         """The machine gets an empty disk; it stays down until `restart` or `settle`."""
@@ -76,40 +83,45 @@ class Troubles:
 
     def fill_disk(self, index: int, *, full: bool = True) -> None:
         """Nothing can be written to the node's disk, until it is called with `full=False`."""
-        self.nodes[index].disk.is_full = full
+        disk, state = self.nodes[index].disk, ("full disk", index)
+        disk.is_full = full
+        if full:
+            self._episodes.begin(state, partial(setattr, disk, "is_full", False))
+        else:
+            self._episodes.end_state(state)
 
     def set_clock(self, index: int, offset_s: float) -> None:
         """The node's wall clock is off by so much from now on."""
-        self.nodes[index].clock.offset_ms = round(offset_s * 1000)
+        self.nodes[index].clock.offset_ms = self._clocks_ms[index] = round(offset_s * 1000)
         self.simulation.disk_checker.clock_set(index)
 
     # -- the network
 
-    def partition(self, *groups: Sequence[int]) -> None:
-        """Nothing passes between nodes of different groups until `heal`."""
-        for a, group in enumerate(groups):
-            for other in groups[a + 1 :]:
-                self._cut([(x, y) for x in group for y in other] + [(y, x) for x in group for y in other])
+    def partition(self, *groups: Sequence[int]) -> int:
+        """Nothing passes between nodes of different groups until `heal`, of all or of what this returns."""
+        ways: list[tuple[int, int]] = []
+        for group in groups:
+            ways += [(a, b) for other in groups if other is not group for a in group for b in other]
+        return self._network.block(ways)
 
-    def one_way(self, sources: int | Sequence[int], targets: int | Sequence[int]) -> None:
+    def one_way(self, sources: int | Sequence[int], targets: int | Sequence[int]) -> int:
         """What `sources` send does not reach `targets` until `heal`; the other way is open."""
-        self._cut([(a, b) for a in _listed(sources) for b in _listed(targets) if a != b])
+        return self._network.block([(a, b) for a in _listed(sources) for b in _listed(targets) if a != b])
 
-    def _cut(self, ways: list[tuple[int, int]]) -> None:
-        self._drop_outs.kept_blocked.update(ways)
-        self._network.block(ways)
-
-    def heal(self) -> None:
-        """Every way between two nodes is open again."""
-        self._drop_outs.kept_blocked.clear()
+    def heal(self, cut: int | None = None) -> None:
+        """Every way between two nodes is open again; with what `partition` or `one_way` returned, only what
+        that closed and nothing else does."""
+        if cut is not None:
+            self._network.unblock(cut)
+            return
         self._network.times.recover()
         self._network.unblock_all()
 
     # -- faults at random
 
     def faults(self, *kinds: str, for_s: float, every_s: float = 20.0, lasts_s: float = 5.0) -> None:
-        """From now on, for `for_s` seconds, let faults of these kinds happen; when they are over, everything
-        is repaired. The call returns at once: they happen while time passes.
+        """From now on, for `for_s` seconds, let faults of these kinds happen; when they are over, what
+        they did is repaired. The call returns at once: they happen while time passes.
 
         Args:
             kinds: of FAULT_KINDS; none: COMMON_FAULTS.
@@ -126,8 +138,12 @@ class Troubles:
         paces: dict[str, Any] = {f"{kind}_s": pace for kind, pace in every_s.items()}
         config = FaultConfig(lasts_mean_s=lasts_s, **paces)
         self._fault_runs += 1
-        faults = Faults(self.world, config, self.nodes, self._network, f"faults {self._fault_runs}")
+        faults = Faults(
+            self.world, config, self.nodes, self._network, f"faults {self._fault_runs}", self._episodes
+        )
         faults.disks.wiped = self.simulation.ack_checker.wiped
+        faults.clocks.usual_ms = lambda index: self._clocks_ms.get(index, 0)
+        faults.processes.stays_down = lambda node: node.index in self._down
         faults.clocks.clock_set = self.simulation.disk_checker.clock_set
         faults.processes.left = self.simulation.ack_checker.left.add
         comes_back = [node.on_death for node in self.nodes]
@@ -137,24 +153,26 @@ class Troubles:
         self.world.after(round(for_s * SECOND_NS), self._end_faults, faults)
 
     def _end_faults(self, faults: Faults) -> None:
+        """These are over; what others did, or whoever wrote the test, stays as it is."""
         if any(each is faults for each, _ in self._faults):
-            self.repair()
+            self._faults = [pair for pair in self._faults if pair[0] is not faults]
+            self._guarded(faults.end)
+            self._counted += faults.counts
 
     def repair(self) -> None:
         """End all faults: ways open, nodes up, disks with room, clocks right. Links that drop out by nature
         go on doing so."""
-        running = [faults for faults, _ in self._faults] or [self.simulation.faults]
-        self._faults.clear()
+        for faults, _ in list(self._faults):
+            self._end_faults(faults)
         self._down.clear()
-        self._drop_outs.kept_blocked.clear()
-        for faults in running:
-            self._guarded(faults.stop)
-            self._counted += faults.counts
+        self._clocks_ms.clear()
+        self._guarded(self.simulation.faults.stop)
 
     @property
     def fault_counts(self) -> Counter[str]:
         """How often each kind of random fault has happened."""
-        return sum((faults.counts for faults, _ in self._faults), self._counted)
+        running = [faults for faults, _ in self._faults]
+        return sum((faults.counts for faults in [*running, self.simulation.faults]), self._counted)
 
     @property
     def drop_out_count(self) -> int:

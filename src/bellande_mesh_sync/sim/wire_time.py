@@ -74,6 +74,9 @@ class WireTime:
         """Nothing arrives until then; then all does, and nothing is lost."""
         self._clogged[way] = max(until_ns, self._clogged.get(way, 0))
 
+    def unclog(self, way: Way) -> None:
+        self._clogged.pop(way, None)
+
     def recover(self) -> None:
         self.slowdown = 1
         self._rates.clear()

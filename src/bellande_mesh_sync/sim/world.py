@@ -14,7 +14,6 @@ from bellande_mesh_sync.ids import Now
 MICROSECOND_NS: Final = 1_000
 MILLISECOND_NS: Final = 1_000_000
 SECOND_NS: Final = 1_000_000_000
-MINUTE_NS: Final = 60 * SECOND_NS
 
 WALL_START_MS: Final = 1_767_225_600_000
 """2026-01-01: what right clocks show when a simulation starts."""

@@ -8,6 +8,7 @@ from bellande_mesh_sync.sim.faults.clocks import ClockFaults
 from bellande_mesh_sync.sim.faults.config import FaultConfig as FaultConfig
 from bellande_mesh_sync.sim.faults.config import draw_pace as draw_pace
 from bellande_mesh_sync.sim.faults.disks import DiskFaults
+from bellande_mesh_sync.sim.faults.episodes import Episodes as Episodes
 from bellande_mesh_sync.sim.faults.links import LinkFaults
 from bellande_mesh_sync.sim.faults.plan import Plan
 from bellande_mesh_sync.sim.faults.processes import ProcessFaults
@@ -23,6 +24,7 @@ class Faults:
     Args:
         nodes: the mesh's own list: whoever joins is in it.
         name: of the source of chance; several in one world need several.
+        episodes: those of the world, if others do damage to it too.
     """
 
     def __init__(
@@ -32,8 +34,10 @@ class Faults:
         nodes: list[SimNode],
         network: Network,
         name: str = "faults",
+        episodes: Episodes | None = None,
     ) -> None:
-        self._plan = Plan(world, config.lasts_mean_s, name)
+        self.episodes = episodes or Episodes()
+        self._plan = Plan(world, config.lasts_mean_s, name, self.episodes)
         self.links = LinkFaults(self._plan, config, nodes, network)
         self.processes = ProcessFaults(self._plan, config, nodes)
         self.disks = DiskFaults(self._plan, config, nodes)
@@ -58,8 +62,15 @@ class Faults:
         for faults in (self.links, self.processes, self.disks, self.clocks, self.standing):
             faults.start()
 
+    def end(self) -> None:
+        """No more of these faults; what they did is repaired, and nothing else."""
+        self._plan.end_all()
+        for faults in (self.links, self.disks, self.processes):
+            faults.end()
+
     def stop(self) -> None:
-        """No more faults; everything is repaired, and every node runs."""
+        """No more faults; everything is repaired, whoever did it, and every node runs."""
         self._plan.is_over = True
+        self.episodes.clear()
         for faults in (self.links, self.disks, self.clocks, self.standing, self.processes):
             faults.repair()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 from bellande_mesh_sync.sim.disk import SimDisk
@@ -25,6 +26,8 @@ class DiskFaults:
         self._config = config
         self._nodes = nodes
         self._backups: dict[int, Platter] = {}
+        self._hurt: dict[int, SimDisk] = {}
+        """Disks to which something was done that does not end by itself."""
 
     def start(self) -> None:
         config, start = self._config, self._plan.start
@@ -39,7 +42,13 @@ class DiskFaults:
         start(config.restore_s, self.restored_backup)
         start(config.wipe_s, self.wiped_disk)
 
+    def end(self) -> None:
+        """What was done to a disk once, and was not met yet, is undone."""
+        for disk in self._hurt.values():
+            disk.heal()
+
     def repair(self) -> None:
+        """All disks are sound, whatever was done to them by whom."""
         for node in self._nodes:
             node.disk.mend()
 
@@ -55,7 +64,7 @@ class DiskFaults:
     def full_disk(self) -> bool:
         disk = self._draw()
         disk.is_full = True
-        self._plan.until_over(self._empty, disk)
+        self._plan.episode(("full disk", disk.index), partial(self._empty, disk))
         return True
 
     def _empty(self, disk: SimDisk) -> None:
@@ -64,7 +73,7 @@ class DiskFaults:
     def slow_disk(self) -> bool:
         disk = self._draw()
         disk.is_slow = True
-        self._plan.until_over(self._hasten, disk)
+        self._plan.episode(("slow disk", disk.index), partial(self._hasten, disk))
         return True
 
     def _hasten(self, disk: SimDisk) -> None:
@@ -72,24 +81,24 @@ class DiskFaults:
 
     def stalled_disk(self) -> bool:
         stall_ns = int(self._rng.random() * STALL_MAX_S * SECOND_NS)
-        self._draw().stalls_until_ns = self._plan.world.now_ns + stall_ns
+        self._draw_hurt().stalls_until_ns = self._plan.world.now_ns + stall_ns
         return True
 
     # -- at once
 
     def failed_sync(self) -> bool:
-        self._draw().fails_next_sync = True
+        self._draw_hurt().fails_next_sync = True
         return True
 
     def failed_read(self) -> bool:
-        self._draw().fails_next_read = True
+        self._draw_hurt().fails_next_read = True
         return True
 
     def rotten_record(self) -> bool:
-        return self._draw().rot_record(self._rng)
+        return self._draw_hurt().rot_record(self._rng)
 
     def rotten_chunk(self) -> bool:
-        return self._draw().rot_chunk(self._rng)
+        return self._draw_hurt().rot_chunk(self._rng)
 
     def backup(self) -> bool:
         """A home is copied while its node is stopped, as it must be."""
@@ -117,6 +126,11 @@ class DiskFaults:
         node.disk.wipe()
         self.wiped(node.index)
         return True
+
+    def _draw_hurt(self) -> SimDisk:
+        disk = self._draw()
+        self._hurt[disk.index] = disk
+        return disk
 
     def _draw(self) -> SimDisk:
         return self._rng.choice(self._nodes).disk

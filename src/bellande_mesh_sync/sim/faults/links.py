@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 from bellande_mesh_sync.sim.faults.config import FaultConfig
@@ -19,7 +20,7 @@ FLAPS_MAX: Final = 12
 
 
 class LinkFaults:
-    """Faults of the network. Blocks may overlap: a way is free when the last one of them ends."""
+    """Faults of the network."""
 
     def __init__(self, plan: Plan, config: FaultConfig, nodes: Sequence[SimNode], network: Network) -> None:
         self._plan = plan
@@ -27,8 +28,7 @@ class LinkFaults:
         self._config = config
         self._nodes = nodes
         self._network = network
-        self._blocks: dict[int, list[Way]] = {}
-        self._block_count = 0
+        self._cuts = False
 
     def start(self) -> None:
         if len(self._nodes) < 2:
@@ -43,8 +43,13 @@ class LinkFaults:
         start(config.cut_stream_s, self.cut_stream)
         start(config.congestion_s, self.congestion)
 
+    def end(self) -> None:
+        """What waits to happen does not."""
+        if self._cuts:
+            self._network.cuts_next_stream = False
+
     def repair(self) -> None:
-        self._blocks.clear()
+        """The network is sound, whatever was done to it by whom."""
         self._network.unblock_all()
         self._network.cuts_next_stream = False
         self._network.times.recover()
@@ -56,7 +61,7 @@ class LinkFaults:
         ways = [(a, b) for a in group for b in group if group[a] != group[b]]
         if self._rng.random() < 0.25:
             ways = [(a, b) for a, b in ways if group[a] > group[b]]  # They hear, and are not heard.
-        self._plan.until_over(self._unblock, self._block(ways))
+        self._plan.until_over(self._plan.release, self._plan.block(self._network, ways))
         return bool(ways)
 
     def _draw_groups(self, shape: str) -> dict[int, int]:
@@ -74,8 +79,8 @@ class LinkFaults:
 
     def flap(self) -> bool:
         a, b = self._draw_pair()
-        number = self._block([(a, b), (b, a)])
-        self._plan.after(self._plan.draw(self._rng.choice((0.1, 1.0, 5.0))), self._unblock, number)
+        block = self._plan.block(self._network, [(a, b), (b, a)])
+        self._plan.after(self._plan.draw(self._rng.choice((0.1, 1.0, 5.0))), self._plan.release, block)
         return True
 
     def flapping(self) -> bool:
@@ -87,23 +92,12 @@ class LinkFaults:
 
     def _flap_again(self, ways: list[Way], left: int, mean_s: float) -> None:
         if left:
-            number = self._block(ways)
-            self._plan.after(self._plan.draw(mean_s), self._flap_back, number, ways, left - 1, mean_s)
+            block = self._plan.block(self._network, ways)
+            self._plan.after(self._plan.draw(mean_s), self._flap_back, block, ways, left - 1, mean_s)
 
-    def _flap_back(self, number: int, ways: list[Way], left: int, mean_s: float) -> None:
-        self._unblock(number)
+    def _flap_back(self, block: int, ways: list[Way], left: int, mean_s: float) -> None:
+        self._plan.release(block)
         self._plan.after(self._plan.draw(mean_s), self._flap_again, ways, left, mean_s)
-
-    def _block(self, ways: list[Way]) -> int:
-        self._block_count += 1
-        self._blocks[self._block_count] = ways
-        self._network.block(ways)
-        return self._block_count
-
-    def _unblock(self, number: int) -> None:
-        ways = self._blocks.pop(number)
-        still = {way for others in self._blocks.values() for way in others}
-        self._network.unblock([way for way in ways if way not in still])
 
     def _draw_pair(self) -> Way:
         a, b = self._rng.sample(range(len(self._nodes)), 2)
@@ -121,19 +115,22 @@ class LinkFaults:
         elif shape == "node":
             ways = [(a, other.index) for other in self._nodes if other.index != a]
         until_ns = self._plan.world.now_ns + int(self._rng.random() * CLOG_MAX_S * SECOND_NS)
+        times = self._network.times
         for way in ways:
-            self._network.times.clog(way, until_ns)
+            times.clog(way, until_ns)
+            clogged = self._plan.hold(("clog", way), partial(times.unclog, way))
+            self._plan.after(until_ns - self._plan.world.now_ns, self._plan.release, clogged)
         return True
 
     def slow_link(self) -> bool:
         way = self._draw_pair()
         self._network.times.slow_down(way, self._rng.choice(SLOW_BYTES_PER_SECOND))
-        self._plan.until_over(self._network.times.slow_down, way, 0)
+        self._plan.episode(("slow way", way), partial(self._network.times.slow_down, way, 0))
         return True
 
     def congestion(self) -> bool:
         self._network.times.slowdown = self._rng.choice((10, 50, 200))
-        self._plan.until_over(self._decongest)
+        self._plan.episode("congestion", self._decongest)
         return True
 
     def _decongest(self) -> None:
@@ -147,4 +144,5 @@ class LinkFaults:
     def cut_stream(self) -> bool:
         """Whoever sends records next loses the connection in the middle of it."""
         self._network.cuts_next_stream = True
+        self._cuts = True
         return True

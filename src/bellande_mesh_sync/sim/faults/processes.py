@@ -21,6 +21,8 @@ class ProcessFaults:
         self.left: Callable[[int], None] = lambda index: None
         self.join: Callable[[], SimNode | None] = lambda: None
         """Makes a new node, not yet started, and takes it into the mesh's list of nodes."""
+        self.stays_down: Callable[[SimNode], bool] = lambda node: False
+        """Whether somebody else ended a node and will start it."""
         self.before_start: Callable[[SimNode], None] = lambda node: None
         self._plan = plan
         self._rng = plan.rng
@@ -30,6 +32,9 @@ class ProcessFaults:
         self._joins = 0
         self._away: dict[int, None] = {}
         """Nodes that stay off longer than others."""
+        self._down: dict[int, SimNode] = {}
+        """Nodes that come back, when it is time."""
+        self._doomed: dict[int, SimNode] = {}
         for node in nodes:
             node.on_death = partial(self._died, node)
 
@@ -45,6 +50,13 @@ class ProcessFaults:
         start(config.away_s, self.away)
         start(config.join_s, self.joined)
 
+    def end(self) -> None:
+        """Nodes that wait for their time to come back do so now."""
+        for node in self._doomed.values():
+            node.dies_after_effects = -1
+        for node in list(self._down.values()):
+            self._start_if_down(node)
+
     def repair(self) -> None:
         """Every node runs, at its usual speed."""
         for node in self._nodes:
@@ -53,6 +65,7 @@ class ProcessFaults:
             node.resume()
             if not node.is_running and not node.is_retired:
                 self._start(node)
+        self._down.clear()
 
     def _draw(self) -> SimNode | None:
         running = [node for node in self._nodes if node.is_running and not node.is_leaving]
@@ -71,6 +84,7 @@ class ProcessFaults:
         node = self._draw()
         if node is not None:
             node.dies_after_effects = self._rng.randrange(6)
+            self._doomed[node.index] = node
         return node is not None
 
     def power_cut(self) -> bool:
@@ -100,6 +114,7 @@ class ProcessFaults:
         return node is not None
 
     def _died(self, node: SimNode) -> None:
+        self._down[node.index] = node
         if self._plan.is_over:
             self._plan.world.after(SECOND_NS, self._restart, node)
         elif node.index in self._away:
@@ -110,13 +125,21 @@ class ProcessFaults:
             self._plan.until_over(self._restart, node)
 
     def _restart(self, node: SimNode) -> None:
-        if node.is_running or node.is_retired:
+        if not self._may_start(node):
             return
         if node.index and self._rng.random() < self._config.moves_ratio:
             self._moves += 1
             self._plan.counts["moved"] += 1
             node.move(f"10.0.{self._moves}.{node.index}:7000")
         self._start(node)
+
+    def _start_if_down(self, node: SimNode) -> None:
+        if self._may_start(node):
+            self._start(node)
+
+    def _may_start(self, node: SimNode) -> bool:
+        self._down.pop(node.index, None)
+        return not (node.is_running or node.is_retired or self.stays_down(node))
 
     def _start(self, node: SimNode) -> None:
         self.before_start(node)
@@ -128,7 +151,7 @@ class ProcessFaults:
         node = self._draw()
         if node is not None:
             node.pause()
-            self._plan.until_over(self._resume, node, node.boot)
+            self._plan.episode(("pause", node.index, node.boot), partial(self._resume, node, node.boot))
         return node is not None
 
     def _resume(self, node: SimNode, boot: int) -> None:
@@ -139,7 +162,7 @@ class ProcessFaults:
         node = self._draw()
         if node is not None:
             node.event_ns = self._rng.choice(SLOW_EVENT_MS) * MILLISECOND_NS
-            self._plan.until_over(self._hasten, node)
+            self._plan.episode(("slow loop", node.index), partial(self._hasten, node))
         return node is not None
 
     def _hasten(self, node: SimNode) -> None:

@@ -153,15 +153,10 @@ ACK_BYTES: Final = 20
 NACK_BYTES: Final = 11
 GOSSIP_BYTES: Final = 2
 DIGEST_BYTES: Final = 20
-LINE_BYTES: Final = 45
 
 
 def record_bytes(record: MemberRecord) -> int:
     return len(_encode(record))
-
-
-def stream_bytes(message: StreamMessage) -> int:
-    return len(_encode(message))
 
 
 def signed_notice(node: NodeId, incarnation: int, sign: Sign) -> SleepNotice:

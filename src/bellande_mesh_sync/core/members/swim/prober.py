@@ -54,13 +54,6 @@ class Prober:
         ended, self.round = self.round, None
         return ended
 
-    def is_open(self, sequence: int) -> bool:
-        return self.round is not None and self.round.sequence == sequence
-
-    def ask(self, helpers: tuple[NodeId, ...]) -> None:
-        assert self.round is not None, "no round is open"
-        self.round.helpers = helpers
-
     def acked(self, sequence: int, sender: NodeId, target: NodeId) -> Round | None:
         """The round that this ack ended, as `target` stands for its target's id."""
         probe = self.round
