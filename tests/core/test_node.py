@@ -14,6 +14,7 @@ from bellande_mesh_sync.core.config import CoreConfig
 from bellande_mesh_sync.core.members.member import MemberState
 from bellande_mesh_sync.core.messages import (
     CHUNKS_LANE,
+    RECORDS_LANE,
     ChunkPart,
     Credit,
     Goodbye,
@@ -23,10 +24,12 @@ from bellande_mesh_sync.core.messages import (
     Summary,
     Want,
 )
+from bellande_mesh_sync.core.node import NodeCore
 from bellande_mesh_sync.core.spreading.weight import weight_of
 from bellande_mesh_sync.store.memory import MemoryStore
 from tests.core.making import (
     SHARD,
+    at,
     author_named,
     deletion,
     hello_of,
@@ -534,3 +537,29 @@ def test_the_same_events_give_the_same_effects() -> None:
         return [repr(effect) for node in world.nodes.values() for effect in node.effects]
 
     assert story() == story()
+
+
+def opened(core: NodeCore, number: int, name: str, lane: int, *, dial: int = 0) -> list[do.Effect]:
+    hello = hello_of(name, lane=lane)
+    return core.handle(on.LinkOpened(number, node_of_name(name), hello, f"{name}:1", dial), at(number))
+
+
+def test_a_link_for_chunks_makes_room_for_one_for_records_and_not_the_other_way_round() -> None:
+    world = World("alice", config=CoreConfig(connections_max=3))
+    world.run()
+    core = world.nodes["alice"].core
+    assert core is not None
+    opened(core, 1, "bob", RECORDS_LANE)
+    opened(core, 2, "bob", CHUNKS_LANE)
+    opened(core, 3, "bob", CHUNKS_LANE)
+    hangups = [e for e in opened(core, 4, "carol", RECORDS_LANE) if isinstance(e, do.Hangup)]
+    assert [(hangup.link, hangup.code) for hangup in hangups] == [(2, "closing")]
+    assert core.links.to(node_of_name("carol")) is not None
+    (refused,) = opened(core, 5, "carol", CHUNKS_LANE)
+    assert isinstance(refused, do.Hangup)
+    assert (refused.link, refused.code) == (5, "busy")
+    opened(core, 6, "dave", RECORDS_LANE)
+    (refused,) = opened(core, 7, "erin", RECORDS_LANE)
+    assert isinstance(refused, do.Hangup)
+    assert (refused.link, refused.code) == (7, "busy")
+    assert len(core.links) == 3

@@ -213,13 +213,15 @@ class NodeCore:
         )  # fmt: skip
         if self._is_leaving:
             return [Hangup(link.link, "closing", "the node is stopping")]
+        effects: list[Effect] = []
         if len(self.links) >= self.config.connections_max:
-            self.counters["links_refused"] += 1
-            return [Hangup(link.link, "busy", "this node has as many links as it may")]
+            spare = self.links.longest_silent_chunk_lane() if link.lane == RECORDS_LANE else None
+            if spare is None:
+                return self._refuse_link(link, now)
+            effects += self._hang_up(spare, "closing", "its place is needed for a link for records", now)
         loser = self.links.add(link)
         if loser is link:
-            return [Hangup(link.link, "duplicate", "the other link between us stays")]
-        effects: list[Effect] = []
+            return [*effects, Hangup(link.link, "duplicate", "the other link between us stays")]
         if loser is not None:
             effects.append(Hangup(loser.link, "duplicate", "the newer link between us stays"))
             effects += self._after_link(loser, "duplicate", now)
@@ -233,6 +235,13 @@ class NodeCore:
         effects += self._introduce(link)
         effects += self.exchange.summaries([link])
         return effects + self._changes(self.directory.evaluate(now))
+
+    def _refuse_link(self, link: Link, now: Now) -> list[Effect]:
+        self.counters["links_refused"] += 1
+        effects: list[Effect] = [Hangup(link.link, "busy", "this node has as many links as it may")]
+        if link.lane == CHUNKS_LANE and link.is_outbound:
+            effects += self._chunks_over_records(link.peer, now)
+        return effects
 
     def _link_closed(self, event: LinkClosed, now: Now) -> list[Effect]:
         link = self.links.remove(event.link)
@@ -271,7 +280,7 @@ class NodeCore:
         if self._is_leaving:
             return []
         linked = {link.peer for link in self.links.records_links()}
-        room = self.config.connections_max - len(self.links)
+        room = self.config.connections_max - len(linked)  # Links for chunks make room for those for records.
         effects: list[Effect] = list(self._dialer.due(self.directory.to_dial(now), linked, room, now))
         return effects
 

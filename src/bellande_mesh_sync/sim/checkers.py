@@ -294,8 +294,8 @@ class AckChecker:
         self._disks = disks  # The mesh's own list: whoever joins is in it.
         self._index = {node: index for index, node in enumerate(nodes)}
         self._seen = seen
-        self.owner_count: Callable[[int], int] = lambda index: 1
-        """How many owners the programs of a node know of, at least."""
+        self.owner_count: Callable[[int, int], int] = lambda index, since_ns: 1
+        """How many owners the programs of a node know of, at least, that have not left since then."""
         self._heads: dict[tuple[int, str], list[tuple[Dot, int]]] = {}
         """By (node, key): acknowledged versions and when, but for those that a later one replaced."""
 
@@ -330,7 +330,7 @@ class AckChecker:
         Args:
             owners: how many it knew of when it asked. More may have come since, and some may have left.
         """
-        need = need_of(ack, min(owners, self.owner_count(index)))
+        need = need_of(ack, min(owners, self.owner_count(index, asked_ns)))
         if any(len(receipt.nodes) < need for receipt in receipts):
             raise Violation("ack_level", f"n{index}", f"{ack} with {in_words(receipts[0])}, {need} needed")
         name = f"n{index}"

@@ -25,22 +25,32 @@ class MemberChecker:
         # A link is silent for three pings before it is dropped, here and where a witness has one.
         self._notice_max_ns = config.node_timeout_ns + 6 * config.ping_interval_ns + NOTICE_SLACK_NS
         self._states: dict[int, dict[NodeId, str]] = {}
+        self._left_ns: dict[int, dict[NodeId, int]] = {}
+        """When each node last heard of another one that it left."""
 
     def started(self, node: SimNode) -> None:
         self._states[node.index] = {}
+        self._left_ns[node.index] = {}
 
-    def changed(self, node: SimNode, effect: MemberChanged, others: Sequence[SimNode]) -> None:
+    def changed(self, node: SimNode, effect: MemberChanged, others: Sequence[SimNode], now_ns: int) -> None:
         """Only the node itself can say that it left."""
         self._states[node.index][effect.node] = effect.new_state
+        if effect.new_state == MemberState.LEFT:
+            self._left_ns[node.index][effect.node] = now_ns
         other = next((other for other in others if other.node == effect.node), None)
         if other is None:
             raise Violation("members", node.name, f"{effect.node.hex()[:12]} was announced, and is nobody")
         if effect.new_state == MemberState.LEFT and not other.left_count:
             raise Violation("members", node.name, f"{other.name} is said to have left, and never did")
 
-    def owner_count(self, index: int) -> int:
-        """How many nodes a program there must take for owners, at least: itself, and all it has heard of."""
-        return 1 + sum(state != MemberState.LEFT for state in self._states.get(index, {}).values())
+    def owner_count(self, index: int, since_ns: int) -> int:
+        """How many nodes a program there must take for owners, at least: itself, and all it has heard of that
+        did not leave since then. (A write does not wait again for one that left and came back.)"""
+        left_ns = self._left_ns.get(index, {})
+        return 1 + sum(
+            state != MemberState.LEFT and left_ns.get(node, -1) < since_ns
+            for node, state in self._states.get(index, {}).items()
+        )
 
     def check(self, nodes: Sequence[SimNode], now_ns: int) -> None:
         """Who is down for long is known to be, by everyone who was in a state to notice."""

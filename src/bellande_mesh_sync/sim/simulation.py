@@ -309,7 +309,7 @@ class Simulation:
 
     def member_changed(self, node: SimNode, effect: MemberChanged) -> None:
         if node.index not in self.apart:
-            self.members.changed(node, effect, self.nodes)
+            self.members.changed(node, effect, self.nodes, self.world.now_ns)
 
     def stopped(self, node: SimNode, effect: Stop) -> None:
         raise Violation("stopped", node.name, f"{effect.code}: {effect.reason}")

@@ -212,7 +212,7 @@ class Workload:
         if style == "blind":
             return _NOTHING_SEEN, None
         reading = client.memory.get(key)
-        if node.is_paused:
+        if node.is_paused or not node.is_running:  # It may have died of what the request brought before.
             reading = reading or _NOTHING_SEEN
         elif reading is None or style != "stale":
             reading = self._read(client, node, key)
@@ -277,7 +277,7 @@ class Workload:
 
     def _answered(self, number: int, node: SimNode, writes: tuple[Write, ...], ack: str, hear: Hear) -> Hear:
         asked_ns = self._world.now_ns
-        owners = self._acks.owner_count(node.index)
+        owners = self._acks.owner_count(node.index, asked_ns)
 
         def answer(effect: Resolve | Reject | None) -> None:
             self._requests.end(number)

@@ -60,6 +60,11 @@ class Links:
     def chunk_lanes(self, peer: NodeId) -> list[Link]:
         return list(self._chunks.get(peer, ()))
 
+    def longest_silent_chunk_lane(self) -> Link | None:
+        """The first to go when there are too many links."""
+        lanes = (lane for lanes in self._chunks.values() for lane in lanes)
+        return min(lanes, key=lambda lane: lane.last_heard_ns, default=None)
+
     def records_links(self) -> list[Link]:
         """One link a peer, in the order in which they opened."""
         return list(self._records.values())
