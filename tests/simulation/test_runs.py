@@ -148,7 +148,7 @@ class _ForgetfulCore(NodeCore):
 
 def test_a_core_that_acknowledges_too_early_is_caught() -> None:
     outcome = Simulation(draw(1, nodes=(3, 3), minutes=1), make_core=_ForgetfulCore).run()
-    assert outcome.violation.startswith("receipts: ")
+    assert outcome.check in ("receipts", "ack_level")
 
 
 class _BrokenCore(NodeCore):

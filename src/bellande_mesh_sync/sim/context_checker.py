@@ -54,12 +54,22 @@ class ContextChecker:
 
 def _unread_by(record: Record, versions: Mapping[Dot, Record], held: Held) -> Iterator[Record]:
     """What the record replaces, and neither was on its node's disk nor replaced by something that was."""
-    replaced = [other for other in versions.values() if _covers(record.context, other)]
-    read = [other for other in replaced if _knows(held, other.author, other.sequence)]
-    for other in replaced:
-        if not _knows(held, other.author, other.sequence) and not any(
-            _covers(successor.context, other) for successor in read
-        ):
+    replaced = {author: (base, extras) for author, base, extras in record.context}
+    read: list[Record] = []
+    unread: list[Record] = []
+    for other in versions.values():
+        base, extras = replaced.get(other.author, (0, ()))
+        if other.sequence <= base or other.sequence in extras:
+            (read if _knows(held, other.author, other.sequence) else unread).append(other)
+    if not unread:
+        return
+    bases: dict[Author, int] = {}
+    singles: set[Dot] = set()
+    for author, base, extras in (entry for successor in read for entry in successor.context):
+        bases[author] = max(base, bases.get(author, 0))
+        singles.update(Dot(author, extra) for extra in extras)
+    for other in unread:
+        if other.sequence > bases.get(other.author, 0) and other.dot not in singles:
             yield other
 
 

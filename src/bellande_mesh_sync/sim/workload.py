@@ -32,6 +32,7 @@ from bellande_mesh_sync.sim.world import MILLISECOND_NS, SECOND_NS, WALL_START_M
 NOTHING_WRITTEN: Final = frozenset({"precondition_failed", "busy", "disk_full", "storage"})
 """Rejections that promise that the write never happened."""
 AUDIT_INTERVAL_NS: Final = 5 * SECOND_NS
+SIBLINGS_MAX: Final = 32
 AUDIT_KEYS: Final = 3
 """How many keys are read at every node each time."""
 PAIR: Final = "then"
@@ -187,7 +188,7 @@ class Workload:
         )
 
     def _draw_write(self, client: Client, node: SimNode, key: str) -> tuple[Write, AskedWrite]:
-        style = self._draw_style(key)
+        style = self._draw_style(node, key)
         is_delete = self._rng.random() < self._config.delete_ratio
         self._note_kind(key, f"delete {style}" if is_delete else style)
         seen, if_match = self._draw_condition(client, node, key, style)
@@ -197,8 +198,10 @@ class Workload:
         versions = None if seen is None else seen.versions
         return write, AskedWrite(key, write.digest, versions, if_match, write.expires_ms > 0)
 
-    def _draw_style(self, key: str) -> str:
+    def _draw_style(self, node: SimNode, key: str) -> str:
         style = draw_weighted(self._rng, self._config.styles)
+        if style in ("blind", "stale") and len(node.disk.shown(key)) > SIBLINGS_MAX:
+            return "modify"  # Somebody has to tidy up, or everything gets slow.
         if style == "implicit" and self._keys.is_careful(key):
             return self._rng.choice(("modify", "modify", "stale", "blind"))
         return style
