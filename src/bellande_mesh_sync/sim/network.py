@@ -240,7 +240,8 @@ class Network:
     def cut_off(self, host: Host) -> None:
         """This host's certificate counts no more, for good: its connections end, and it gets no new one."""
         self.outsiders.add(host.index)
-        for end in [end for end in self._ends.values() if end.host is host]:
+        # Also what is left of connections of which its own end is over: a last word may be on its way.
+        for end in [end for end in self._ends.values() if host in (end.host, end.other.host)]:
             for each in (end, end.other):
                 each.drop_way()
                 each.fail("authentication_failed")

@@ -143,9 +143,9 @@ def _draw_disk(rng: random.Random, page_bytes: int) -> DiskConfig:
 def _draw_workload(rng: random.Random, nodes: int) -> WorkloadConfig:
     """A light load mostly: faults meet few requests often, and those are followed to the end."""
     share = min(1.0, 25 / nodes**2)  # One write costs messages in the square of the nodes.
-    rate = spread(rng, 0.4, 2.5) * share
+    rate = spread(rng, 0.3, 1.6) * share
     if rng.random() < 0.04:
-        rate *= 10
+        rate *= 5
     return WorkloadConfig(
         clients=rng.choice((1, 3, 8)),
         requests_per_s=rate,

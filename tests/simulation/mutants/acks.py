@@ -21,6 +21,13 @@ MUTANTS = (
         "        ]",
     ),
     Mutant(
+        "deadline_is_set_for_the_request_before",
+        "The timer of a write's deadline carries a number that is off by one.",
+        Exchange.write,
+        "SetTimer(AckOverdue(command.request),",
+        "SetTimer(AckOverdue(command.request - 1),",
+    ),
+    Mutant(
         "receiver_acknowledges_before_its_disk",
         "A record is acknowledged to its author when it arrives, before it is durable.",
         Exchange.handle_records,

@@ -14,8 +14,8 @@ MUTANTS = (
         "stream_is_concluded_without_the_rest",
         "What a stream did not bring counts as obsolete, although what replaced it may be missing too.",
         Pulls._conclude,
-        "safe = [pull for pull in done if not claimed.missing_from(lacking[pull.stream])]",
-        "safe = done",
+        "claimed.missing_from(lacking[pull.stream]) if obsolete[pull.stream] else ()",
+        "()",
     ),
     Mutant(
         "record_that_came_and_was_not_kept_is_obsolete",
