@@ -42,6 +42,7 @@ def simulate(start: int, seconds: float) -> list[str]:
         first = start + number * SEEDS_PER_PROCESS
         command = [sys.executable, "-m", "bellande_mesh_sync.sim", "--keep-going", "--start", str(first)]
         command += ["--seeds", str(SEEDS_PER_PROCESS), "--time-limit", f"{seconds:.0f}"]
+        command += ["--minutes", "10", "--nodes", "3-16", "--minimize"]
         # Another hash seed for each: nothing may hang on the order in which a set is walked.
         children.append(subprocess.Popen(command, env={**os.environ, "PYTHONHASHSEED": str(number)}))
     failed = []

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.simulation.mutants.catalogue import MUTANTS
+from tests.simulation.mutants.catalogue import ESCAPED, MUTANTS
 from tests.simulation.mutants.hunting import Find
 from tools.mutants import BEGIN, END, PAGE, table, write_page
 
@@ -27,7 +27,8 @@ def test_the_page_keeps_what_stands_around_the_table(tmp_path: Path) -> None:
     write_page(page, {"quorum_is_one_short": FIND}, "All were found.")
     text = page.read_text(encoding="utf-8")
     assert text.startswith(f"before\n{BEGIN}\n\nAll were found.\n\n| bug |")
-    assert text.endswith(f"|\n\n{END}\nafter\n")
+    assert text.endswith(f")\n\n{END}\nafter\n")
+    assert all(mutant.bug in text for mutant in ESCAPED.values())
     assert "stale" not in text
 
 

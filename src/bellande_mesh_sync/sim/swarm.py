@@ -22,6 +22,7 @@ from bellande_mesh_sync.sim.workload_config import ALL_ACKS, WorkloadConfig
 from bellande_mesh_sync.sim.world import MICROSECOND_NS, MILLISECOND_NS, SECOND_NS
 
 KIB: Final = 1024
+SMALL_MESH: Final = 8
 JOINS_MAX: Final = FaultConfig().joins_max
 
 
@@ -56,7 +57,8 @@ def draw(seed: int, *, nodes: tuple[int, int], minutes: float) -> Scenario:
     rng = random.Random(int.from_bytes(blake3(f"{seed}/scenario".encode()).digest(), "big"))
     low, high = nodes
     # Small meshes mostly: they are quicker by the square, and have less to hide a fault behind.
-    count = low + int((high - low + 1) * rng.random() ** 2)
+    skew = 2 if high <= SMALL_MESH else 3
+    count = low + int((high - low + 1) * rng.random() ** skew)
     core = _draw_core(rng, count)
     wild_clocks = rng.random() < 0.15
     jump_max_ms = rng.choice((600_000, 120_000)) if wild_clocks else rng.choice((100, 5_000, 20_000))

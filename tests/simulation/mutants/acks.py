@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bellande_mesh_sync.core.members.directory import Directory
 from bellande_mesh_sync.core.spreading import acks, push
-from bellande_mesh_sync.core.spreading.acks import Acks, Waiting
+from bellande_mesh_sync.core.spreading.acks import Waiting
 from bellande_mesh_sync.core.spreading.exchange import Exchange
 from tests.simulation.mutants.planting import Mutant
 
@@ -63,12 +63,5 @@ MUTANTS = (
         push.news_of,
         "if node_of(author) != local:",
         "if node_of(author) == local:",
-    ),
-    Mutant(
-        "answered_writes_hide_those_that_wait",
-        "Numbers that a refused commit had given keep their place in the list of those who wait.",
-        Acks.lost,
-        "    for log in self._waiting:\n        self._tidy(log)\n",
-        "",
     ),
 )

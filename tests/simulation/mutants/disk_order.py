@@ -50,13 +50,6 @@ MUTANTS = (
         "",
     ),
     Mutant(
-        "refused_commit_loses_member_records",
-        "Member records that were in a refused commit are not stored with the next one.",
-        Replica.failed,
-        "self._refused_members.update((member.node, member) for member in commit.draft.members)",
-        "pass",
-    ),
-    Mutant(
         "write_queue_never_empties",
         "The bytes of a durable commit still count as waiting for the disk.",
         Replica._settle,

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from bellande_mesh_sync.core.data.clock import HybridClock
 from bellande_mesh_sync.core.data.replica import Replica
+from bellande_mesh_sync.core.node import NodeCore
+from bellande_mesh_sync.core.session.links import Links
 from bellande_mesh_sync.core.spreading import push
-from bellande_mesh_sync.core.spreading.acks import Waiting
+from bellande_mesh_sync.core.spreading.acks import Acks, Waiting
 from bellande_mesh_sync.core.spreading.exchange import Exchange
 from bellande_mesh_sync.core.spreading.serving import Serving
 from tests.simulation.mutants.planting import Mutant
@@ -86,5 +88,45 @@ MUTANTS = (
         Waiting.lose_owner,
         "self.need = need_of(self.ack, len(self.owners))",
         "pass",
+    ),
+    # Refused numbers are given again; needs more refusals beside waiting writes, or a look into the list.
+    Mutant(
+        "answered_writes_hide_those_that_wait",
+        "Numbers that a refused commit had given keep their place in the list of those who wait.",
+        Acks.lost,
+        "    for log in self._waiting:\n        self._tidy(log)\n",
+        "",
+    ),
+    # A full disk and a peer with little credit at once, and nothing that heals the link.
+    Mutant(
+        "credit_is_lost_with_a_refused_commit",
+        "Credit for records that a full disk refused is not returned.",
+        Exchange.handle_commit_failed,
+        "effects += self._give_credit(link, amount)",
+        "pass",
+    ),
+    # They are told again at the next link, so no promise is broken.
+    Mutant(
+        "refused_commit_loses_member_records",
+        "Member records that were in a refused commit are not stored with the next one.",
+        Replica.failed,
+        "self._refused_members.update((member.node, member) for member in commit.draft.members)",
+        "pass",
+    ),
+    # The links come again soon; needs a bound on how often they may.
+    Mutant(
+        "crossed_dials_close_both",
+        "Of two links that were dialled at once each end keeps its own.",
+        Links._replaces,
+        "return new.is_outbound == (self._local < new.peer)",
+        "return new.is_outbound",
+    ),
+    # The system gives a dead connection up by itself sooner or later; needs one that never does.
+    Mutant(
+        "silent_link_stays",
+        "A link on which nothing is heard any more is pinged and never closed.",
+        NodeCore._look_after,
+        "silent_ns > 3 * self.config.ping_interval_ns",
+        "silent_ns > 3 * self.config.ping_interval_ns and link.ping_number == 0",
     ),
 )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from bellande_mesh_sync.core.members.directory import Directory
 from bellande_mesh_sync.core.node import NodeCore
 from bellande_mesh_sync.core.session.dialing import Dialer
-from bellande_mesh_sync.core.session.links import Links
 from bellande_mesh_sync.core.spreading.exchange import Exchange
 from tests.simulation.mutants.planting import Mutant
 
@@ -25,13 +24,6 @@ MUTANTS = (
         "self._sign_own(record.incarnation, left=self.own.left)",
     ),
     Mutant(
-        "crossed_dials_close_both",
-        "Of two links that were dialled at once each end keeps its own.",
-        Links._replaces,
-        "return new.is_outbound == (self._local < new.peer)",
-        "return new.is_outbound",
-    ),
-    Mutant(
         "member_is_dialled_once",
         "A dial that succeeded counts as under way for ever, so a lost link is not dialled again.",
         Dialer.opened,
@@ -44,13 +36,6 @@ MUTANTS = (
         Dialer.failed,
         "    target.dial = 0\n",
         "",
-    ),
-    Mutant(
-        "silent_link_stays",
-        "A link on which nothing is heard any more is pinged and never closed.",
-        NodeCore._look_after,
-        "silent_ns > 3 * self.config.ping_interval_ns",
-        "silent_ns > 3 * self.config.ping_interval_ns and link.ping_number == 0",
     ),
     Mutant(
         "notes_go_over_every_link",

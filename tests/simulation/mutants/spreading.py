@@ -53,13 +53,6 @@ MUTANTS = (
         "pass",
     ),
     Mutant(
-        "credit_is_lost_with_a_refused_commit",
-        "Credit for records that a full disk refused is not returned.",
-        Exchange.handle_commit_failed,
-        "effects += self._give_credit(link, amount)",
-        "pass",
-    ),
-    Mutant(
         "views_outlive_their_link",
         "When a link closes, the views of the streams that it was served stay open.",
         Serving.link_closed,
