@@ -26,8 +26,8 @@ PAGE: Final = Path(__file__).resolve().parent.parent / "docs" / "explanation" / 
 BEGIN: Final = "<!-- planted bugs: begin (python -m tools.mutants --write) -->"
 END: Final = "<!-- planted bugs: end -->"
 NOT_FOUND: Final = (
-    "Planted too, and not found yet; most of them heal before they break a promise. What it would take stands "
-    "in `tests/simulation/mutants/escaped.py`:"
+    "Planted too, and not found yet; most of them heal before they break a promise. What it would take "
+    "stands in `tests/simulation/mutants/escaped.py`:"
 )
 
 ALL: Final = {**MUTANTS, **ESCAPED}
