@@ -322,3 +322,37 @@ def test_a_bad_record_on_another_link_does_not_taint_a_stream() -> None:
     asking.offered("bob", dots(BOB, (1, 3)))
     assert asking.pulls.arrived(1, 2, SHARD, []) is None
     assert len(asking.pulls) == 1
+
+
+def test_a_stream_of_which_everything_came_waits_for_nothing_else() -> None:
+    asking = Asking()
+    asking.offered("bob", dots(BOB, (1, 1)))
+    asking.arrived(1, record("fleet/a", BOB, 1))
+    asking.held_off.note(SHARD, record("fleet/x", DAVE, 1, stamp=at().wall_ms + 600_000 << 16), at())
+    asking.end(1, ((BOB, ((1, 1),)), (DAVE, ((1, 1),))))
+    assert len(asking.pulls) == 1  # What came is not durable yet.
+    asking.commit()
+    assert len(asking.pulls) == 0
+    assert asking.known() == dots(BOB, (1, 1))
+
+
+def test_no_more_ended_streams_wait_for_what_is_held_off_than_the_bound() -> None:
+    asking = Asking()
+    asking.held_off.note(SHARD, record("fleet/x", DAVE, 1, stamp=at().wall_ms + 600_000 << 16), at())
+    for number in range(1, pulls_module.ENDED_MAX + 10):
+        asking.offered("bob", dots(BOB, (number, number)))
+        asking.end(number, ((BOB, ((1, number),)), (DAVE, ((1, 1),))))
+    assert len(asking.pulls) == pulls_module.ENDED_MAX
+    assert asking.counters["streams_given_up"] == 9
+    assert asking.known() == ()
+    # Its time comes, and with it all that waited is concluded; the rest is asked for after a comparison.
+    asking.disk.accept(record("fleet/x", DAVE, 1))
+    asking.commit()
+    assert len(asking.pulls) == 0
+    assert asking.known() == ((BOB, ((1, pulls_module.ENDED_MAX),)), (DAVE, ((1, 1),)))
+    last = pulls_module.ENDED_MAX + 9
+    asking.offered("bob", dots(BOB, (1, last)))
+    assert len(asking.pulls) == 0
+    asking.pulls.try_again()
+    asking.offered("bob", dots(BOB, (1, last)))
+    assert asking.asked()[-1] == (1, dots(BOB, (pulls_module.ENDED_MAX + 1, last)))

@@ -82,6 +82,8 @@ class Pulls:
         self._held_off = held_off
         self._pulls: dict[int, Pull] = {}
         self._offers: dict[int, Offers] = {}
+        self._given_up: dict[Shard, Knowledge] = {}
+        """Dots of ended streams beyond `ENDED_MAX`: not asked for again before the next comparison."""
         self._next_stream = 1
 
     # -- offers
@@ -138,6 +140,8 @@ class Pulls:
                 missing = pull.dots.missing_from(missing)
         if missing:
             missing = Knowledge(self._arriving(shard)).missing_from(missing)
+        if missing and shard in self._given_up:
+            missing = self._given_up[shard].missing_from(missing)
         if missing and (early := self._held_off.among(shard, now)) is not None:
             missing = early.missing_from(missing)
         return missing
@@ -257,7 +261,8 @@ class Pulls:
             del self._pulls[pull.stream]
         waiting = [pull for pull in all_ended if pull.stream in self._pulls]
         for pull in waiting[ENDED_MAX:]:
-            del self._pulls[pull.stream]  # Its dots may be asked for again, when somebody offers them.
+            del self._pulls[pull.stream]
+            self._given_up.setdefault(shard, Knowledge()).merge(pull.dots.delta())
             self._counters["streams_given_up"] += 1
         for pull in done:
             link = self._links.get(pull.link)
@@ -266,6 +271,10 @@ class Pulls:
                 effects += self.handle_pull_due(link.link, now)
                 effects += self.offered(link, shard, pull.knowledge, now)
         return effects
+
+    def try_again(self) -> None:
+        """What was given up may be asked for again, when somebody offers it."""
+        self._given_up.clear()
 
     def handle_overdue(self, stream: int, mark: int, now: Now) -> tuple[list[Effect], bool]:
         """(effects, whether a stream was given up and repair should look elsewhere)."""
