@@ -8,7 +8,7 @@ from bellande_mesh_sync.sim.swarm import Scenario
 from bellande_mesh_sync.sim.workload import WorkloadConfig
 from bench.measure import Report, progress
 
-NODES = (3, 10, 30)
+NODES = (3, 10, 16)
 VIRTUAL_S = 600.0
 GOALS = {10: "at least 200"}
 
