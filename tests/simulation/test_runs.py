@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from dataclasses import fields, replace
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +19,7 @@ from bellande_mesh_sync.sim.disk import DiskConfig
 from bellande_mesh_sync.sim.faults import FaultConfig
 from bellande_mesh_sync.sim.network import NetworkConfig
 from bellande_mesh_sync.sim.outcome import Outcome
+from bellande_mesh_sync.sim.scenario_text import parse_scenario
 from bellande_mesh_sync.sim.simulation import Simulation, run
 from bellande_mesh_sync.sim.swarm import Scenario, draw
 from bellande_mesh_sync.sim.workload import WorkloadConfig
@@ -103,6 +105,9 @@ REGRESSIONS = {
 }
 """What once went wrong, as whole scenarios: they stay what they are when the swarm draws differently."""
 
+REGRESSION_FILES = sorted((Path(__file__).parent / "regressions").glob("*.json"))
+"""The same, as a failing seed wrote them down."""
+
 
 def check(outcome: Outcome) -> None:
     tail = "\n".join(outcome.story)
@@ -117,6 +122,11 @@ def test_every_promise_is_kept_under_faults(seed: int) -> None:
 @pytest.mark.parametrize("name", REGRESSIONS)
 def test_what_once_failed_holds(name: str) -> None:
     check(run(REGRESSIONS[name]))
+
+
+@pytest.mark.parametrize("path", REGRESSION_FILES, ids=lambda path: path.stem)
+def test_what_once_failed_as_it_was_drawn_holds(path: Path) -> None:
+    check(run(parse_scenario(path.read_bytes())))
 
 
 def test_a_trace_is_equal_in_every_process_and_under_every_hash_seed() -> None:

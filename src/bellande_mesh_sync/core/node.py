@@ -68,7 +68,7 @@ from bellande_mesh_sync.core.messages import (
     Want,
 )
 from bellande_mesh_sync.core.reader import RecordReader, StoredState
-from bellande_mesh_sync.core.session.dialing import Dialer
+from bellande_mesh_sync.core.session.dialing import UNWANTED, Dialer
 from bellande_mesh_sync.core.session.links import Link, Links
 from bellande_mesh_sync.core.spreading.exchange import Exchange
 from bellande_mesh_sync.core.timers import AckOverdue, FetchOverdue, PullDue, RepairDue, StreamOverdue, Tick
@@ -108,6 +108,8 @@ class NodeCore:
         self._rng = rng
         self._told_linked: tuple[NodeId, ...] = ()
         self._is_leaving = False
+        self._no_chunk_links: dict[NodeId, int] = {}
+        """Peers that turned a link for chunks away, and until when none is dialled to them again."""
         exchange = self.exchange
         self._handlers: dict[type, Callable[[Any, Now], list[Effect]]] = {
             WriteMany: lambda event, now: exchange.write(event, self.directory.owners(now), now),
@@ -249,6 +251,8 @@ class NodeCore:
             return []  # We hung it up ourselves.
         if link.lane == RECORDS_LANE:
             self.counters["links_lost"] += 1
+        elif link.is_outbound and event.code in UNWANTED:
+            self._no_chunk_links[link.peer] = now.mono_ns + self.config.redial_max_ns
         return self._after_link(link, event.code, now)
 
     def _hang_up(self, link: Link, code: str, reason: str, now: Now) -> list[Effect]:
@@ -407,7 +411,8 @@ class NodeCore:
         effects: list[Effect] = []
         for peer in self.fetcher.needs_link():
             member = self.directory.get(peer)
-            if member is None or not member.record.addresses:
+            has_no_room = now.mono_ns < self._no_chunk_links.get(peer, 0)
+            if has_no_room or member is None or not member.record.addresses:
                 effects += self._chunks_over_records(peer, now)
                 continue
             dial = self._dialer.dial_for_chunks(member.record)
@@ -416,7 +421,7 @@ class NodeCore:
         return effects
 
     def _chunks_over_records(self, peer: NodeId, now: Now) -> list[Effect]:
-        """It cannot be dialled, it only dials us: let its chunks share the link for records."""
+        """It cannot be dialled, or has no room: let its chunks share the link for records."""
         link = self.links.to(peer)
         return [] if link is None else self.fetcher.link_opened(peer, link.link, now)
 

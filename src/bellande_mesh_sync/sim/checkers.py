@@ -294,8 +294,10 @@ class AckChecker:
         self._disks = disks  # The mesh's own list: whoever joins is in it.
         self._index = {node: index for index, node in enumerate(nodes)}
         self._seen = seen
-        self.owner_count: Callable[[int, int], int] = lambda index, since_ns: 1
-        """How many owners the programs of a node know of, at least, that have not left since then."""
+        self.owners: Callable[[int], frozenset[NodeId]] = lambda index: frozenset()
+        """Whom the programs of a node know as owners, at least, beside itself."""
+        self.has_left: Callable[[int, NodeId, int], bool] = lambda index, node, since_ns: False
+        """Whether one has left since then, in the eyes of a node."""
         self._heads: dict[tuple[int, str], list[tuple[Dot, int]]] = {}
         """By (node, key): acknowledged versions and when, but for those that a later one replaced."""
 
@@ -323,14 +325,15 @@ class AckChecker:
         ack: str,
         asked_ns: int,
         now_ns: int,
-        owners: int = 1,
+        owners: frozenset[NodeId] = frozenset(),
     ) -> list[Acked]:
         """A client of node `index` got these receipts now, for what it asked for then.
 
         Args:
-            owners: how many it knew of when it asked. More may have come since, and some may have left.
+            owners: whom it knew of when it asked. More may have come since, and some may have left.
         """
-        need = need_of(ack, min(owners, self.owner_count(index, asked_ns)))
+        waited_for = sum(not self.has_left(index, node, asked_ns) for node in owners)
+        need = need_of(ack, 1 + waited_for)
         if any(len(receipt.nodes) < need for receipt in receipts):
             raise Violation("ack_level", f"n{index}", f"{ack} with {in_words(receipts[0])}, {need} needed")
         name = f"n{index}"

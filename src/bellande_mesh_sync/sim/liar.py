@@ -128,7 +128,8 @@ class Liar:
             return frames, ""
         if is_hello:
             return self._bend_hello(frames)
-        self._said.append(frames)
+        if not any(isinstance(message, Want) for message in self._network.unpacker.unpack(frames)):
+            self._said.append(frames)  # The answers to a question asked twice would fool nobody but itself.
         if self._rng.random() >= self._config.bent_ratio:
             return frames, ""
         self.counts["lie bent"] += 1

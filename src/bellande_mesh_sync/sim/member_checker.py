@@ -43,14 +43,15 @@ class MemberChecker:
         if effect.new_state == MemberState.LEFT and not other.left_count:
             raise Violation("members", node.name, f"{other.name} is said to have left, and never did")
 
-    def owner_count(self, index: int, since_ns: int) -> int:
-        """How many nodes a program there must take for owners, at least: itself, and all it has heard of that
-        did not leave since then. (A write does not wait again for one that left and came back.)"""
-        left_ns = self._left_ns.get(index, {})
-        return 1 + sum(
-            state != MemberState.LEFT and left_ns.get(node, -1) < since_ns
-            for node, state in self._states.get(index, {}).items()
-        )
+    def owners(self, index: int) -> frozenset[NodeId]:
+        """Whom a program at this node must take for owners now, beside the node itself: those it has heard of
+        and that have not left."""
+        states = self._states.get(index, {})
+        return frozenset(node for node, state in states.items() if state != MemberState.LEFT)
+
+    def has_left(self, index: int, node: NodeId, since_ns: int) -> bool:
+        """Whether `node` has left since then in the eyes of this one. A write does not wait for it again."""
+        return self._left_ns.get(index, {}).get(node, -1) >= since_ns
 
     def check(self, nodes: Sequence[SimNode], now_ns: int) -> None:
         """Who is down for long is known to be, by everyone who was in a state to notice."""

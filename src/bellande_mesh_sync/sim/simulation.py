@@ -68,7 +68,8 @@ class Simulation:
         self.workload = Workload(
             self.world, scenario.workload, self.nodes, self.disk_checker, self.ack_checker, self.oracle
         )
-        self.ack_checker.owner_count = self.members.owner_count
+        self.ack_checker.owners = self.members.owners
+        self.ack_checker.has_left = self.members.has_left
         self.context_checker = ContextChecker()
         self.workload.resolved = self.context_checker.resolved
         self.faults = Faults(self.world, scenario.faults, self.nodes, self.network)

@@ -280,7 +280,7 @@ class Workload:
 
     def _answered(self, number: int, node: SimNode, writes: tuple[Write, ...], ack: str, hear: Hear) -> Hear:
         asked_ns = self._world.now_ns
-        owners = self._acks.owner_count(node.index, asked_ns)
+        owners = self._acks.owners(node.index)
 
         def answer(effect: Resolve | Reject | None) -> None:
             self._requests.end(number)
