@@ -71,10 +71,11 @@ def test_a_record_that_comes_too_early_is_not_asked_for_until_its_time_and_then_
     assert [want.dots for want in bob.seen(Want)] == [((DAVE, ((1, 1),)),)]
 
 
-def test_a_stamp_that_no_clock_would_give_is_not_noted() -> None:
+def test_a_stamp_that_no_clock_would_give_is_held_off_for_an_hour_only() -> None:
     held = HeldOff(HybridClock(drift_max_ms=1_000))
     held.note(SHARD, early(1, 365 * 86_400_000), at(WALL_MS))
-    assert len(held) == 0
+    assert held.among(SHARD, at(WALL_MS + 3_590_000)) is not None
+    assert held.among(SHARD, at(WALL_MS + 3_610_000)) is None
 
 
 def test_notes_are_gone_through_once_a_second_at_most() -> None:

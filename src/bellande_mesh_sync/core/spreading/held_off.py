@@ -17,8 +17,8 @@ from bellande_mesh_sync.ids import Dot, Now, Shard, Stamp, stamp_of
 SORTED_OUT_EVERY_NS = 1_000_000_000
 """All notes are gone through when some are due, but not more often than this."""
 HORIZON_MS = 3_600_000
-"""A stamp further ahead than this hour beyond the limit is no clock's error: the next one who offers the dot
-may have an honest record for it."""
+"""However far a stamp is ahead, its dot is asked for again when the clock has gone on by this hour: the next
+one who offers it may have an honest record for it."""
 HELD_OFF_MAX = 100_000
 """Dots noted, about 200 bytes each; those beyond are asked for as often as they are offered."""
 _NEVER: Final = Stamp(1 << 64)
@@ -47,12 +47,11 @@ class HeldOff:
         return self._count
 
     def note(self, shard: Shard, record: Record, now: Now) -> None:
-        if record.stamp > self._clock.limit(now) + stamp_of(HORIZON_MS):
-            return
+        due = min(record.stamp, Stamp(self._clock.limit(now) + stamp_of(HORIZON_MS)))
         notes = self._shards.setdefault(shard, _Notes())
         if self._count < HELD_OFF_MAX and record.dot not in notes.stamps:
             self._count += 1
-            self._add(notes, record.dot, record.stamp)
+            self._add(notes, record.dot, due)
 
     def among(self, shard: Shard, now: Now) -> Knowledge | None:
         """The dots whose time has not come; None if there are none."""
