@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bellande_mesh_sync.core.members.member import Sign, Verify
+from bellande_mesh_sync.core.members.member import MemberRecord, Sign, Verify, signed
 from bellande_mesh_sync.ids import NodeId
 
 SECOND_NS = 1_000_000_000
@@ -71,3 +71,22 @@ class LocalNode:
     bootstrap: tuple[str, ...]
     sign: Sign
     verify: Verify
+    started_ms: int = 0
+    """When this run began, by the wall clock."""
+    datagram_port: int = 0
+    """0: datagrams are off, and everything goes over links."""
+    seal_key: bytes = b""
+    labels: tuple[tuple[str, str], ...] = ()
+    capacity: int = 100
+    zone: str = ""
+
+    def record(self, incarnation: int, *, left: bool = False) -> MemberRecord:
+        """What it says of itself in this incarnation, signed."""
+        return signed(
+            MemberRecord(
+                self.node, self.public_key, self.name, self.addresses, self.role, incarnation, left,
+                self.software, self.boot, self.started_ms, self.datagram_port, self.seal_key, self.labels,
+                self.capacity, self.zone,
+            ),
+            self.sign,
+        )  # fmt: skip

@@ -9,6 +9,7 @@ from msgspec import Struct
 from bellande_mesh_sync.core.data.knowledge import Delta
 from bellande_mesh_sync.core.data.record import Manifest, Record
 from bellande_mesh_sync.core.members.member import MemberRecord
+from bellande_mesh_sync.core.members.swim.messages import Datagram
 from bellande_mesh_sync.core.messages import Message
 from bellande_mesh_sync.core.timers import Timer
 from bellande_mesh_sync.ids import Author, Dot, NodeId, Shard
@@ -19,6 +20,27 @@ class Send(Struct, frozen=True, gc=False):
 
     link: int
     message: Message
+
+
+class SendDatagram(Struct, frozen=True, gc=False):
+    """Seal and send; may get lost. Only to a member that takes datagrams, from a node that does."""
+
+    target: NodeId
+    datagram: Datagram
+    size_bytes: int
+    """No less than it takes when encoded and sealed."""
+
+
+class PeerRecorded(Struct, frozen=True, gc=False):
+    """From now on this record is where its node is reached, and with which key."""
+
+    record: MemberRecord
+
+
+class PeerForgotten(Struct, frozen=True, gc=False):
+    """This node is no member we know any more: no datagram goes there or is taken from it."""
+
+    node: NodeId
 
 
 class Dial(Struct, frozen=True, gc=False):
@@ -173,6 +195,9 @@ class Stop(Struct, frozen=True, gc=False):
 
 Effect: TypeAlias = (
     Send
+    | SendDatagram
+    | PeerRecorded
+    | PeerForgotten
     | Dial
     | Hangup
     | SetTimer

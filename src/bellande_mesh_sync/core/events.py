@@ -9,6 +9,7 @@ from msgspec import Struct
 from bellande_mesh_sync.core.data.context import Context
 from bellande_mesh_sync.core.data.knowledge import Delta
 from bellande_mesh_sync.core.data.record import ChunkRef, Manifest, Record
+from bellande_mesh_sync.core.members.swim.messages import Datagram
 from bellande_mesh_sync.core.messages import Hello, Message
 from bellande_mesh_sync.core.timers import Timer
 from bellande_mesh_sync.ids import NodeId
@@ -101,6 +102,39 @@ class Received(Struct, frozen=True, gc=False):
     """What they took on the wire."""
 
 
+class DatagramReceived(Struct, frozen=True, gc=False):
+    """A datagram that only `peer` can have sealed, and that did not come before. Decoded and checked."""
+
+    peer: NodeId
+    datagram: Datagram
+
+
+class Found(Struct, frozen=True, gc=False):
+    """Somebody may be a member of our mesh, and be reached there: heard on the local network."""
+
+    node: NodeId | None
+    """Who it says to be; the dial proves it."""
+    addresses: tuple[str, ...]
+
+
+class AddressesChanged(Struct, frozen=True, gc=False):
+    """This machine is reached elsewhere from now on."""
+
+    addresses: tuple[str, ...]
+
+
+class SealKeyChanged(Struct, frozen=True, gc=False):
+    """Datagrams for this node are to be sealed with a new key; those with the old one are taken a while."""
+
+    seal_key: bytes
+
+
+class LoopLate(Struct, frozen=True, gc=False):
+    """The event loop ran this much late."""
+
+    lag_ns: int
+
+
 # -- the disk ----------------------------------------------------------------------------------
 
 
@@ -179,6 +213,11 @@ Event: TypeAlias = (
     | DialFailed
     | LinkClosed
     | Received
+    | DatagramReceived
+    | Found
+    | AddressesChanged
+    | SealKeyChanged
+    | LoopLate
     | Committed
     | CommitFailed
     | PageRead

@@ -6,6 +6,8 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
+from bellande_mesh_sync.core.members.swim.timers import SwimTimer
+
 
 class Tick(Struct, frozen=True, gc=False):
     """Link liveness, dialling, member states: the slow heartbeat of a node."""
@@ -41,4 +43,10 @@ class AckOverdue(Struct, frozen=True, gc=False):
     request: int
 
 
-Timer: TypeAlias = Tick | RepairDue | PullDue | StreamOverdue | FetchOverdue | AckOverdue
+class SwimDue(Struct, frozen=True, gc=False):
+    """A timer of the failure detector."""
+
+    timer: SwimTimer
+
+
+Timer: TypeAlias = Tick | SwimDue | RepairDue | PullDue | StreamOverdue | FetchOverdue | AckOverdue

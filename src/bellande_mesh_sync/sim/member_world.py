@@ -12,7 +12,6 @@ from blake3 import blake3
 from bellande_mesh_sync.core.config import LocalNode
 from bellande_mesh_sync.core.counters import Counters
 from bellande_mesh_sync.core.effects import MemberChanged
-from bellande_mesh_sync.core.members.member import MemberRecord, signed
 from bellande_mesh_sync.core.members.swim.config import LAN, SwimConfig
 from bellande_mesh_sync.core.members.swim.effects import SendDatagram
 from bellande_mesh_sync.core.members.swim.machine import Swim
@@ -106,12 +105,8 @@ class MemberWorld:
     def _everybody(self) -> View:
         view = View(self.roster)
         for host in self.hosts:
-            me = host.local_node(())
-            record = MemberRecord(
-                me.node, me.public_key, me.name, me.addresses, me.role, 1, False, me.software
-            )
-            number = self.roster.number_of(signed(record, me.sign))
-            view.put(self.roster.find(me.node), number, Standing.ALIVE, 0)
+            number = self.roster.number_of(host.local_node(()).record(1))
+            view.put(self.roster.find(host.who.node), number, Standing.ALIVE, 0)
         return view
 
     def _start(self, host: MemberHost, view: View, seeds: tuple[str, ...]) -> None:

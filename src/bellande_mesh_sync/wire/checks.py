@@ -22,7 +22,7 @@ from bellande_mesh_sync.core.data.record import (
     Manifest,
     Record,
 )
-from bellande_mesh_sync.core.members.member import MemberRecord
+from bellande_mesh_sync.core.members.member import RECORD_BYTES_MAX, MemberRecord, record_bytes
 from bellande_mesh_sync.core.messages import (
     CHUNKS_LANE,
     RECORDS_LANE,
@@ -52,6 +52,7 @@ from bellande_mesh_sync.wire.limits import NUMBER_MAX
 HASH_BYTES: Final = 32
 MESH_ID_BYTES: Final = 16
 BOOT_BYTES: Final = 8
+SEAL_KEY_BYTES: Final = 32
 SIGNATURE_BYTES: Final = 64
 _PROTOCOL_MAX: Final = 65_535
 _PRINTABLE: Final = bytes(range(0x20, 0x7F))
@@ -235,6 +236,24 @@ def check_member(member: MemberRecord) -> None:
         _check_text(text, limits.NAME_BYTES_MAX, "a member's name, role or software")
     for address in member.addresses:
         _check_text(address, limits.ADDRESS_BYTES_MAX, "a member's address")
+    _require(len(member.boot) in (0, BOOT_BYTES), "a member's boot id has not 8 bytes")
+    _require(0 <= member.started_ms <= NUMBER_MAX, "a member's start is out of range")
+    _require(0 <= member.datagram_port <= limits.PORT_MAX, "a member's datagram port is out of range")
+    key_bytes = SEAL_KEY_BYTES if member.datagram_port else 0
+    _require(len(member.seal_key) == key_bytes, "a member's seal key does not fit its datagram port")
+    _require(0 <= member.capacity <= limits.CAPACITY_MAX, "a member's capacity is out of range")
+    _check_text(member.zone, limits.NAME_BYTES_MAX, "a member's zone")
+    _check_labels(member.labels)
+    _require(record_bytes(member) <= RECORD_BYTES_MAX, "a member's record is too large for a datagram")
+
+
+def _check_labels(labels: tuple[tuple[str, str], ...]) -> None:
+    previous = ""
+    for name, value in labels:
+        _require(name > previous, "a member's labels are not sorted by name")
+        previous = name
+        _check_text(name, limits.NAME_BYTES_MAX, "the name of a label")
+        _check_text(value, limits.NAME_BYTES_MAX, "a label")
 
 
 def _check_text(text: str, bytes_max: int, what: str) -> None:

@@ -37,6 +37,8 @@ MEMBERS_MAX: Final = 4_096
 LINKED_MAX: Final = 16_384
 NAME_BYTES_MAX: Final = 255
 ADDRESSES_MAX: Final = 16
+CAPACITY_MAX: Final = 1_000_000
+PORT_MAX: Final = 65_535
 ADDRESS_BYTES_MAX: Final = 262
 """A DNS name has at most 253 bytes; brackets, colon and port come on top."""
 

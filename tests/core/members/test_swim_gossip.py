@@ -8,6 +8,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bellande_mesh_sync.core.members.member import record_bytes
 from bellande_mesh_sync.core.members.swim.config import LAN
 from bellande_mesh_sync.core.members.swim.gossip import GossipQueue
 from bellande_mesh_sync.core.members.swim.messages import (
@@ -28,7 +29,6 @@ from bellande_mesh_sync.core.members.swim.messages import (
     PingRequest,
     SleepNotice,
     Verdict,
-    record_bytes,
 )
 from bellande_mesh_sync.core.members.swim.view import DEAD, SUSPECT
 from bellande_mesh_sync.ids import NodeId

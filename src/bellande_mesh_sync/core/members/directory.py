@@ -13,7 +13,6 @@ from bellande_mesh_sync.core.members.member import (
     MemberRecord,
     MemberState,
     is_genuine,
-    signed,
 )
 from bellande_mesh_sync.core.session.links import Links
 from bellande_mesh_sync.ids import NodeId, Now
@@ -63,7 +62,7 @@ class Directory:
                 incarnation = record.incarnation
             else:
                 self._members[record.node] = self._newcomer(record, "known from the peer book", never)
-        self.own = self._sign_own(incarnation + 1, left=False)
+        self.own = me.record(incarnation + 1)
 
     def start(self, now: Now) -> None:
         """From now on the silence of the members in the peer book counts."""
@@ -72,15 +71,8 @@ class Directory:
 
     # -- our own record
 
-    def _sign_own(self, incarnation: int, *, left: bool) -> MemberRecord:
-        me = self._me
-        record = MemberRecord(
-            me.node, me.public_key, me.name, me.addresses, me.role, incarnation, left, me.software
-        )
-        return signed(record, me.sign)
-
     def leave(self) -> MemberRecord:
-        self.own = self._sign_own(self.own.incarnation + 1, left=True)
+        self.own = self._me.record(self.own.incarnation + 1, left=True)
         return self.own
 
     # -- what others say
@@ -117,7 +109,7 @@ class Directory:
         if self._refutations > REFUTATIONS_MAX:
             self.has_double = True
             return False
-        self.own = self._sign_own(record.incarnation + 1, left=self.own.left)
+        self.own = self._me.record(record.incarnation + 1, left=self.own.left)
         return True
 
     def _is_acceptable(self, record: MemberRecord, known: Member | None) -> bool:

@@ -22,15 +22,24 @@ INCARNATION_JUMP_MAX = 1 << 20
 _encode = msgspec.msgpack.Encoder().encode
 
 
+RECORD_BYTES_MAX = 1024
+"""A record must fit into one datagram, beside a ping and what is said of its receiver."""
+
+
 class MemberState(enum.StrEnum):
     ALIVE = "alive"
     SUSPECT = "suspect"
+    ASLEEP = "asleep"
     DEAD = "dead"
     LEFT = "left"
+    REVOKED = "revoked"
 
 
 class MemberRecord(Struct, frozen=True, array_like=True):
-    """A node about itself. The higher incarnation wins; only the node itself can raise it."""
+    """A node about itself. The higher incarnation wins; only the node itself can raise it.
+
+    The shape is fixed: the signature covers all of it, so what a later version adds goes into `more`.
+    """
 
     node: NodeId
     public_key: bytes
@@ -41,6 +50,22 @@ class MemberRecord(Struct, frozen=True, array_like=True):
     incarnation: int
     left: bool
     software: str
+    boot: bytes = b""
+    """8 random bytes of the run that signed this."""
+    started_ms: int = 0
+    """When that run began by its own clock. Decides only which of two nodes with one identity goes on."""
+    datagram_port: int = 0
+    """UDP port on the hosts in `addresses`; 0: it takes none, so talk to it over links."""
+    seal_key: bytes = b""
+    """X25519 public key of this run, with which datagrams for it are sealed; empty without a port."""
+    labels: tuple[tuple[str, str], ...] = ()
+    """What an operator says of it, sorted by name."""
+    capacity: int = 100
+    """How much it can hold, compared with others; 0: nothing."""
+    zone: str = ""
+    """What it shares with others that fail together with it: a rack, a site."""
+    more: bytes = b""
+    """What later versions say of themselves: carried on unread."""
     signature: bytes = b""
 
 
@@ -53,6 +78,11 @@ def is_genuine(record: MemberRecord, verify: Verify) -> bool:
     return node_id_of(record.public_key) == record.node and verify(
         record.public_key, record.signature, _signed_bytes(record)
     )
+
+
+def record_bytes(record: MemberRecord) -> int:
+    """What it takes on the wire."""
+    return len(_encode(record))
 
 
 def _signed_bytes(record: MemberRecord) -> bytes:

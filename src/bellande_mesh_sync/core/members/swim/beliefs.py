@@ -8,7 +8,7 @@ from typing import Final
 from bellande_mesh_sync.core.config import LocalNode
 from bellande_mesh_sync.core.counters import Counters
 from bellande_mesh_sync.core.effects import MemberChanged, Stop
-from bellande_mesh_sync.core.members.member import INCARNATION_JUMP_MAX, MemberRecord, is_genuine, signed
+from bellande_mesh_sync.core.members.member import INCARNATION_JUMP_MAX, MemberRecord, is_genuine
 from bellande_mesh_sync.core.members.swim.config import SwimConfig
 from bellande_mesh_sync.core.members.swim.effects import SetTimer, SwimEffect
 from bellande_mesh_sync.core.members.swim.gossip import GossipQueue, Update
@@ -57,17 +57,10 @@ class Beliefs:
         self.is_parting = False
         """We said that we leave or sleep, so no verdict needs an answer."""
         self.own_index = -1
-        self.own = self._sign(incarnation, left=False)
+        self.own = me.record(incarnation)
         self._publish()
 
     # -- ourselves
-
-    def _sign(self, incarnation: int, *, left: bool) -> MemberRecord:
-        me = self._me
-        record = MemberRecord(
-            me.node, me.public_key, me.name, me.addresses, me.role, incarnation, left, me.software
-        )
-        return signed(record, me.sign)
 
     def _publish(self) -> None:
         """Take our own record into the view and, unless that has it already, spread it."""
@@ -82,7 +75,7 @@ class Beliefs:
 
     def reincarnate(self, above: int, *, left: bool = False) -> None:
         """Say something new of ourselves that wins over everything up to this incarnation."""
-        self.own = self._sign(above + 1, left=left)
+        self.own = self._me.record(above + 1, left=left)
         self._publish()
 
     def fall_asleep(self, now_ns: int) -> None:

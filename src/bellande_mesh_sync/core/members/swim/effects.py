@@ -7,18 +7,10 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from bellande_mesh_sync.core.effects import MemberChanged, Stop
-from bellande_mesh_sync.core.members.swim.messages import Datagram, StreamMessage
+from bellande_mesh_sync.core.effects import SendDatagram as SendDatagram
+from bellande_mesh_sync.core.members.swim.messages import StreamMessage
 from bellande_mesh_sync.core.members.swim.timers import SwimTimer
 from bellande_mesh_sync.ids import NodeId
-
-
-class SendDatagram(Struct, frozen=True, gc=False):
-    """Seal and send; may get lost."""
-
-    target: NodeId
-    datagram: Datagram
-    size_bytes: int
-    """No less than it takes when encoded and sealed."""
 
 
 class SendStream(Struct, frozen=True, gc=False):

@@ -155,10 +155,6 @@ GOSSIP_BYTES: Final = 2
 DIGEST_BYTES: Final = 20
 
 
-def record_bytes(record: MemberRecord) -> int:
-    return len(_encode(record))
-
-
 def signed_notice(node: NodeId, incarnation: int, sign: Sign) -> SleepNotice:
     return SleepNotice(node, incarnation, sign(_signed_bytes(node, incarnation)))
 

@@ -11,8 +11,8 @@ from typing import Final
 
 from blake3 import blake3
 
-from bellande_mesh_sync.core.members.member import MemberRecord, Verify, is_genuine
-from bellande_mesh_sync.core.members.swim.messages import SleepNotice, is_genuine_notice, record_bytes
+from bellande_mesh_sync.core.members.member import MemberRecord, Verify, is_genuine, record_bytes
+from bellande_mesh_sync.core.members.swim.messages import SleepNotice, is_genuine_notice
 from bellande_mesh_sync.ids import NodeId
 
 BUCKETS: Final = 256
