@@ -9,7 +9,7 @@ from collections.abc import Callable
 from rich.console import Console
 from rich.table import Table
 
-from bench import large_file, put_latency, simulation, small_records, startup
+from bench import large_file, nearest, put_latency, simulation, small_records, startup
 from bench.measure import Report, machine, short
 
 BENCHMARKS: dict[str, Callable[[int], Report]] = {
@@ -18,6 +18,7 @@ BENCHMARKS: dict[str, Callable[[int], Report]] = {
     "large_file": large_file.run,
     "put_latency": put_latency.run,
     "simulation": simulation.run,
+    "nearest": nearest.run,
 }
 
 BUSY_CORES_MAX = 0.3

@@ -156,6 +156,13 @@ class ConflictError(RequestError):
     template = "key {key!r} has another version than the one asked for; read it again and decide"
 
 
+class MemberInUseError(RequestError):
+    """A member cannot be removed in its present state. Nothing changed."""
+
+    code = "conflict"
+    template = "member {name!r} is {state}: only one that is dead or left can be removed"
+
+
 class AckTimeoutError(RequestError):
     """Fewer nodes than asked for confirmed in time. The write itself is kept and goes on spreading."""
 

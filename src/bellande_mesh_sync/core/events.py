@@ -63,6 +63,100 @@ class Leave(Struct, frozen=True, gc=False):
     request: int
 
 
+# -- commands about members --------------------------------------------------------------------
+
+
+class AddMember(Struct, frozen=True, gc=False):
+    """Dial these addresses soon, as seeds: any member of our mesh may answer there. Resolves to None
+    at once; whom it finds shows as a link and in the directory.
+    """
+
+    request: int
+    addresses: tuple[str, ...]
+
+
+class RemoveMember(Struct, frozen=True, gc=False):
+    """Forget a member that is down (dead or left). Resolves to True.
+
+    Rejects with not_found, or with conflict while it is alive, suspect or asleep, or is this node:
+    such a one would be back with its next word. If a removed one comes back, it is a member again.
+    """
+
+    request: int
+    node: NodeId
+
+
+class RestoreMembers(Struct, frozen=True, gc=False):
+    """Dial every known member that has no link and did not leave, now and not after its pause.
+
+    Resolves to how many are tried.
+    """
+
+    request: int
+
+
+class Cleanup(Struct, frozen=True, gc=False):
+    """Forget every member that has been dead for longer than this. Resolves to a tuple of their ids."""
+
+    request: int
+    older_than_ns: int
+
+
+class UpdateSelf(Struct, frozen=True, gc=False):
+    """Say this in our own record from now on; None leaves a field as it is. Resolves to None.
+
+    Until the node stops: the next run starts with its settings again.
+    """
+
+    request: int
+    labels: tuple[tuple[str, str], ...] | None
+    """Sorted by name. With the rest it fits a member record: the caller has checked that."""
+    capacity: int | None
+    zone: str | None
+
+
+class AnnounceSelf(Struct, frozen=True, gc=False):
+    """Say our own record to everyone again, with a higher incarnation. Resolves to None."""
+
+    request: int
+
+
+class Sleep(Struct, frozen=True, gc=False):
+    """Fall silent on purpose: tell the others, close all links, send and take no datagrams.
+
+    Programs on this node are served on. It wakes by itself after this time, or by Wake. Resolves to
+    None when the word is out; a second Sleep only sets the time anew.
+    """
+
+    request: int
+    for_ns: int
+
+
+class Wake(Struct, frozen=True, gc=False):
+    """End a sleep. Resolves to whether there was one."""
+
+    request: int
+
+
+class SetConnectionsMax(Struct, frozen=True, gc=False):
+    """At most this many links from now on; those that are too many close, chunk lanes first.
+
+    Resolves to None.
+    """
+
+    request: int
+    count: int
+
+
+class Survey(Struct, frozen=True, gc=False):
+    """Ask every member in reach whom it has links with. Resolves to a `core.survey.SurveyAnswer`:
+    when all have answered, or with those that have after `timeout_ns`.
+    """
+
+    request: int
+    timeout_ns: int
+
+
 # -- the network -------------------------------------------------------------------------------
 
 
@@ -209,6 +303,16 @@ Event: TypeAlias = (
     WriteMany
     | SendNote
     | Leave
+    | AddMember
+    | RemoveMember
+    | RestoreMembers
+    | Cleanup
+    | UpdateSelf
+    | AnnounceSelf
+    | Sleep
+    | Wake
+    | SetConnectionsMax
+    | Survey
     | LinkOpened
     | DialFailed
     | LinkClosed
