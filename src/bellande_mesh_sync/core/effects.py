@@ -51,6 +51,8 @@ class Dial(Struct, frozen=True, gc=False):
     peer: NodeId | None
     """Whom we must find there; None for a bootstrap address, where any member will do."""
     lane: int
+    is_wanted: bool = False
+    """Something waits for this link; to be said in the Hello."""
 
 
 class Hangup(Struct, frozen=True, gc=False):
@@ -88,6 +90,8 @@ class Batch(Struct, frozen=True, gc=False):
     fingerprints: tuple[tuple[Shard, int], ...] = ()
     """Amounts to add (modulo 2**256) to the shards' fingerprints."""
     members: tuple[MemberRecord, ...] = ()
+    forgotten: tuple[NodeId, ...] = ()
+    """Members that go out of the peer book, before `members` go in."""
     epoch: bytes = b""
     """A new author epoch, if not empty."""
     clock: int = 0

@@ -13,6 +13,8 @@ from msgspec import Struct
 from bellande_mesh_sync.core.data.knowledge import Delta
 from bellande_mesh_sync.core.data.record import ChunkRef, Record
 from bellande_mesh_sync.core.members.member import MemberRecord
+from bellande_mesh_sync.core.members.swim.messages import Datagram, StreamMessage
+from bellande_mesh_sync.core.survey import LinkReport
 from bellande_mesh_sync.ids import NodeId, Shard
 
 PROTOCOL_OLDEST: Final = 1
@@ -40,6 +42,8 @@ class Hello(Struct, frozen=True, array_like=True, tag=1):
     member: MemberRecord
     credit_bytes: int
     """How many bytes of records may be sent before more credit arrives."""
+    is_wanted: bool = False
+    """Dialled because something waits for this link: a full node makes room for it."""
 
 
 class Goodbye(Struct, frozen=True, array_like=True, tag=2):
@@ -57,11 +61,10 @@ class Pong(Struct, frozen=True, array_like=True, gc=False, tag=4):
     number: int
 
 
-class Members(Struct, frozen=True, array_like=True, tag=5):
-    """Member records that may be new to the receiver, and whom the sender has a link with now."""
+class MemberStream(Struct, frozen=True, array_like=True, tag=5):
+    """What failure detectors say to each other over streams: pings where datagrams fail, and their views."""
 
-    members: tuple[MemberRecord, ...]
-    linked: tuple[NodeId, ...]
+    message: StreamMessage
 
 
 class Summary(Struct, frozen=True, array_like=True, tag=6):
@@ -163,12 +166,54 @@ class ChunkOffer(Struct, frozen=True, array_like=True, tag=16):
     chunks: tuple[ChunkRef, ...]
 
 
+class MemberDatagram(Struct, frozen=True, array_like=True, gc=False, tag=17):
+    """A datagram of a failure detector, to or from a node that takes none."""
+
+    datagram: Datagram
+
+
+class ReachWant(Struct, frozen=True, array_like=True, gc=False, tag=18):
+    """Do you have a link with `node`? Asked by one that has none."""
+
+    number: int
+    node: NodeId
+
+
+class ReachAnswer(Struct, frozen=True, array_like=True, gc=False, tag=19):
+    number: int
+    has_link: bool
+
+
+class RelayedNote(Struct, frozen=True, array_like=True, gc=False, tag=20):
+    """A note for a node that its sender has no link with: over a neighbour of both, and no further."""
+
+    source: NodeId
+    target: NodeId
+    id: bytes
+    topic: str
+    body: bytes
+    signature: bytes
+    """By `source`, over all of this but `is_forwarded`."""
+    is_forwarded: bool = False
+
+
+class SurveyWant(Struct, frozen=True, array_like=True, gc=False, tag=21):
+    """Whom do you have links with, and how good are they?"""
+
+    number: int
+
+
+class SurveyReport(Struct, frozen=True, array_like=True, tag=22):
+    number: int
+    reports: tuple[LinkReport, ...]
+
+
 Message: TypeAlias = (
     Hello
     | Goodbye
     | Ping
     | Pong
-    | Members
+    | MemberStream
     | Summary
     | Have
     | Want
@@ -180,4 +225,10 @@ Message: TypeAlias = (
     | ChunkPart
     | ChunkMissing
     | ChunkOffer
+    | MemberDatagram
+    | ReachWant
+    | ReachAnswer
+    | RelayedNote
+    | SurveyWant
+    | SurveyReport
 )

@@ -43,10 +43,28 @@ class AckOverdue(Struct, frozen=True, gc=False):
     request: int
 
 
+class NoteOverdue(Struct, frozen=True, gc=False):
+    """A note found no way to its receiver."""
+
+    request: int
+
+
+class SurveyOver(Struct, frozen=True, gc=False):
+    """Who has not answered by now is left out."""
+
+    request: int
+
+
+class WakeDue(Struct, frozen=True, gc=False):
+    """A planned sleep is over."""
+
+    sleep: int
+
+
 class SwimDue(Struct, frozen=True, gc=False):
     """A timer of the failure detector."""
 
     timer: SwimTimer
 
 
-Timer: TypeAlias = Tick | SwimDue | RepairDue | PullDue | StreamOverdue | FetchOverdue | AckOverdue
+Timer: TypeAlias = Tick | SwimDue | NoteOverdue | SurveyOver | WakeDue | RepairDue | PullDue | StreamOverdue | FetchOverdue | AckOverdue

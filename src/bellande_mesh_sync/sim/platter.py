@@ -83,6 +83,8 @@ class Platter:
             self._change(change)
         for shard, amount in batch.fingerprints:
             self.fingerprints[shard] = (self.fingerprints.get(shard, 0) + amount) % FINGERPRINT_MODULUS
+        for node in batch.forgotten:
+            self.members.pop(node, None)
         for member in batch.members:
             self.members[member.node] = member
         self.clock = batch.clock or self.clock

@@ -201,6 +201,8 @@ class MemoryStore:
             self._change_interval(change)
         for shard, amount in batch.fingerprints:
             self._fingerprints[shard] = (self._fingerprints.get(shard, 0) + amount) % FINGERPRINT_MODULUS
+        for node in batch.forgotten:
+            self._members.pop(node, None)
         for member in batch.members:
             self._members[member.node] = member
         self._epoch = batch.epoch or self._epoch

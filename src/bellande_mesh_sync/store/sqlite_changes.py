@@ -38,7 +38,7 @@ class Changes:
         """Put by one batch and dropped by the next: never written."""
         self._intervals: dict[tuple[int, int], int | None] = {}  # (log, low) -> high, None: gone.
         self.fingerprint_amounts: dict[Shard, int] = {}
-        self._members: dict[bytes, bytes] = {}
+        self._members: dict[bytes, bytes | None] = {}  # None: gone.
         self.epoch = b""
         self.clock = 0
         records: dict[int, Record] = {}
@@ -74,6 +74,7 @@ class Changes:
             self._intervals[log, change.low] = change.high
         for shard, amount in batch.fingerprints:
             self.fingerprint_amounts[shard] = self.fingerprint_amounts.get(shard, 0) + amount
+        self._members.update(dict.fromkeys(batch.forgotten))
         for member in batch.members:
             self._members[member.node] = _encode(member)
         self.epoch = batch.epoch or self.epoch
@@ -115,7 +116,14 @@ class Changes:
             [(shard, fingerprints[shard].to_bytes(32, "big")) for shard in self.fingerprint_amounts],
         )
         insert_rows(connection, "chunks", [(hash, *location) for hash, location in chunks])
-        insert_rows(connection, "members", list(self._members.items()))
+        gone = [node.hex() for node, body in self._members.items() if body is None]
+        if gone:
+            connection.execute(
+                "DELETE FROM members WHERE hex(node) IN (SELECT upper(value) FROM json_each(?))",
+                (as_json(gone),),
+            )
+        known = [(node, body) for node, body in self._members.items() if body is not None]
+        insert_rows(connection, "members", known)
         insert_rows(connection, "meta", meta)
 
     def _write_intervals(self, connection: sqlite3.Connection) -> None:

@@ -7,13 +7,13 @@ from collections import defaultdict
 from bellande_mesh_sync.core.data.record import Record, fingerprint_of
 from bellande_mesh_sync.core.effects import Batch, IntervalChange
 from bellande_mesh_sync.core.members.member import MemberRecord
-from bellande_mesh_sync.ids import Author, Dot, Shard
+from bellande_mesh_sync.ids import Author, Dot, NodeId, Shard
 
 FINGERPRINT_MODULUS = 1 << 256
 
 
 class Draft:
-    __slots__ = ("_drops", "_intervals", "_puts", "credits", "epoch", "fingerprints", "members", "ranges",
+    __slots__ = ("_drops", "_intervals", "_puts", "credits", "epoch", "fingerprints", "forgotten", "members", "ranges",
                  "records", "requests", "size_bytes", "streams", "written")  # fmt: skip
 
     def __init__(self) -> None:
@@ -21,6 +21,7 @@ class Draft:
         self._drops: list[tuple[Shard, str, Dot]] = []
         self._intervals: list[IntervalChange] = []
         self.members: list[MemberRecord] = []
+        self.forgotten: list[NodeId] = []
         self.fingerprints: defaultdict[Shard, int] = defaultdict(int)
         self.records: list[Record] = []
         """Every record that is new with this batch, in order, also those replaced within it."""
@@ -55,8 +56,13 @@ class Draft:
     def remember(self, member: MemberRecord) -> None:
         self.members.append(member)
 
+    def forget(self, node: NodeId) -> None:
+        self.members = [member for member in self.members if member.node != node]
+        self.forgotten.append(node)
+
     def is_empty(self) -> bool:
-        return not (self._puts or self._drops or self._intervals or self.members or self.epoch)
+        has_members = self.members or self.forgotten
+        return not (self._puts or self._drops or self._intervals or has_members or self.epoch)
 
     def batch(self, clock: int) -> Batch:
         return Batch(
@@ -67,6 +73,7 @@ class Draft:
                 (shard, amount % FINGERPRINT_MODULUS) for shard, amount in self.fingerprints.items() if amount
             ),
             members=tuple(self.members),
+            forgotten=tuple(self.forgotten),
             epoch=self.epoch,
             clock=clock,
         )

@@ -247,7 +247,7 @@ class Replica:
     def try_again(self) -> None:
         """Put into the draft what the disk refused and must have nevertheless."""
         self._draft.epoch = self._draft.epoch or self._refused_epoch
-        newer = {member.node for member in self._draft.members}
+        newer = {member.node for member in self._draft.members} | set(self._draft.forgotten)
         for node, member in self._refused_members.items():
             if node not in newer:
                 self._draft.remember(member)

@@ -1,27 +1,20 @@
-"""The directory: every member this node has heard of, and what state it believes each to be in."""
+"""The directory: every member this node has heard of, in the words that programs and people hear."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from bellande_mesh_sync.core.config import CoreConfig, LocalNode
-from bellande_mesh_sync.core.counters import Counters
+from bellande_mesh_sync.core.config import CoreConfig
 from bellande_mesh_sync.core.effects import MemberChanged
-from bellande_mesh_sync.core.members.member import (
-    INCARNATION_JUMP_MAX,
-    MemberRecord,
-    MemberState,
-    is_genuine,
-)
-from bellande_mesh_sync.core.session.links import Links
+from bellande_mesh_sync.core.members.member import MemberRecord, MemberState
+from bellande_mesh_sync.core.members.nearest import NearestIndex
+from bellande_mesh_sync.core.members.swim.view import ALIVE, DEAD, LEFT, SUSPECT, View
 from bellande_mesh_sync.ids import NodeId, Now
 
-REFUTATIONS_MAX = 8
-"""A restart without a peer book costs one; more come only from another node with the same key."""
+NEVER_NS = 1 << 63
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class Member:
     """Our record of one node."""
 
@@ -30,182 +23,148 @@ class Member:
     reason: str
     since_ns: int
     """When it came into this state."""
-    contact_ns: int
-    """When we or a linked peer last had a link with it; for one never seen, when we heard of it."""
+
+
+@dataclass(slots=True)
+class Shown:
+    """What was last told of a member."""
+
+    state: MemberState
+    reason: str
+    since_ns: int
 
 
 class Directory:
-    """Who is in the mesh. A record counts if its signature holds and its incarnation is newer.
+    """The view of the failure detector, with reasons, and with doubt about what is only in the peer book.
 
-    States come from links: alive while we or a peer we are linked with has a link to it; suspect
-    from the moment nobody has; dead after `node_timeout`; left when it said so itself.
+    Who was known in an earlier run counts as suspect until somebody was met who knows better.
     """
 
-    def __init__(
-        self, config: CoreConfig, me: LocalNode, links: Links, counters: Counters,
-        stored: Iterable[MemberRecord],
-    ) -> None:  # fmt: skip
+    def __init__(self, config: CoreConfig, node: NodeId, view: View) -> None:
+        """`view` holds the members of the peer book, and this node."""
         self._config = config
-        self._me = me
-        self._links = links
-        self._counters = counters
-        self._members: dict[NodeId, Member] = {}
+        self._node = node
+        self._view = view
+        self._shown: dict[NodeId, Shown] = {}
+        self._unheard: dict[NodeId, None] = {}
+        """Members of the peer book of whom nothing was heard yet."""
         self._owners: frozenset[NodeId] | None = None
-        """As of the last evaluation, which every tick and every change brings."""
-        self._refutations = 0
-        self.has_double = False
-        """Someone else keeps signing newer records with our key: a clone of this node runs."""
-        incarnation = 0
-        never = Now(0, 0)  # `start` says when now is.
-        for record in stored:
-            if record.node == me.node:
-                incarnation = record.incarnation
-            else:
-                self._members[record.node] = self._newcomer(record, "known from the peer book", never)
-        self.own = me.record(incarnation + 1)
+        self._owners_until_ns = 0
+        """When somebody has been dead for too long to count."""
+        self.nearest = NearestIndex([node])
+        for index in view.known():
+            member = view.record(index).node
+            if member == node:
+                continue
+            has_left = view.standing(index) == LEFT
+            state = MemberState.LEFT if has_left else MemberState.SUSPECT
+            self._shown[member] = Shown(state, "known from the peer book", 0)
+            self.nearest.add(member)
+            if not has_left:
+                self._unheard[member] = None
 
     def start(self, now: Now) -> None:
-        """From now on the silence of the members in the peer book counts."""
-        for member in self._members.values():
-            member.since_ns = member.contact_ns = now.mono_ns
+        for shown in self._shown.values():
+            shown.since_ns = now.mono_ns
 
-    # -- our own record
+    # -- what the failure detector tells
 
-    def leave(self) -> MemberRecord:
-        self.own = self._me.record(self.own.incarnation + 1, left=True)
-        return self.own
+    def changed(self, change: MemberChanged, now: Now) -> list[MemberChanged]:
+        """What programs should hear of a change of standing."""
+        self._unheard.pop(change.node, None)
+        return self._show(change.node, MemberState(change.new_state), change.reason, now)
 
-    # -- what others say
-
-    def apply(self, record: MemberRecord, now: Now) -> tuple[bool, list[MemberChanged]]:
-        """Take in a record from a peer: (whether it was news, the change of state it caused)."""
-        if record.node == self._me.node:
-            return self._refute(record), []
-        self._owners = None
-        known = self._members.get(record.node)
-        if known is not None and record.incarnation <= known.record.incarnation:
-            return False, []
-        if not self._is_acceptable(record, known):
-            return False, []
-        if known is None:
-            member = self._members[record.node] = self._newcomer(record, "heard of from a peer", now)
-            if record.left:
-                member.state, member.reason = MemberState.LEFT, "it said goodbye"
-            return True, [self._change(member, "")]
-        returned = known.record.left and not record.left
-        known.record = record
-        if returned:
-            known.contact_ns = now.mono_ns
-        return True, self._evaluate(known, self._witnesses_of(record.node), now)
-
-    def _refute(self, record: MemberRecord) -> bool:
-        """A higher incarnation of ourselves is from an earlier run: go above it, or nobody hears us."""
-        if record.incarnation < self.own.incarnation or record == self.own:
-            return False
-        if not is_genuine(record, self._me.verify):
-            self._counters["member_records_refused"] += 1
-            return False
-        self._refutations += 1
-        if self._refutations > REFUTATIONS_MAX:
-            self.has_double = True
-            return False
-        self.own = self._me.record(record.incarnation + 1, left=self.own.left)
-        return True
-
-    def _is_acceptable(self, record: MemberRecord, known: Member | None) -> bool:
-        if known is None and len(self._members) >= self._config.members_max:
-            self._counters["member_records_over_limit"] += 1
-            return False
-        if known is not None and record.incarnation > known.record.incarnation + INCARNATION_JUMP_MAX:
-            self._counters["member_records_refused"] += 1
-            return False
-        if not is_genuine(record, self._me.verify):
-            self._counters["member_records_refused"] += 1
-            return False
-        return True
-
-    def _newcomer(self, record: MemberRecord, reason: str, now: Now) -> Member:
-        state = MemberState.LEFT if record.left else MemberState.SUSPECT
-        return Member(record, state, reason, now.mono_ns, now.mono_ns)
-
-    # -- states
-
-    def evaluate(self, now: Now) -> list[MemberChanged]:
-        """Bring all states up to date. Cost: O(members + links)."""
-        self._owners = None
-        witnesses: dict[NodeId, NodeId] = {}
-        for link in reversed(self._links.records_links()):  # So that the longest open link is named.
-            witnesses.update(dict.fromkeys(link.reported, link.peer))
-        return [c for member in self._members.values() for c in self._evaluate(member, witnesses, now)]
-
-    def _witnesses_of(self, node: NodeId) -> dict[NodeId, NodeId]:
-        witness = next((link for link in self._links.records_links() if node in link.reported), None)
-        return {} if witness is None else {node: witness.peer}
-
-    def _evaluate(self, member: Member, witnesses: Mapping[NodeId, NodeId], now: Now) -> list[MemberChanged]:
-        state, reason = self._judge(member, witnesses, now)
-        if state == MemberState.ALIVE:
-            member.contact_ns = now.mono_ns
-        if state == member.state:
-            member.reason = reason
+    def heard(self, node: NodeId, reason: str, now: Now) -> list[MemberChanged]:
+        """A member of the peer book is as the failure detector thinks."""
+        if node not in self._unheard:
             return []
-        old, member.state, member.reason, member.since_ns = member.state, state, reason, now.mono_ns
-        return [self._change(member, old)]
+        del self._unheard[node]
+        return self._show(node, MemberState.ALIVE, reason, now)
 
-    def _judge(self, member: Member, witnesses: Mapping[NodeId, NodeId], now: Now) -> tuple[MemberState, str]:
-        """`witnesses`: for a node that peers of ours have a link with, one of these peers."""
-        node = member.record.node
-        if member.record.left:
-            return MemberState.LEFT, "it said goodbye"
-        if self._links.to(node) is not None:
-            return MemberState.ALIVE, "linked"
-        witness = witnesses.get(node)
-        if witness is not None:
-            return MemberState.ALIVE, f"no link from here; {self.name_of(witness)} has one"
-        silent_s = (now.mono_ns - member.contact_ns) / 1e9
-        if now.mono_ns - member.contact_ns >= self._config.node_timeout_ns:
-            return MemberState.DEAD, f"out of everybody's reach for {silent_s:.0f} s"
-        return MemberState.SUSPECT, "nobody in reach has a link with it"
+    def all_heard(self, reason: str, now: Now) -> list[MemberChanged]:
+        return [change for node in list(self._unheard) for change in self.heard(node, reason, now)]
 
-    def _change(self, member: Member, old: str) -> MemberChanged:
-        record = member.record
-        return MemberChanged(record.node, record.name, str(old), str(member.state), member.reason)
+    @property
+    def has_unheard(self) -> bool:
+        return bool(self._unheard)
+
+    def forgotten(self, node: NodeId) -> None:
+        self._shown.pop(node, None)
+        self._unheard.pop(node, None)
+        self.nearest.discard(node)
+        self._owners = None
+
+    def _show(self, node: NodeId, state: MemberState, reason: str, now: Now) -> list[MemberChanged]:
+        self._owners = None
+        shown = self._shown.get(node)
+        if shown is None:
+            self._shown[node] = Shown(state, reason, now.mono_ns)
+            self.nearest.add(node)
+            return [MemberChanged(node, self.name_of(node), "", state.value, reason)]
+        old, shown.reason = shown.state, reason
+        if old == state:
+            return []
+        shown.state, shown.since_ns = state, now.mono_ns
+        return [MemberChanged(node, self.name_of(node), old.value, state.value, reason)]
 
     # -- questions
 
+    @property
+    def own(self) -> MemberRecord:
+        return self._view.record(self._view.roster.find(self._node))
+
     def name_of(self, node: NodeId) -> str:
-        member = self._members.get(node)
-        return member.record.name if member else node.hex()[:12]
+        record = self.record_of(node)
+        return record.name if record else node.hex()[:12]
+
+    def record_of(self, node: NodeId) -> MemberRecord | None:
+        index = self._view.roster.find(node)
+        return self._view.record(index) if self._view.standing(index) else None
 
     def get(self, node: NodeId) -> Member | None:
-        return self._members.get(node)
+        """Cost: O(1)."""
+        record, shown = self.record_of(node), self._shown.get(node)
+        if record is None or shown is None:
+            return None
+        return Member(record, shown.state, shown.reason, shown.since_ns)
 
     def others(self) -> list[Member]:
-        return [self._members[node] for node in sorted(self._members)]
+        """Everyone but us, in order of their ids."""
+        found = [self.get(node) for node in sorted(self._shown)]
+        return [member for member in found if member is not None]
 
-    def records(self) -> tuple[MemberRecord, ...]:
-        """Everything this node can tell a newcomer, its own record first."""
-        return (self.own, *(member.record for member in self.others()))
+    def is_live(self, node: NodeId) -> bool:
+        return self._view.standing(self._view.roster.find(node)) in (ALIVE, SUSPECT)
 
-    def to_dial(self, now: Now) -> list[MemberRecord]:
-        """Everyone who may be there again: not those who left, nor the long dead."""
-        limit = self._config.forget_after_ns
-        return [
-            member.record
-            for member in self.others()
-            if not member.record.left and now.mono_ns - member.contact_ns < limit
-        ]
+    def live_and_dead(self) -> tuple[list[MemberRecord], list[MemberRecord]]:
+        """Whom to have links with, and who may be there again. Cost: O(members)."""
+        live: list[MemberRecord] = []
+        dead: list[MemberRecord] = []
+        own = self._view.roster.find(self._node)
+        for index in self._view.known():
+            standing = self._view.standing(index)
+            if standing in (ALIVE, SUSPECT) and index != own:
+                live.append(self._view.record(index))
+            elif standing == DEAD:
+                dead.append(self._view.record(index))
+        return live, dead
 
     def owners(self, now: Now) -> frozenset[NodeId]:
-        """The nodes whose disks count for `quorum` and `all`: members not left, nor dead for long."""
-        if self._owners is not None:
-            return self._owners
-        limit = self._config.rebalance_after_ns
-        owners = [
-            member.record.node
-            for member in self._members.values()
-            if member.state in (MemberState.ALIVE, MemberState.SUSPECT)
-            or (member.state == MemberState.DEAD and now.mono_ns - member.since_ns < limit)
-        ]
-        self._owners = frozenset([self._me.node, *owners])
+        """The nodes whose disks count for `quorum` and `all`: members not left, nor down for long."""
+        if self._owners is None or now.mono_ns >= self._owners_until_ns:
+            self._owners = self._count_owners(now)
         return self._owners
+
+    def _count_owners(self, now: Now) -> frozenset[NodeId]:
+        limit_ns = self._config.rebalance_after_ns
+        until_ns = NEVER_NS
+        owners = [self._node]
+        for node, shown in self._shown.items():
+            if shown.state in (MemberState.DEAD, MemberState.ASLEEP):
+                if now.mono_ns - shown.since_ns >= limit_ns:
+                    continue
+                until_ns = min(until_ns, shown.since_ns + limit_ns)
+            if shown.state not in (MemberState.LEFT, MemberState.REVOKED):
+                owners.append(node)
+        self._owners_until_ns = until_ns
+        return frozenset(owners)

@@ -14,6 +14,13 @@ from bellande_mesh_sync.ids import NodeId, Now
 
 UNWANTED = frozenset({"busy", "duplicate", "too_many_links"})
 """Codes with which a peer closes a link that is fine, because it wants no further one."""
+WANTED_DIALS_MAX = 16
+"""Dials under way at once for links that something waits for, beyond the room there is."""
+DEAD_DIALS_MAX = 4
+"""Dead members tried in one round: a thousand of them must not keep us from the living."""
+FOUND_MAX = 256
+"""Addresses heard of on the local network that were not dialled yet."""
+FOUND_TRIES_MAX = 3
 
 
 @dataclass(slots=True, eq=False)
@@ -26,6 +33,8 @@ class Target:
     due_ns: int = 0
     dial: int = 0
     """The dial under way; 0 for none."""
+    is_found: bool = False
+    """Only heard of: given up after a few failures."""
 
 
 class Dialer:
@@ -36,20 +45,47 @@ class Dialer:
         self._rng = rng
         self._next_dial = 1
         self._members: dict[NodeId, Target] = {}
-        self._bootstrap = {address: Target(None, (address,)) for address in bootstrap}
+        self._addresses = {address: Target(None, (address,)) for address in bootstrap}
+        """Bootstrap addresses, and those heard of."""
         self._resolved: dict[str, NodeId] = {}
-        """Who answered at a bootstrap address: from then on the member is dialled, not the address."""
+        """Who answered at an address: from then on the member is dialled, not the address."""
         self._under_way: dict[int, Target] = {}
+        self._wanted: dict[int, None] = {}
         self._chunk_dials: dict[int, NodeId] = {}
 
-    def due(self, members: Iterable[MemberRecord], linked: set[NodeId], room: int, now: Now) -> list[Dial]:
-        """The dials to start now, at most `room` of them."""
+    # -- whom
+
+    def due(
+        self, live: Iterable[MemberRecord], dead: Iterable[MemberRecord], linked: set[NodeId], room: int,
+        now: Now,
+    ) -> list[Dial]:  # fmt: skip
+        """The dials to start now, at most `room` of them: members first, then addresses."""
         dials: list[Dial] = []
-        for target in self._targets(members, linked):
+        for target in self._targets(live, linked):
             if len(dials) >= room:
-                break
-            if not target.dial and target.due_ns <= now.mono_ns:
+                return dials
+            if self._is_due(target, now):
                 dials.append(self._start(target))
+        dead_room = min(room, len(dials) + DEAD_DIALS_MAX)
+        for target in self._targets(dead, linked):
+            if len(dials) < dead_room and self._is_due(target, now):
+                dials.append(self._start(target))
+        busy = {
+            target.addresses[0] for target in self._members.values() if target.dial or not target.failures
+        }
+        for address, target in self._addresses.items():
+            # A member known to be there is dialled by name first: two dials at once would be one too many.
+            is_needed = self._resolved.get(address) not in linked and address not in busy
+            if is_needed and len(dials) < room and self._is_due(target, now):
+                dials.append(self._start(target))
+        return dials
+
+    def due_wanted(self, wanted: Iterable[MemberRecord], linked: set[NodeId], now: Now) -> list[Dial]:
+        """Dials for links that something waits for, whether there is room or not."""
+        dials: list[Dial] = []
+        for target in self._targets(wanted, linked):
+            if len(self._wanted) < WANTED_DIALS_MAX and self._is_due(target, now):
+                dials.append(self._start(target, is_wanted=True))
         return dials
 
     def _targets(self, members: Iterable[MemberRecord], linked: set[NodeId]) -> Iterable[Target]:
@@ -59,22 +95,22 @@ class Dialer:
             target = self._members.get(member.node)
             if target is None:
                 target = self._members[member.node] = Target(member.node, member.addresses)
-            target.addresses = member.addresses
+            elif target.addresses != member.addresses:
+                # It has moved, so what failed there says nothing.
+                target.addresses, target.failures, target.due_ns = member.addresses, 0, 0
             yield target
-        busy = {
-            target.addresses[0] for target in self._members.values() if target.dial or not target.failures
-        }
-        for address, target in self._bootstrap.items():
-            # A member known to be there is dialled by name first: two dials at once would be one too many.
-            if self._resolved.get(address) not in linked and address not in busy:
-                yield target
 
-    def _start(self, target: Target) -> Dial:
+    def _is_due(self, target: Target, now: Now) -> bool:
+        return not target.dial and target.due_ns <= now.mono_ns
+
+    def _start(self, target: Target, *, is_wanted: bool = False) -> Dial:
         target.dial = self._next_dial
         self._next_dial += 1
         self._under_way[target.dial] = target
+        if is_wanted:
+            self._wanted[target.dial] = None
         address = target.addresses[target.failures % len(target.addresses)]
-        return Dial(target.dial, address, target.peer, RECORDS_LANE)
+        return Dial(target.dial, address, target.peer, RECORDS_LANE, is_wanted)
 
     def dial_for_chunks(self, member: MemberRecord) -> Dial | None:
         """A second link to a peer; None if one is on its way or there is no address."""
@@ -85,14 +121,50 @@ class Dialer:
         self._chunk_dials[dial] = member.node
         return Dial(dial, member.addresses[0], member.node, CHUNKS_LANE)
 
-    def opened(self, dial: int, peer: NodeId) -> None:
+    def add(self, addresses: Iterable[str]) -> None:
+        """An operator says that members answer there."""
+        for address in addresses:
+            self._addresses[address] = Target(None, (address,))
+
+    def found(self, addresses: Iterable[str]) -> None:
+        """Somebody may answer there."""
+        for address in addresses:
+            if address not in self._addresses and len(self._addresses) < FOUND_MAX:
+                self._addresses[address] = Target(None, (address,), is_found=True)
+
+    def retry_all(self) -> None:
+        """No pause counts any more."""
+        for target in [*self._members.values(), *self._addresses.values()]:
+            target.failures = target.due_ns = 0
+
+    def forget(self, peer: NodeId) -> None:
+        self._members.pop(peer, None)
+
+    # -- what became of it
+
+    def opened(self, dial: int, peer: NodeId) -> bool:
+        """Whether something waited for this link."""
         self._chunk_dials.pop(dial, None)
+        is_wanted = self._end_wanted(dial)
         target = self._under_way.pop(dial, None)
         if target is None:
-            return
+            return is_wanted
         target.dial = target.failures = 0
         if target.peer is None:
-            self._resolved[target.addresses[0]] = peer
+            self._resolve(target, peer)
+        return is_wanted
+
+    def _resolve(self, target: Target, peer: NodeId) -> None:
+        address = target.addresses[0]
+        if target.is_found:
+            self._addresses.pop(address, None)  # It is a member now, and dialled as such.
+        else:
+            self._resolved[address] = peer
+
+    def _end_wanted(self, dial: int) -> bool:
+        is_wanted = dial in self._wanted
+        self._wanted.pop(dial, None)
+        return is_wanted
 
     def chunk_dial_failed(self, dial: int) -> NodeId | None:
         """The peer whose chunk link could not be opened, if it was one of these dials."""
@@ -100,14 +172,22 @@ class Dialer:
 
     def failed(self, dial: int, code: str, now: Now) -> Target | None:
         """Plan the next try; what was dialled."""
+        self._end_wanted(dial)
         target = self._under_way.pop(dial, None)
         if target is None:
             return None
         target.dial = 0
         if target.peer is None and code == "self":
-            del self._bootstrap[target.addresses[0]]
+            self._addresses.pop(target.addresses[0], None)
         self._pause(target, now)
+        if target.is_found and target.failures >= FOUND_TRIES_MAX:
+            self._addresses.pop(target.addresses[0], None)
         return target
+
+    def has_failed(self, peer: NodeId) -> bool:
+        """Whether the last dials of this member led nowhere."""
+        target = self._members.get(peer)
+        return target is not None and target.failures > 0
 
     def lost(self, peer: NodeId, code: str, now: Now) -> None:
         """A link to this peer ended: try again soon, but not all at the same moment.
@@ -121,8 +201,8 @@ class Dialer:
             target.failures = 0
             target.due_ns = now.mono_ns + round(self._rng.random() * self._config.redial_min_ns)
         for address, resolved in self._resolved.items():
-            if resolved == peer and address in self._bootstrap:
-                self._pause(self._bootstrap[address], now)
+            if resolved == peer and address in self._addresses:
+                self._pause(self._addresses[address], now)
 
     def _pause(self, target: Target, now: Now) -> None:
         target.failures += 1

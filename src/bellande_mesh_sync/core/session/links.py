@@ -28,8 +28,10 @@ class Link:
     rtt_ns: int = -1
     ping_number: int = 0
     ping_sent_ns: int = 0
-    reported: tuple[NodeId, ...] = ()
-    """Whom the peer said it has links with."""
+    used_ns: int = 0
+    """When it last carried something but signs of life."""
+    doubted_ns: int = 0
+    """An address has changed at one end: when that was, until something comes over it again."""
     owed: int = 0
     """Bytes of records dealt with for which the peer has not been given credit yet."""
 
@@ -64,6 +66,11 @@ class Links:
         """The first to go when there are too many links."""
         lanes = (lane for lanes in self._chunks.values() for lane in lanes)
         return min(lanes, key=lambda lane: lane.last_heard_ns, default=None)
+
+    def longest_unused(self, idle_ns: int, now_ns: int) -> Link | None:
+        """The link for records that was used least recently, if that is at least `idle_ns` ago."""
+        least = min(self._records.values(), key=lambda link: link.used_ns, default=None)
+        return least if least is not None and now_ns - least.used_ns >= idle_ns else None
 
     def records_links(self) -> list[Link]:
         """One link a peer, in the order in which they opened."""

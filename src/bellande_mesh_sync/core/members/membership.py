@@ -1,0 +1,283 @@
+"""Membership of a whole node: feeds the failure detector, and does over links what datagrams cannot."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from bellande_mesh_sync.core.config import CoreConfig, LocalNode
+from bellande_mesh_sync.core.counters import Counters
+from bellande_mesh_sync.core.effects import (
+    Effect,
+    Log,
+    MemberChanged,
+    PeerForgotten,
+    PeerRecorded,
+    Send,
+    SendDatagram,
+    SetTimer,
+    Stop,
+)
+from bellande_mesh_sync.core.members.directory import Directory
+from bellande_mesh_sync.core.members.member import MemberRecord, MemberState
+from bellande_mesh_sync.core.members.swim.effects import GoodbyeSaid, SendStream, SwimEffect
+from bellande_mesh_sync.core.members.swim.effects import SetTimer as SetSwimTimer
+from bellande_mesh_sync.core.members.swim.machine import Swim
+from bellande_mesh_sync.core.members.swim.messages import Datagram, Gossip, SleepNotice, StreamMessage
+from bellande_mesh_sync.core.members.swim.roster import Roster
+from bellande_mesh_sync.core.members.swim.timers import SwimTimer
+from bellande_mesh_sync.core.members.swim.view import ALIVE, LEFT, View
+from bellande_mesh_sync.core.messages import MemberDatagram, MemberStream
+from bellande_mesh_sync.core.session.links import Link, Links
+from bellande_mesh_sync.core.timers import SwimDue
+from bellande_mesh_sync.ids import NodeId, Now
+
+SETTLING_NS = 3_000_000_000
+"""So long after the first word from anybody, the peer book is as good as what the others know."""
+HELD_NODES_MAX = 64
+HELD_MESSAGES_MAX = 4
+"""What waits for a link to be opened for it; the older goes."""
+
+
+class Membership:
+    """One failure detector and the directory that shows what it believes.
+
+    Datagrams go as such between nodes that take them, and over the link between others. A message for
+    a stream waits for a link if there is none: `wanted` says with whom.
+    """
+
+    def __init__(
+        self, config: CoreConfig, me: LocalNode, links: Links, counters: Counters,
+        stored: Iterable[MemberRecord], rng: random.Random, *, remember: Callable[[MemberRecord], None],
+        forget: Callable[[NodeId], None], on_left: Callable[[NodeId], list[Effect]],
+    ) -> None:  # fmt: skip
+        """`remember` and `forget`: the peer book on disk. `on_left`: what else to do when a member left."""
+        self.me = me
+        self.on_moved: Callable[[NodeId, Now], list[Effect]] = lambda node, now: []
+        self._on_left = on_left
+        self._links = links
+        self._counters = counters
+        self._remember = remember
+        self._forget = forget
+        self._view = View(Roster(me.verify))
+        self._stored: dict[NodeId, MemberRecord] = {}
+        """As last put into the peer book."""
+        incarnation = self._read_book(stored)
+        self.swim = Swim(config.swim, me, self._view, incarnation + 1, rng, counters)
+        self.directory = Directory(config, me.node, self._view)
+        self._held: dict[NodeId, list[StreamMessage]] = {}
+        self._settled_ns = 0
+        """When the peer book is as good as what others know; 0 while we have not heard of anybody."""
+        self.is_asleep = False
+        self.needs_dials = False
+        """Somebody new is known, or something waits for a link."""
+        self._is_stopped = False
+        self._perform: dict[type, Callable[[Any, Now, list[Effect]], None]] = {
+            SendDatagram: self._send_datagram,
+            SendStream: self._send_stream,
+            SetSwimTimer: lambda effect, now, out: out.append(
+                SetTimer(SwimDue(effect.timer), effect.timer.due_ns)
+            ),
+            MemberChanged: self._changed,
+            PeerRecorded: self._recorded,
+            PeerForgotten: self._forgotten,
+            GoodbyeSaid: lambda effect, now, out: None,  # It was said over all links before.
+            Log: lambda effect, now, out: out.append(effect),
+            Stop: self._stop,
+        }
+
+    def _read_book(self, stored: Iterable[MemberRecord]) -> int:
+        """Take in who was known in the last run; the incarnation that we were in."""
+        incarnation = 0
+        for record in stored:
+            self._stored[record.node] = record
+            if record.node == self.me.node:
+                incarnation = record.incarnation
+            else:
+                number = self._view.roster.take_stored(record)
+                standing = LEFT if record.left else ALIVE
+                self._view.put(self._view.roster.find(record.node), number, standing, 0)
+        return incarnation
+
+    def start(self, now: Now) -> list[Effect]:
+        self.directory.start(now)
+        return self._done(self.swim.start(now.mono_ns), now)
+
+    # -- events
+
+    def handle_datagram(self, peer: NodeId, datagram: Datagram, now: Now) -> list[Effect]:
+        if self.is_asleep:
+            return []
+        effects = self._met(peer, now)
+        return effects + self._done(self.swim.handle_datagram(peer, datagram, now.mono_ns), now)
+
+    def handle_stream(self, peer: NodeId, message: StreamMessage, now: Now) -> list[Effect]:
+        return self._done(self.swim.handle_stream(peer, message, now.mono_ns), now)
+
+    def handle_timer(self, timer: SwimTimer, now: Now) -> list[Effect]:
+        if self.is_asleep:
+            return []  # All are set again when we wake.
+        return self._done(self.swim.handle_timer(timer, now.mono_ns), now)
+
+    def note_lag(self, lag_ns: int, now: Now) -> list[Effect]:
+        return self._done(self.swim.note_lag(lag_ns, now.mono_ns), now)
+
+    def link_opened(self, link: Link, record: MemberRecord, now: Now) -> list[Effect]:
+        """The dialling side begins to compare what both know."""
+        effects = self._met(link.peer, now)
+        met = self.swim.met(link.peer, record, now.mono_ns, exchange=link.is_outbound)
+        effects += self._done(met, now)
+        effects += self.directory.heard(link.peer, "linked", now)
+        held = self._held.pop(link.peer, ())
+        return effects + [Send(link.link, MemberStream(message)) for message in held]
+
+    def link_lost(self, peer: NodeId, now: Now) -> list[Effect]:
+        """Nothing says that it is gone, but it is worth a look."""
+        return self._done(self.swim.hint_silent(peer, now.mono_ns), now)
+
+    def dial_failed(self, peer: NodeId, now: Now) -> list[Effect]:
+        self._held.pop(peer, None)
+        return self._done(self.swim.hint_silent(peer, now.mono_ns), now)
+
+    def tick(self, now: Now) -> list[Effect]:
+        if self._settled_ns and now.mono_ns >= self._settled_ns and self.directory.has_unheard:
+            return list(self.directory.all_heard("known to the members met", now))
+        return []
+
+    @property
+    def wanted(self) -> list[MemberRecord]:
+        """With whom a link is needed now."""
+        found = [self.directory.record_of(node) for node in self._held]
+        return [record for record in found if record is not None]
+
+    def want_link(self, node: NodeId) -> None:
+        if len(self._held) < HELD_NODES_MAX:
+            self._held.setdefault(node, [])
+            self.needs_dials = True
+
+    def _met(self, peer: NodeId, now: Now) -> list[Effect]:
+        if not self._settled_ns:
+            self._settled_ns = now.mono_ns + SETTLING_NS
+        return list(self.directory.heard(peer, "it answers", now))
+
+    # -- ourselves
+
+    def change_self(self, me: LocalNode, now: Now) -> list[Effect]:
+        self.me = me
+        return self._done(self.swim.change_self(me, now.mono_ns), now)
+
+    def announce(self, now: Now) -> list[Effect]:
+        """Say who we are once more to everybody, in a new incarnation."""
+        return self.change_self(self.me, now)
+
+    def leave(self, now: Now) -> list[Effect]:
+        effects = self._done(self.swim.leave(now.mono_ns), now)
+        return effects + self._tell_all(Datagram(Gossip(), records=(self.directory.own,)))
+
+    def sleep(self, for_s: int, now: Now) -> list[Effect]:
+        effects = self._done(self.swim.sleep(for_s, now.mono_ns), now)
+        self.is_asleep = True
+        notice = self._own_notice()
+        return effects + self._tell_all(Datagram(Gossip(), notices=(notice,)))
+
+    def wake(self, now: Now) -> list[Effect]:
+        self.is_asleep = False
+        return self._done(self.swim.wake(now.mono_ns), now)
+
+    def _own_notice(self) -> SleepNotice:
+        notice = self._view.roster.notice(self._view.number(self._view.roster.find(self.me.node)))
+        assert notice is not None, "asleep without a notice"
+        return notice
+
+    def _tell_all(self, datagram: Datagram) -> list[Effect]:
+        """Over every link at once: they close next, and gossip would be slower."""
+        message = MemberDatagram(datagram)
+        return [Send(link.link, message) for link in self._links.records_links()]
+
+    def remove(self, node: NodeId, now: Now) -> tuple[bool, list[Effect]]:
+        """A member that is down will not come back; False if it is not down."""
+        is_removed, effects = self.swim.remove(node, now.mono_ns)
+        return is_removed, self._done(effects, now)
+
+    def cleanup(self, older_than_ns: int, now: Now) -> tuple[list[NodeId], list[Effect]]:
+        """Remove members that are dead for longer."""
+        removed: list[NodeId] = []
+        effects: list[Effect] = []
+        for member in self.directory.others():
+            if member.state == MemberState.DEAD and now.mono_ns - member.since_ns > older_than_ns:
+                is_removed, more = self.remove(member.record.node, now)
+                effects += more
+                if is_removed:
+                    removed.append(member.record.node)
+        return removed, effects
+
+    # -- what the failure detector wants
+
+    def _done(self, effects: list[SwimEffect], now: Now) -> list[Effect]:
+        out: list[Effect] = []
+        for effect in effects:
+            self._perform[type(effect)](effect, now, out)
+        own = self.directory.own
+        if own is not self._stored.get(own.node):
+            self._stored[own.node] = own
+            self._remember(own)
+        return out
+
+    def _changed(self, effect: MemberChanged, now: Now, out: list[Effect]) -> None:
+        for change in self.directory.changed(effect, now):
+            out.append(change)
+            if change.new_state == MemberState.LEFT:
+                out.extend(self._on_left(change.node))
+
+    def _stop(self, effect: Stop, now: Now, out: list[Effect]) -> None:
+        if not self._is_stopped:
+            self._is_stopped = True
+            out.append(effect)
+
+    def _send_datagram(self, effect: SendDatagram, now: Now, out: list[Effect]) -> None:
+        record = self.directory.record_of(effect.target)
+        if self.me.datagram_port and record is not None and record.datagram_port:
+            out.append(effect)
+            return
+        link = self._links.to(effect.target)
+        if link is None:
+            self._counters["datagrams_unroutable"] += 1
+        else:
+            out.append(Send(link.link, MemberDatagram(effect.datagram)))
+
+    def _send_stream(self, effect: SendStream, now: Now, out: list[Effect]) -> None:
+        target = effect.target
+        if isinstance(target, str):
+            return  # Bootstrap addresses are dialled until they answer, and a new link begins an exchange.
+        link = self._links.to(target)
+        if link is not None:
+            out.append(Send(link.link, MemberStream(effect.message)))
+        elif target in self._held or len(self._held) < HELD_NODES_MAX:
+            held = self._held.setdefault(target, [])
+            held.append(effect.message)
+            del held[:-HELD_MESSAGES_MAX]
+            self.needs_dials = True
+
+    def _recorded(self, effect: PeerRecorded, now: Now, out: list[Effect]) -> None:
+        record = effect.record
+        if record.node == self.me.node:
+            return
+        out.append(effect)
+        known = self._stored.get(record.node)
+        if known is not None and known.incarnation == record.incarnation:
+            return  # From the peer book.
+        self._stored[record.node] = record
+        self._remember(record)
+        if known is None:
+            self.needs_dials = True
+            return
+        out.extend(self.directory.heard(record.node, "it said something new", now))
+        if known.addresses != record.addresses:
+            out.extend(self.on_moved(record.node, now))
+
+    def _forgotten(self, effect: PeerForgotten, now: Now, out: list[Effect]) -> None:
+        self._stored.pop(effect.node, None)
+        self._forget(effect.node)
+        self.directory.forgotten(effect.node)
+        out.append(effect)
