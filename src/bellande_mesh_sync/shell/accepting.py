@@ -93,23 +93,31 @@ async def open_listening_socket(host: str, port: int) -> tuple[socket.socket, tu
         PortInUseError: another program, or another node, has that port.
         ConfigError: the address cannot be bound for another reason.
     """
+    listening = await open_bound_socket(host, port, socket.SOCK_STREAM)
+    name = listening.getsockname()
+    return listening, (name[0], name[1])
+
+
+async def open_bound_socket(host: str, port: int, kind: socket.SocketKind) -> socket.socket:
+    """The same for a socket of any kind; one of streams listens. Raises what open_listening_socket does."""
     loop = asyncio.get_running_loop()
     try:
-        found = await loop.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        found = await loop.getaddrinfo(host or None, port, type=kind, flags=socket.AI_PASSIVE)
     except (socket.gaierror, UnicodeError) as error:
         raise ConfigError(field="listen_address", reason=f"{host!r} is no address: {error}") from None
-    family, kind, protocol, _, address = min(found, key=lambda info: info[0] != socket.AF_INET)
-    listening = socket.socket(family, kind, protocol)
+    family, _, protocol, _, address = min(found, key=lambda info: info[0] != socket.AF_INET)
+    bound = socket.socket(family, kind, protocol)
     try:
-        listening.setblocking(False)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
-        listening.listen(BACKLOG)
+        bound.setblocking(False)
+        if kind == socket.SOCK_STREAM:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+        if kind == socket.SOCK_STREAM:
+            bound.listen(BACKLOG)
     except OSError as error:
-        listening.close()
+        bound.close()
         text = format_address(host, port)
         if error.errno == errno.EADDRINUSE:
             raise PortInUseError(address=text) from None
         raise ConfigError(field="listen_address", reason=f"{text}: {error.strerror}") from None
-    name = listening.getsockname()
-    return listening, (name[0], name[1])
+    return bound

@@ -22,7 +22,6 @@ from bellande_mesh_sync.core.data.record import (
     Manifest,
     Record,
 )
-from bellande_mesh_sync.core.members.member import RECORD_BYTES_MAX, MemberRecord, record_bytes
 from bellande_mesh_sync.core.messages import (
     CHUNKS_LANE,
     RECORDS_LANE,
@@ -44,16 +43,14 @@ from bellande_mesh_sync.core.messages import (
     Want,
 )
 from bellande_mesh_sync.errors import DecodeError, InvalidKeyError
-from bellande_mesh_sync.ids import AUTHOR_BYTES, EPOCH_BYTES, NODE_ID_BYTES, PUBLIC_KEY_BYTES, SEQUENCE_MAX
+from bellande_mesh_sync.ids import AUTHOR_BYTES, EPOCH_BYTES, NODE_ID_BYTES, SEQUENCE_MAX
 from bellande_mesh_sync.keys import KEY_BYTES_MAX, check_key
 from bellande_mesh_sync.wire import limits
 from bellande_mesh_sync.wire.limits import NUMBER_MAX
+from bellande_mesh_sync.wire.member_checks import BOOT_BYTES, check_member, check_text, require
 
 HASH_BYTES: Final = 32
 MESH_ID_BYTES: Final = 16
-BOOT_BYTES: Final = 8
-SEAL_KEY_BYTES: Final = 32
-SIGNATURE_BYTES: Final = 64
 _PROTOCOL_MAX: Final = 65_535
 _PRINTABLE: Final = bytes(range(0x20, 0x7F))
 
@@ -61,11 +58,6 @@ _PRINTABLE: Final = bytes(range(0x20, 0x7F))
 def check_message(message: Any) -> None:
     """Raise DecodeError unless `message` keeps every rule. Cost: O(size of the message)."""
     _CHECKS[type(message)](message)
-
-
-def _require(holds: bool, reason: str) -> None:
-    if not holds:
-        raise DecodeError(reason=reason)
 
 
 # -- records -----------------------------------------------------------------------------------
@@ -97,8 +89,8 @@ def check_records(records: Sequence[Record], space: str) -> None:
         elif inline is None:
             _check_manifest(record)
         elif record.manifest is not None or not len(inline) == record.size <= INLINE_BYTES_MAX:
-            _require(record.manifest is None, "a record has both an inline value and a manifest")
-            _require(len(inline) == record.size, "a record's size is not that of its inline value")
+            require(record.manifest is None, "a record has both an inline value and a manifest")
+            require(len(inline) == record.size, "a record's size is not that of its inline value")
             raise DecodeError(reason="an inline value is too long to be inline")
 
 
@@ -126,7 +118,7 @@ def _check_key(key: str, space: str) -> None:
         check_key(key)
     except InvalidKeyError as error:
         raise DecodeError(reason=f"a record's key is not allowed: {error.facts['reason']}") from None
-    _require(key == space or key.startswith(space + "/"), "a record's key is of another shard")
+    require(key == space or key.startswith(space + "/"), "a record's key is of another shard")
 
 
 def _check_content_type(text: str) -> None:
@@ -136,13 +128,13 @@ def _check_content_type(text: str) -> None:
 
 
 def _check_tombstone(record: Record) -> None:
-    _require(record.kind == TOMBSTONE, "a record's kind is unknown")
+    require(record.kind == TOMBSTONE, "a record's kind is unknown")
     if record.inline is not None or record.manifest is not None or record.size or record.digest:
         raise DecodeError(reason="a tombstone carries a value")
 
 
 def _check_context(context: Context) -> None:
-    _require(len(context) <= limits.CONTEXT_AUTHORS_MAX, "a context has too many authors")
+    require(len(context) <= limits.CONTEXT_AUTHORS_MAX, "a context has too many authors")
     previous = b""
     extras_count = 0
     for author, base, extras in context:
@@ -156,29 +148,29 @@ def _check_context(context: Context) -> None:
                 if extra <= last:
                     raise DecodeError(reason="a context's extras are not sorted, or not above the base")
                 last = extra
-            _require(last <= SEQUENCE_MAX, "a context's extra is out of range")
-    _require(extras_count <= limits.CONTEXT_EXTRAS_MAX, "a context has too many extras")
+            require(last <= SEQUENCE_MAX, "a context's extra is out of range")
+    require(extras_count <= limits.CONTEXT_EXTRAS_MAX, "a context has too many extras")
 
 
 def _check_manifest(record: Record) -> None:
     manifest = record.manifest
     if manifest is None:
         raise DecodeError(reason="a value is neither inline nor in chunks")
-    _require(0 < record.size <= NUMBER_MAX, "a value in chunks has a size out of range")
+    require(0 < record.size <= NUMBER_MAX, "a value in chunks has a size out of range")
     check_manifest(manifest, record.size)
 
 
 def check_manifest(manifest: Manifest, size: int) -> None:
     """Raise DecodeError unless the manifest can stand for a value of `size` bytes."""
     chunks = manifest.chunks
-    _require(manifest.depth in (1, 2), "a manifest's depth is neither 1 nor 2")
-    _require(0 < len(chunks) <= MANIFEST_CHUNKS_MAX, "a manifest names no chunks, or too many")
+    require(manifest.depth in (1, 2), "a manifest's depth is neither 1 nor 2")
+    require(0 < len(chunks) <= MANIFEST_CHUNKS_MAX, "a manifest names no chunks, or too many")
     total = 0
     for chunk in chunks:
         if len(chunk.hash) != HASH_BYTES or not 0 < chunk.size <= CHUNK_BYTES_MAX:
             raise DecodeError(reason="a manifest names a chunk with a wrong hash length or size")
         total += chunk.size
-    _require(manifest.depth == 2 or total == size, "a manifest's chunks do not add up to the value's size")
+    require(manifest.depth == 2 or total == size, "a manifest's chunks do not add up to the value's size")
 
 
 # -- knowledge ---------------------------------------------------------------------------------
@@ -189,7 +181,7 @@ def _space_of_shard(shard: str) -> str:
     """The space in a shard's name `space/index`; the caller has bounded the length."""
     space, separator, index = shard.rpartition("/")
     fine = bool(separator) and "/" not in space and index.isascii() and index.isdecimal()
-    _require(fine and (index == "0" or index[0] != "0"), "a shard's name is not 'space/index'")
+    require(fine and (index == "0" or index[0] != "0"), "a shard's name is not 'space/index'")
     try:
         return check_key(space)
     except InvalidKeyError as error:
@@ -198,110 +190,73 @@ def _space_of_shard(shard: str) -> str:
 
 def check_shard(shard: str) -> str:
     """The shard's space; DecodeError if the name is none."""
-    _require(len(shard) <= KEY_BYTES_MAX + 8, "a shard's name is too long")
+    require(len(shard) <= KEY_BYTES_MAX + 8, "a shard's name is too long")
     return _space_of_shard(shard)
 
 
 def check_delta(delta: Delta) -> None:
     """Authors sorted, ranges sorted and disjoint, all within bounds. Cost: O(authors and ranges)."""
-    _require(len(delta) <= limits.DELTA_AUTHORS_MAX, "a set of dots has too many authors")
+    require(len(delta) <= limits.DELTA_AUTHORS_MAX, "a set of dots has too many authors")
     previous = b""
     ranges_count = 0
     for author, ranges in delta:
         if len(author) != AUTHOR_BYTES or author <= previous:
             raise DecodeError(reason="a set of dots is not sorted by author")
         previous = author
-        _require(bool(ranges), "a set of dots names an author without ranges")
+        require(bool(ranges), "a set of dots names an author without ranges")
         ranges_count += len(ranges)
         last = 0
         for low, high in ranges:
             if low <= last or high < low:
                 raise DecodeError(reason="ranges of dots are not sorted, or overlap")
             last = high
-        _require(last <= SEQUENCE_MAX, "a range of dots is out of range")
-    _require(ranges_count <= limits.DELTA_RANGES_MAX, "a set of dots has too many ranges")
+        require(last <= SEQUENCE_MAX, "a range of dots is out of range")
+    require(ranges_count <= limits.DELTA_RANGES_MAX, "a set of dots has too many ranges")
 
 
 # -- members -----------------------------------------------------------------------------------
 
 
-def check_member(member: MemberRecord) -> None:
-    """Lengths and ranges only; whether the signature holds is for `is_genuine`."""
-    _require(len(member.node) == NODE_ID_BYTES, "a member's node id has not 32 bytes")
-    _require(len(member.public_key) == PUBLIC_KEY_BYTES, "a member's public key has not 32 bytes")
-    _require(len(member.signature) in (0, SIGNATURE_BYTES), "a member's signature has not 64 bytes")
-    _require(0 <= member.incarnation <= NUMBER_MAX, "a member's incarnation is out of range")
-    _require(len(member.addresses) <= limits.ADDRESSES_MAX, "a member has too many addresses")
-    for text in (member.name, member.role, member.software):
-        _check_text(text, limits.NAME_BYTES_MAX, "a member's name, role or software")
-    for address in member.addresses:
-        _check_text(address, limits.ADDRESS_BYTES_MAX, "a member's address")
-    _require(len(member.boot) in (0, BOOT_BYTES), "a member's boot id has not 8 bytes")
-    _require(0 <= member.started_ms <= NUMBER_MAX, "a member's start is out of range")
-    _require(0 <= member.datagram_port <= limits.PORT_MAX, "a member's datagram port is out of range")
-    key_bytes = SEAL_KEY_BYTES if member.datagram_port else 0
-    _require(len(member.seal_key) == key_bytes, "a member's seal key does not fit its datagram port")
-    _require(0 <= member.capacity <= limits.CAPACITY_MAX, "a member's capacity is out of range")
-    _check_text(member.zone, limits.NAME_BYTES_MAX, "a member's zone")
-    _check_labels(member.labels)
-    _require(record_bytes(member) <= RECORD_BYTES_MAX, "a member's record is too large for a datagram")
-
-
-def _check_labels(labels: tuple[tuple[str, str], ...]) -> None:
-    previous = ""
-    for name, value in labels:
-        _require(name > previous, "a member's labels are not sorted by name")
-        previous = name
-        _check_text(name, limits.NAME_BYTES_MAX, "the name of a label")
-        _check_text(value, limits.NAME_BYTES_MAX, "a label")
-
-
-def _check_text(text: str, bytes_max: int, what: str) -> None:
-    """Short, and safe to print: names of strangers end up on terminals and in logs."""
-    if not text.isprintable() or len(text) > bytes_max or len(text.encode()) > bytes_max:
-        raise DecodeError(reason=f"{what} is too long or not printable")
-
-
 def _check_hello(hello: Hello) -> None:
-    _require(
+    require(
         0 < hello.protocol_oldest <= hello.protocol_newest <= _PROTOCOL_MAX,
         "a Hello's protocols are out of range",
     )
-    _require(len(hello.mesh) == MESH_ID_BYTES, "a Hello's mesh id has not 16 bytes")
-    _require(len(hello.node) == NODE_ID_BYTES, "a Hello's node id has not 32 bytes")
-    _require(len(hello.boot) == BOOT_BYTES, "a Hello's boot id has not 8 bytes")
-    _require(hello.lane in (RECORDS_LANE, CHUNKS_LANE), "a Hello's lane is unknown")
-    _require(0 <= hello.credit_bytes <= limits.CREDIT_BYTES_MAX, "a Hello's credit is out of range")
+    require(len(hello.mesh) == MESH_ID_BYTES, "a Hello's mesh id has not 16 bytes")
+    require(len(hello.node) == NODE_ID_BYTES, "a Hello's node id has not 32 bytes")
+    require(len(hello.boot) == BOOT_BYTES, "a Hello's boot id has not 8 bytes")
+    require(hello.lane in (RECORDS_LANE, CHUNKS_LANE), "a Hello's lane is unknown")
+    require(0 <= hello.credit_bytes <= limits.CREDIT_BYTES_MAX, "a Hello's credit is out of range")
     check_member(hello.member)
 
 
 def _check_members(message: Members) -> None:
-    _require(len(message.members) <= limits.MEMBERS_MAX, "too many members in one message")
-    _require(len(message.linked) <= limits.LINKED_MAX, "too many linked nodes in one message")
+    require(len(message.members) <= limits.MEMBERS_MAX, "too many members in one message")
+    require(len(message.linked) <= limits.LINKED_MAX, "too many linked nodes in one message")
     for member in message.members:
         check_member(member)
     for node in message.linked:
-        _require(len(node) == NODE_ID_BYTES, "a linked node's id has not 32 bytes")
+        require(len(node) == NODE_ID_BYTES, "a linked node's id has not 32 bytes")
 
 
 # -- the rest ----------------------------------------------------------------------------------
 
 
 def _check_goodbye(message: Goodbye) -> None:
-    _check_text(message.code, limits.CODE_BYTES_MAX, "a Goodbye's code")
-    _check_text(message.reason, limits.REASON_BYTES_MAX, "a Goodbye's reason")
+    check_text(message.code, limits.CODE_BYTES_MAX, "a Goodbye's code")
+    check_text(message.reason, limits.REASON_BYTES_MAX, "a Goodbye's reason")
 
 
 def _check_number(message: Ping | Pong) -> None:
-    _require(0 <= message.number <= NUMBER_MAX, "a ping's number is out of range")
+    require(0 <= message.number <= NUMBER_MAX, "a ping's number is out of range")
 
 
 def _check_summary(message: Summary) -> None:
-    _require(len(message.shards) <= limits.SHARDS_MAX, "a summary has too many shards")
+    require(len(message.shards) <= limits.SHARDS_MAX, "a summary has too many shards")
     for summary in message.shards:
         check_shard(summary.shard)
         check_delta(summary.knowledge)
-        _require(len(summary.fingerprint) == HASH_BYTES, "a fingerprint has not 32 bytes")
+        require(len(summary.fingerprint) == HASH_BYTES, "a fingerprint has not 32 bytes")
 
 
 def _check_have(message: Have) -> None:
@@ -310,53 +265,53 @@ def _check_have(message: Have) -> None:
 
 
 def _check_want(message: Want) -> None:
-    _require(0 < message.stream <= NUMBER_MAX, "a stream's number is out of range")
+    require(0 < message.stream <= NUMBER_MAX, "a stream's number is out of range")
     check_shard(message.shard)
     check_delta(message.dots)
 
 
 def _check_stream_end(message: StreamEnd) -> None:
-    _require(0 < message.stream <= NUMBER_MAX, "a stream's number is out of range")
+    require(0 < message.stream <= NUMBER_MAX, "a stream's number is out of range")
     check_shard(message.shard)
     check_delta(message.knowledge)
 
 
 def _check_records_message(message: Records) -> None:
-    _require(0 <= message.stream <= NUMBER_MAX, "a stream's number is out of range")
-    _require(len(message.records) <= limits.RECORDS_MAX, "too many records in one message")
+    require(0 <= message.stream <= NUMBER_MAX, "a stream's number is out of range")
+    require(len(message.records) <= limits.RECORDS_MAX, "too many records in one message")
     check_records(message.records, check_shard(message.shard))
 
 
 def _check_credit(message: Credit) -> None:
-    _require(0 <= message.amount_bytes <= limits.CREDIT_BYTES_MAX, "a credit is out of range")
+    require(0 <= message.amount_bytes <= limits.CREDIT_BYTES_MAX, "a credit is out of range")
 
 
 def _check_note(message: Note) -> None:
-    _require(len(message.id) <= limits.NOTE_ID_BYTES_MAX, "a note's id is too long")
+    require(len(message.id) <= limits.NOTE_ID_BYTES_MAX, "a note's id is too long")
     topic = message.topic
     if len(topic) > limits.TOPIC_BYTES_MAX or len(topic.encode()) > limits.TOPIC_BYTES_MAX:
         raise DecodeError(reason="a note's topic is too long")
 
 
 def _check_hashes(message: ChunkWant | ChunkMissing) -> None:
-    _require(len(message.hashes) <= limits.HASHES_MAX, "too many chunk hashes in one message")
+    require(len(message.hashes) <= limits.HASHES_MAX, "too many chunk hashes in one message")
     for chunk in message.hashes:
-        _require(len(chunk) == HASH_BYTES, "a chunk's hash has not 32 bytes")
+        require(len(chunk) == HASH_BYTES, "a chunk's hash has not 32 bytes")
 
 
 def _check_offer(message: ChunkOffer) -> None:
-    _require(len(message.chunks) <= limits.HASHES_MAX, "too many chunks in one offer")
+    require(len(message.chunks) <= limits.HASHES_MAX, "too many chunks in one offer")
     for chunk in message.chunks:
-        _require(len(chunk.hash) == HASH_BYTES, "a chunk's hash has not 32 bytes")
-        _require(0 < chunk.size <= CHUNK_BYTES_MAX, "a chunk's size is out of range")
+        require(len(chunk.hash) == HASH_BYTES, "a chunk's hash has not 32 bytes")
+        require(0 < chunk.size <= CHUNK_BYTES_MAX, "a chunk's size is out of range")
 
 
 def check_piece(chunk: bytes, offset: int, total: int, size: int) -> None:
     """A piece of a chunk: `size` bytes at `offset` of `total`."""
-    _require(len(chunk) == HASH_BYTES, "a chunk's hash has not 32 bytes")
-    _require(0 < total <= CHUNK_BYTES_MAX, "a chunk's size is out of range")
-    _require(0 < size <= limits.CHUNK_PIECE_BYTES_MAX, "a piece of a chunk is empty or too large")
-    _require(0 <= offset <= total - size, "a piece lies outside of its chunk")
+    require(len(chunk) == HASH_BYTES, "a chunk's hash has not 32 bytes")
+    require(0 < total <= CHUNK_BYTES_MAX, "a chunk's size is out of range")
+    require(0 < size <= limits.CHUNK_PIECE_BYTES_MAX, "a piece of a chunk is empty or too large")
+    require(0 <= offset <= total - size, "a piece lies outside of its chunk")
 
 
 def _check_part(message: ChunkPart) -> None:

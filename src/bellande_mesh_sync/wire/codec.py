@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import reduce
 from operator import or_
-from typing import Any, TypeAlias, get_args
+from typing import Any, Final, TypeAlias, get_args
 
 import msgspec
 from msgspec import Struct
@@ -32,6 +32,10 @@ _encoder = msgspec.msgpack.Encoder()
 _ARRIVING: Any = reduce(or_, (ChunkPiece if kind is ChunkPart else kind for kind in get_args(Message)))
 _decoder: msgspec.msgpack.Decoder[list[Incoming]] = msgspec.msgpack.Decoder(list[_ARRIVING])
 
+UNREADABLE: Final = (msgspec.MsgspecError, ValueError, RecursionError, OverflowError)
+"""What the decoder may raise. ValueError is invalid UTF-8; RecursionError is nesting, in a field that this
+version skips."""
+
 encode_message = _encoder.encode
 """One message as MessagePack, to be joined with others into a frame."""
 
@@ -48,9 +52,8 @@ def decode_body(body: memoryview | bytes) -> list[Incoming]:
         raise LimitExceededError(what="a frame's message count", size=count, limit=FRAME_MESSAGES_MAX)
     try:
         messages = _decoder.decode(body)
-    except (msgspec.MsgspecError, ValueError, RecursionError, OverflowError) as error:
-        # ValueError is invalid UTF-8; RecursionError is nesting, in a field that this version skips.
-        raise DecodeError(reason=_short(error)) from None
+    except UNREADABLE as error:
+        raise DecodeError(reason=short_reason(error)) from None
     for message in messages:
         if type(message) is ChunkPiece:
             check_piece(message.hash, message.offset, message.total, len(message.body))
@@ -77,7 +80,7 @@ def _count_messages(body: memoryview | bytes) -> int:
     raise DecodeError(reason="a frame does not hold a list of messages")
 
 
-def _short(error: Exception) -> str:
+def short_reason(error: Exception) -> str:
     """The decoder's own words, cut: they may quote the peer's text."""
     text = str(error)[:200]
     return text if text.isprintable() else repr(text)

@@ -42,6 +42,11 @@ PORT_MAX: Final = 65_535
 ADDRESS_BYTES_MAX: Final = 262
 """A DNS name has at most 253 bytes; brackets, colon and port come on top."""
 
+DATAGRAM_BYTES_MAX: Final = 2_048
+"""A datagram's body. We send 1,200 bytes with the seal; this also bounds how many updates one may carry."""
+ENTRIES_MAX: Final = 1_024
+LINES_MAX: Final = 20_000
+
 NOTE_ID_BYTES_MAX: Final = 64
 TOPIC_BYTES_MAX: Final = 1_024
 CODE_BYTES_MAX: Final = 64
