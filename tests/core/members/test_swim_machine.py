@@ -65,7 +65,7 @@ def test_silence_makes_three_others_and_a_stream_try_and_then_a_suspicion() -> N
     node.run_until(AckOverdue)
     assert [request.target for request in node.sent(PingRequest)] == [node_of_name(name)] * 3
     assert not node.sent(PingRequest, name)
-    assert node.streamed(StreamPing) == [StreamPing(ping.sequence)]
+    assert node.streamed(StreamPing) == [StreamPing(ping.sequence, 1)]
     node.run_until(ProbeDue)
     assert node.state_of(name) == SUSPECT
 
