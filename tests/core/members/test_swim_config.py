@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,6 +19,15 @@ def test_a_confirmed_suspicion_lasts_the_time_of_the_formula_and_a_lone_one_six_
 ) -> None:
     assert LAN.suspicion_ns(members, 2) == shortest_s * SECOND_NS
     assert LAN.suspicion_ns(members, 0) == 6 * shortest_s * SECOND_NS
+
+
+@given(MEMBERS, st.integers(0, 10), st.integers(1, 1_000 * SECOND_NS))
+def test_no_suspicion_lasts_longer_than_the_limit_and_shorter_ones_stay_as_they_are(
+    members: int, confirmations: int, limit_ns: int
+) -> None:
+    limited = replace(LAN, suspicion_limit_ns=limit_ns)
+    usual_ns = LAN.suspicion_ns(members, confirmations)
+    assert limited.suspicion_ns(members, confirmations) == min(usual_ns, limit_ns)
 
 
 @given(MEMBERS, st.integers(0, 10))

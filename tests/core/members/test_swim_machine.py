@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import permutations
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bellande_mesh_sync.core.members.member import INCARNATION_JUMP_MAX
+from bellande_mesh_sync.core.members.swim.config import LAN
 from bellande_mesh_sync.core.members.swim.effects import GoodbyeSaid
 from bellande_mesh_sync.core.members.swim.exchange import answer, buckets_in, lines_of
 from bellande_mesh_sync.core.members.swim.messages import (
@@ -65,7 +67,7 @@ def test_silence_makes_three_others_and_a_stream_try_and_then_a_suspicion() -> N
     node.run_until(AckOverdue)
     assert [request.target for request in node.sent(PingRequest)] == [node_of_name(name)] * 3
     assert not node.sent(PingRequest, name)
-    assert node.streamed(StreamPing) == [StreamPing(ping.sequence)]
+    assert node.streamed(StreamPing) == [StreamPing(ping.sequence, 1)]
     node.run_until(ProbeDue)
     assert node.state_of(name) == SUSPECT
 
@@ -131,6 +133,17 @@ def test_a_confirmed_suspicion_ends_in_death_after_the_short_time_and_an_unconfi
         node.run_for(0.2, answering=OTHERS)
         assert node.state_of("carol") == DEAD
         assert "bob" in node.changes[-1].reason
+
+
+@pytest.mark.parametrize("accusers", [["bob"], ["bob", "dave", "erin"]])
+def test_a_suspicion_with_a_limit_ends_by_then_confirmed_or_not(accusers: list[str]) -> None:
+    node = Node("alice", OTHERS, replace(LAN, suspicion_limit_ns=3 * SECOND_NS))
+    for accuser in accusers:
+        node.accuse(accuser, "carol", SUSPECT)
+    node.run_for(2.9, answering=OTHERS)
+    assert node.state_of("carol") == SUSPECT
+    node.run_for(0.2, answering=OTHERS)
+    assert node.state_of("carol") == DEAD
 
 
 def test_the_same_accuser_twice_is_no_confirmation() -> None:

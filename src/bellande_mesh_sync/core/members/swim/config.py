@@ -24,6 +24,9 @@ class SwimConfig:
     suspicion_mult: int = 4
     suspicion_max_mult: int = 6
     """A suspicion that nobody confirms lasts this many times longer than a confirmed one."""
+    suspicion_limit_ns: int = 0
+    """No suspicion lasts longer than this, whatever the formula says; 0: no limit. So a silent member is
+    dead at the latest this long after a probe found it silent. Not counted is when we were deaf."""
     gossip_interval_ns: int = SECOND_NS // 5
     gossip_fanout: int = 3
     retransmit_mult: int = 4
@@ -59,6 +62,10 @@ class SwimConfig:
 
         Source: Lifeguard (Dadgar, Phillips, Currey; 2017), section 4 (LHA-Suspicion).
         """
+        length_ns = self._suspicion_ns(members, confirmations)
+        return min(length_ns, self.suspicion_limit_ns) if self.suspicion_limit_ns else length_ns
+
+    def _suspicion_ns(self, members: int, confirmations: int) -> int:
         shortest = self.suspicion_mult * max(1.0, math.log10(max(members, 1))) * self.probe_interval_ns
         needed = self.confirmations_needed(members)
         if confirmations >= needed:

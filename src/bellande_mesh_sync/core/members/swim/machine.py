@@ -12,6 +12,7 @@ from typing import assert_never
 
 from bellande_mesh_sync.core.config import LocalNode
 from bellande_mesh_sync.core.counters import Counters
+from bellande_mesh_sync.core.members.member import MemberRecord
 from bellande_mesh_sync.core.members.swim.beliefs import Beliefs
 from bellande_mesh_sync.core.members.swim.config import SwimConfig
 from bellande_mesh_sync.core.members.swim.effects import (
@@ -21,7 +22,9 @@ from bellande_mesh_sync.core.members.swim.effects import (
     SetTimer,
     SwimEffect,
 )
+from bellande_mesh_sync.core.members.swim.exchange import entry_of
 from bellande_mesh_sync.core.members.swim.health import Health
+from bellande_mesh_sync.core.members.swim.hints import Hints
 from bellande_mesh_sync.core.members.swim.merging import Merging
 from bellande_mesh_sync.core.members.swim.messages import (
     ACK_BYTES,
@@ -34,6 +37,7 @@ from bellande_mesh_sync.core.members.swim.messages import (
     Body,
     Datagram,
     Digest,
+    Entries,
     Gossip,
     Nack,
     Ping,
@@ -56,7 +60,7 @@ from bellande_mesh_sync.core.members.swim.timers import (
     SuspicionOver,
     SwimTimer,
 )
-from bellande_mesh_sync.core.members.swim.view import SUSPECT, UNKNOWN, View
+from bellande_mesh_sync.core.members.swim.view import ALIVE, DEAD, SUSPECT, UNKNOWN, View
 from bellande_mesh_sync.ids import NodeId
 
 TELLS_MAX = 8
@@ -83,12 +87,15 @@ class Swim:
         self._view = view
         self._prober = Prober(config.relays_max)
         self._order = ProbeOrder(self.beliefs.own_index, rng)
+        self._hints = Hints()
         self._merging = Merging(config, self.beliefs, me.bootstrap, rng, self._out)
         self._node = me.node
         self._run = 0
         """Timers of the time before a sleep are stale."""
         self._probe_due_ns = 0
         self._probe_run = -1
+        self._probed_ns = 0
+        """When the last round began."""
         self._heard_ns = 0
         """When the last event came in."""
         self._corrections_left = CORRECTIONS_MAX
@@ -147,6 +154,50 @@ class Swim:
         self._out.append(SetTimer(GoodbyeOver(now_ns + self._config.goodbye_ns)))
         return self._done(now_ns)
 
+    # -- what links tell
+
+    def hint_silent(self, node: NodeId, now_ns: int) -> list[SwimEffect]:
+        """A link to this member broke or could not be opened: probe it next. Judges nobody by itself."""
+        self._hear(now_ns)
+        index = self._view.roster.find(node)
+        if index != self.beliefs.own_index and self._view.standing(index) in (ALIVE, SUSPECT):
+            self._hints.add(index)
+            self._probe_soon(now_ns)
+        return self._done(now_ns)
+
+    def met(
+        self, node: NodeId, record: MemberRecord, now_ns: int, *, exchange: bool = False
+    ) -> list[SwimEffect]:
+        """A link with this member is open; `record` is what it said of itself there.
+
+        `exchange` begins a state exchange with it: it is enough if the side that dialled does so.
+        """
+        self._hear(now_ns)
+        self._reached(now_ns)
+        was_alone = self._view.live_count < 2
+        if record.node == node:
+            self.beliefs.apply_record(record, now_ns)
+            self._tell_of_itself(record, now_ns)
+        if exchange and not self.beliefs.is_parting:
+            self._merging.begin_with(node, was_alone)
+        return self._done(now_ns)
+
+    def _tell_of_itself(self, record: MemberRecord, now_ns: int) -> None:
+        """What a member must go above to be believed.
+
+        Also over the link: if its record here is of an earlier run, no datagram from here reaches it.
+        """
+        index = self._view.roster.find(record.node)
+        updates, size = self.beliefs.news_for(index, record.incarnation)
+        if updates:
+            datagram, size = self.beliefs.gossip.pack(
+                Gossip(), GOSSIP_BYTES, self._view.live_count, updates, size
+            )
+            self._out.append(SendDatagram(record.node, datagram, size))
+        standing = self._view.standing(index)
+        if standing >= DEAD or (standing != UNKNOWN and self._view.record(index) != record):
+            self._out.append(SendStream(record.node, Entries((entry_of(self._view, index, now_ns),), ())))
+
     # -- events
 
     def handle_datagram(self, sender: NodeId, datagram: Datagram, now_ns: int) -> list[SwimEffect]:
@@ -154,7 +205,8 @@ class Swim:
         self._reached(now_ns)
         beliefs = self.beliefs
         for record in datagram.records:
-            beliefs.apply_record(record, now_ns)
+            if not beliefs.apply_record(record, now_ns) and record.node == sender:
+                self._correct_sender(record)
         for notice in datagram.notices:
             beliefs.apply_notice(notice, now_ns)
         for verdict in datagram.verdicts:
@@ -182,18 +234,35 @@ class Swim:
         self._reached(now_ns)
         match message:
             case StreamPing():
-                self._out.append(SendStream(sender, StreamPong(message.sequence)))
+                self._answer_stream(sender, message, now_ns)
             case StreamPong():
                 self._stream_ponged(sender, message.sequence)
+            case Entries():
+                self._take_entries(sender, message, now_ns)
             case _:
                 self._merging.handle(sender, message, now_ns)
         return self._done(now_ns)
+
+    def _take_entries(self, sender: NodeId, entries: Entries, now_ns: int) -> None:
+        """Whoever holds an older record of us may have no key for our datagrams: it is told over the link."""
+        incarnation = self.incarnation
+        self._merging.handle(sender, entries, now_ns)
+        if self.incarnation != incarnation:
+            own = entry_of(self._view, self.beliefs.own_index, now_ns)
+            self._out.append(SendStream(sender, Entries((own,), ())))
+
+    def _answer_stream(self, sender: NodeId, ping: StreamPing, now_ns: int) -> None:
+        self._out.append(SendStream(sender, StreamPong(ping.sequence)))
+        index = self._view.roster.find(sender)
+        if self._view.standing(index) != UNKNOWN and self._view.incarnation(index) > ping.incarnation:
+            self._out.append(SendStream(sender, Entries((entry_of(self._view, index, now_ns),), ())))
 
     def handle_timer(self, timer: SwimTimer, now_ns: int) -> list[SwimEffect]:
         self._hear(now_ns)
         match timer:
             case ProbeDue():
-                if timer.run == self._run:
+                # One that was due later is stale since a hint brought the round forward.
+                if timer.run == self._run and timer.due_ns == self._probe_due_ns:
                     self._probe(timer, now_ns)
             case AckOverdue():
                 self._ask_helpers(timer.sequence)
@@ -269,6 +338,17 @@ class Swim:
         self._probe_run = self._run
         self._out.append(SetTimer(ProbeDue(self._probe_due_ns, self._run)))
 
+    def _probe_soon(self, now_ns: int) -> None:
+        """Begin the next round now, or once a ping of the last one had the time to be answered.
+
+        A round that is still open keeps its time: helpers are at work.
+        """
+        if self._prober.round is not None or self.beliefs.is_parting:
+            return
+        soon_ns = max(now_ns, self._probed_ns + self.health.timeout_ns())
+        if soon_ns < self._probe_due_ns:
+            self._set_probe(soon_ns, 0)
+
     def _probe(self, timer: ProbeDue, now_ns: int) -> None:
         if now_ns - timer.due_ns > self._config.lag_ns:
             self.health.worsen()
@@ -277,7 +357,10 @@ class Swim:
             self._unreached(missed, now_ns)
         self._merging.new_period()
         self._corrections_left = CORRECTIONS_MAX
-        target = self._order.next(self._view)
+        self._probed_ns = now_ns
+        target = self._hints.take(self._view)
+        if target < 0:
+            target = self._order.next(self._view)
         if target >= 0:
             probe = self._prober.begin(target, now_ns)
             self._ping(target, probe.sequence)
@@ -307,7 +390,7 @@ class Swim:
         request = PingRequest(sequence, nodes[probe.target])
         for helper in probe.helpers:
             self._send(helper, request, PING_REQUEST_BYTES)
-        self._out.append(SendStream(nodes[probe.target], StreamPing(sequence)))
+        self._out.append(SendStream(nodes[probe.target], StreamPing(sequence, self.incarnation)))
 
     def _unreached(self, probe: Round, now_ns: int) -> None:
         """Helpers that did not even say that they failed make us doubt ourselves."""
@@ -345,6 +428,8 @@ class Swim:
             self.health.improve()
             if sender == target:
                 self.health.took(now_ns - probe.started_ns)
+            if self._hints:
+                self._probe_soon(now_ns)
 
     def _introduce(self, node: NodeId) -> None:
         """Someone has no record of us that is as new as ours."""
@@ -412,6 +497,12 @@ class Swim:
             return
         number = self._view.number(self._view.roster.find(subject))
         self._send_record(sender, number)
+
+    def _correct_sender(self, record: MemberRecord) -> None:
+        """It says of itself what is outdated: it lost its peer book, or another node has its identity."""
+        index = self._view.roster.find(record.node)
+        if self._view.standing(index) != UNKNOWN and self._view.record(index).signature != record.signature:
+            self._correct(record.node, record.node)
 
     def _tell_accused(self) -> None:
         """In turn, until they have said that they live or the suspicion is over."""

@@ -97,6 +97,17 @@ class Merging:
         )
         self._out.append(SendDatagram(self._view.roster.nodes[index], datagram, size))
 
+    def begin_with(self, node: NodeId, is_alone: bool) -> None:
+        """Exchange with the other end of a link that was just opened."""
+        self._out.append(SendStream(node, self._first_message(is_alone)))
+
+    def _first_message(self, is_alone: bool) -> Digest | Lines:
+        """A node that knows nobody asks for everything at once."""
+        if not is_alone:
+            return Digest(self._view.fingerprint())
+        own = self._beliefs.own
+        return Lines(ALL_BUCKETS, (Line(own.node, own.incarnation, ALIVE),))
+
     def handle(self, sender: NodeId, message: Digest | Buckets | Lines | Entries, now_ns: int) -> None:
         if self._beliefs.is_parting:
             return
@@ -149,7 +160,8 @@ class Merging:
         for index in self._some_dead():
             self._send_digest(index)
         if self._seeds and (is_alone or self._view.down):
-            self._call_seed(self._seeds[int(self._rng.random() * len(self._seeds))], is_alone)
+            seed = self._seeds[int(self._rng.random() * len(self._seeds))]
+            self._out.append(SendStream(seed, self._first_message(is_alone)))
         self._forget_some(now_ns)
         pause_ns = self._config.join_retry_ns if is_alone else self._config.heal_interval_ns
         self._out.append(SetTimer(HealDue(now_ns + self._jittered(pause_ns), run)))
@@ -162,14 +174,6 @@ class Merging:
             if self._view.standings[index] == DEAD:
                 chosen[index] = None
         return list(islice(chosen, self._config.heal_count))
-
-    def _call_seed(self, address: str, is_alone: bool) -> None:
-        """A node that knows nobody asks for everything at once."""
-        if not is_alone:
-            self._out.append(SendStream(address, Digest(self._view.fingerprint())))
-            return
-        own = self._beliefs.own
-        self._out.append(SendStream(address, Lines(ALL_BUCKETS, (Line(own.node, own.incarnation, ALIVE),))))
 
     def _forget_some(self, now_ns: int) -> None:
         down = self._view.down

@@ -97,6 +97,8 @@ class Datagram(Struct, frozen=True, array_like=True, gc=False):
 
 class StreamPing(Struct, frozen=True, array_like=True, gc=False, tag=11):
     sequence: int
+    incarnation: int = 0
+    """The sender's own: who knows a newer one says so over the stream, for its datagrams may reach nobody."""
 
 
 class StreamPong(Struct, frozen=True, array_like=True, gc=False, tag=12):
