@@ -15,6 +15,7 @@ from bellande_mesh_sync.ids import NodeId
 from bellande_mesh_sync.sim.connection import End, Host, Parcel
 from bellande_mesh_sync.sim.envelope import Unpacker, pack
 from bellande_mesh_sync.sim.note_ledger import NoteLedger
+from bellande_mesh_sync.sim.packets import PacketNetwork
 from bellande_mesh_sync.sim.wire_time import NetworkConfig as NetworkConfig
 from bellande_mesh_sync.sim.wire_time import WireTime
 from bellande_mesh_sync.sim.world import MILLISECOND_NS, SECOND_NS, World
@@ -76,6 +77,7 @@ class Network:
         """How many blocks lie on each way; one without any is not in here."""
         self._ends: dict[tuple[int, int], End] = {}
         """By host index and link number; every end that is not over."""
+        self.packets = PacketNetwork(self)
 
     # -- hosts
 
@@ -88,6 +90,10 @@ class Network:
         self._hosts[host.index] = host
         self._addresses = {known: other for known, other in self._addresses.items() if other is not host}
         self._addresses[address] = host
+
+    def host_at(self, address: str) -> Host | None:
+        """Who listens there."""
+        return self._addresses.get(address)
 
     def host_died(self, host: Host, *, power: bool) -> None:
         """All its connections end. With the power gone too, nobody is there to say so."""

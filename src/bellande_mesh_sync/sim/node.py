@@ -22,16 +22,20 @@ from bellande_mesh_sync.core.effects import (
     MemberChanged,
     NextPage,
     OpenChanges,
+    PeerForgotten,
+    PeerRecorded,
     Reject,
     Resolve,
     Send,
     SendChunks,
+    SendDatagram,
     SetTimer,
     Stop,
 )
 from bellande_mesh_sync.core.events import (
     ChunkRefused,
     ChunksStored,
+    DatagramReceived,
     Event,
     Leave,
     Received,
@@ -39,6 +43,7 @@ from bellande_mesh_sync.core.events import (
     TimerFired,
     WriteMany,
 )
+from bellande_mesh_sync.core.members.member import MemberRecord
 from bellande_mesh_sync.core.messages import ChunkMissing, Hello, Message
 from bellande_mesh_sync.core.reader import RecordReader, StoredState
 from bellande_mesh_sync.errors import StorageError
@@ -47,6 +52,7 @@ from bellande_mesh_sync.sim import identity
 from bellande_mesh_sync.sim.disk import SimDisk
 from bellande_mesh_sync.sim.identity import SimIdentity
 from bellande_mesh_sync.sim.network import Network, is_intact
+from bellande_mesh_sync.sim.packets import SOCKET_PACKETS_MAX
 from bellande_mesh_sync.sim.trace import Trace
 from bellande_mesh_sync.sim.world import MILLISECOND_NS, SECOND_NS, NodeClock, World
 
@@ -95,6 +101,8 @@ class NodeSetup:
     bootstrap: tuple[str, ...]
     make_core: MakeCore
     timer_late_max_ns: int = 2 * MILLISECOND_NS
+    has_datagrams: bool = False
+    """Whether it has a port for datagrams; without one all goes over links."""
 
 
 Answer = Callable[[Resolve | Reject | None], None]
@@ -136,6 +144,9 @@ class SimNode:
         """Timers that are set and have not come back, of this boot."""
         self.is_retired = False
         """It does not come back when it ends."""
+        self.seal_key = b""
+        self.peers: dict[NodeId, MemberRecord] = {}
+        """Whose datagrams this run can open, and where it sends theirs to."""
         self.event_ns = 0
         """How long the process is busy with each event, on average; 0 for no time at all."""
         self.on_death: Callable[[], None] = lambda: None
@@ -150,11 +161,15 @@ class SimNode:
         self._inbox: deque[tuple[Event, Callable[[], None] | None]] = deque()
         self._is_busy = False
         self._paused = False
+        self._packets_waiting = 0
         self._next_link = 1
         self._next_request = 1
         self._outgoing: dict[int, list[Message]] = {}
         self._performers: dict[type, Callable[[Any], None]] = {
             Send: self._send,
+            SendDatagram: self._send_datagram,
+            PeerRecorded: self._peer_recorded,
+            PeerForgotten: self._peer_forgotten,
             SetTimer: self._set_timer,
             Commit: self._commit,
             Dial: self._dial,
@@ -175,6 +190,7 @@ class SimNode:
         disk.post = self.post
         disk.sync_failed = self._sync_failed
         network.register(self, self.address)
+        network.packets.add(self)
 
     # -- life and death
 
@@ -201,6 +217,8 @@ class SimNode:
         self.is_leaving = False
         self.clock.reboot(self._rng.randrange(1, 10**15))
         rng = random.Random(self._rng.getrandbits(128))
+        has_datagrams = self._setup.has_datagrams
+        self.seal_key = rng.randbytes(32) if has_datagrams else b""
         local = LocalNode(
             node=self.node,
             public_key=self._me.public_key,
@@ -213,6 +231,8 @@ class SimNode:
             bootstrap=self._setup.bootstrap,
             sign=self._me.sign,
             verify=identity.verify,
+            datagram_port=int(self.address.rpartition(":")[2]) if has_datagrams else 0,
+            seal_key=self.seal_key,
         )
         self._trace.note(self._world.now_ns, self.name, f"starts, boot {self.boot}")
         self._watcher.started(self)
@@ -240,6 +260,8 @@ class SimNode:
         self.dies_after_effects = -1
         self._network.notes.lose_waiting(event for event, _ in self._inbox)
         self._inbox.clear()
+        self._packets_waiting = 0
+        self.peers.clear()
         self._outgoing.clear()
         self.disk.crash()
         self._network.host_died(self, power=power)
@@ -298,6 +320,14 @@ class SimNode:
         self._inbox.append((event, prepare))
         self._drain()
 
+    def take_packet(self, event: DatagramReceived) -> bool:
+        """The socket's buffer holds so many, while the process does not get to them."""
+        if self._packets_waiting >= SOCKET_PACKETS_MAX:
+            return False
+        self._packets_waiting += 1
+        self.post(event)
+        return True
+
     def command(self, make: Callable[..., Event], answer: Answer, *arguments: Any) -> int:
         """Give the core a command: `make(request, *arguments)`. Returns the request's number."""
         request = self._next_request
@@ -321,6 +351,8 @@ class SimNode:
             event, prepare = self._inbox.popleft()
             if prepare is not None:
                 prepare()
+            elif type(event) is DatagramReceived:
+                self._packets_waiting -= 1
             try:
                 effects = self.core.handle(event, self.clock.now())
             except StorageError as error:
@@ -367,6 +399,15 @@ class SimNode:
 
     def _send(self, effect: Send) -> None:
         self._outgoing.setdefault(effect.link, []).append(effect.message)
+
+    def _send_datagram(self, effect: SendDatagram) -> None:
+        self._network.packets.send(self, effect)
+
+    def _peer_recorded(self, effect: PeerRecorded) -> None:
+        self.peers[effect.record.node] = effect.record
+
+    def _peer_forgotten(self, effect: PeerForgotten) -> None:
+        self.peers.pop(effect.node, None)
 
     def _set_timer(self, effect: SetTimer) -> None:
         self.timer_count += 1

@@ -134,7 +134,12 @@ class Simulation:
         )
         # Everybody can be found from the first node, directly or through those before.
         before = sorted({0, rng.randrange(max(identity.index, 1))} - {identity.index})
-        setup = NodeSetup(scenario.core, tuple(f"10.0.0.{index}:7000" for index in before), self._make_core)
+        setup = NodeSetup(
+            scenario.core,
+            tuple(f"10.0.0.{index}:7000" for index in before),
+            self._make_core,
+            has_datagrams=scenario.datagrams,
+        )
         disk = self.disks[identity.index]
         return SimNode(self.world, identity, setup, disk, self.network, clock, self.trace, self)
 

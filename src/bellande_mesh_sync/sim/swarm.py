@@ -44,6 +44,8 @@ class Scenario:
     faults: FaultConfig = field(default_factory=FaultConfig)
     liar: LiarConfig = field(default_factory=LiarConfig)
     """How much the last of the first nodes lies."""
+    datagrams: bool = False
+    """Whether the nodes have ports for datagrams; without, all goes over links."""
     newer_ratio: float = 0.0
     """How many nodes start with the next protocol version."""
     clock_offset_max_ms: int = 0

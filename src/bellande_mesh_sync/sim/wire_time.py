@@ -27,7 +27,8 @@ class NetworkConfig:
     latency_base_max_ns: int = 0
     """Each pair of nodes is up to this far apart, one way, on top of all else."""
     loss_ratio: float = 0.0
-    """How many writes lose a packet: they, and all behind them, come a retransmission later."""
+    """How many writes lose a packet: they, and all behind them, come a retransmission later. Datagrams stay
+    lost."""
     reorder_ratio: float = 0.0
     """How many writes are overtaken on the way: a stream waits for them, so they only cost time."""
     duplicate_ratio: float = 0.0
@@ -45,6 +46,8 @@ class NetworkConfig:
     stall_timeout_mean_ns: int = 25 * SECOND_NS
     """How long the system resends into the void before it gives a connection up."""
     bytes_per_second: int = 100 * 1024 * 1024
+    replay_ratio: float = 0.0
+    """How many datagrams come once more, up to minutes later."""
 
 
 Way = tuple[int, int]
@@ -87,12 +90,14 @@ class WireTime:
 
     # -- times
 
-    def delay_ns(self, config: NetworkConfig, way: Way | None = None) -> int:
-        """One packet's time from end to end."""
+    def delay_ns(
+        self, config: NetworkConfig, way: Way | None = None, rng: random.Random | None = None
+    ) -> int:
+        """One packet's time from end to end; `rng`: for chance that is not the links'."""
         base_ns = config.latency_min_ns
         if way is not None and config.latency_base_max_ns:
             base_ns += int(self._distance(way) * config.latency_base_max_ns)
-        return (base_ns + self._draw_latency(config)) * self.slowdown
+        return (base_ns + _draw_latency(config, rng or self._rng)) * self.slowdown
 
     def arrival_ns(self, config: NetworkConfig, way: Way) -> int:
         """A write's time from end to end, with what goes wrong on the way."""
@@ -113,18 +118,11 @@ class WireTime:
         if config.duplicate_ratio and self._rng.random() < config.duplicate_ratio:
             self.counts["duplicate_packets"] += 1
             size_bytes *= 2
-        rate = config.bytes_per_second
-        if self._rates:
-            rate = min(rate, self._rates.get(way) or rate)
-        return size_bytes * SECOND_NS // rate
+        return size_bytes * SECOND_NS // self.bytes_per_second(config, way)
 
-    def _draw_latency(self, config: NetworkConfig) -> int:
-        mean_ns = config.latency_mean_ns
-        if config.latency_shape == "exponential":
-            return int(self._rng.expovariate(1.0) * mean_ns)
-        if config.latency_shape == "uniform":
-            return int(self._rng.random() * 2 * mean_ns)
-        return int(min(self._rng.paretovariate(TAIL_SHAPE) / 3, TAIL_MAX) * mean_ns)
+    def bytes_per_second(self, config: NetworkConfig, way: Way) -> int:
+        rate = config.bytes_per_second
+        return min(rate, self._rates.get(way) or rate) if self._rates else rate
 
     def _distance(self, way: Way) -> float:
         """How far apart the two are, from 0 to 1; drawn once, whoever asks first."""
@@ -133,3 +131,12 @@ class WireTime:
         if distance is None:
             distance = self._bases[pair] = self._world.rng(f"distance {pair}").random()
         return distance
+
+
+def _draw_latency(config: NetworkConfig, rng: random.Random) -> int:
+    mean_ns = config.latency_mean_ns
+    if config.latency_shape == "exponential":
+        return int(rng.expovariate(1.0) * mean_ns)
+    if config.latency_shape == "uniform":
+        return int(rng.random() * 2 * mean_ns)
+    return int(min(rng.paretovariate(TAIL_SHAPE) / 3, TAIL_MAX) * mean_ns)
