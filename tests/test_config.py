@@ -87,6 +87,16 @@ def test_an_unknown_name_is_refused_with_the_one_that_was_meant() -> None:
         (Config, {"http_host": "a b"}, "http_host"),
         (Config, {"name": "x" * 65}, "name"),
         (Config, {"name": "a\nb"}, "name"),
+        (Config, {"name": "\U0001f916" * 64}, "name"),
+        (Config, {"zone": "x" * 65}, "zone"),
+        (Config, {"zone": "a\tb"}, "zone"),
+        (Config, {"profile": "slow"}, "profile"),
+        (Config, {"capacity": -1}, "capacity"),
+        (Config, {"capacity": 1_000_001}, "capacity"),
+        (Config, {"labels": {"": "x"}}, "labels"),
+        (Config, {"labels": {"floor": 2}}, "labels[...]"),
+        (Config, {"labels": {"floor": "x" * 65}}, "labels.floor"),
+        (Config, {"labels": {"floor": "\x1b[2J"}}, "labels.floor"),
         (Config, {"db_url": "postgresql://localhost/mesh"}, "db_url"),
         (Config, {"db_url": "sqlite:///"}, "db_url"),
         (Config, {"spaces": []}, "spaces"),
@@ -102,6 +112,8 @@ def test_an_unknown_name_is_refused_with_the_one_that_was_meant() -> None:
         (MeshOptions, {"replication_factor": 0}, "replication_factor"),
         (MeshOptions, {"metrics_interval": 0}, "metrics_interval"),
         (MeshOptions, {"tcp_port": -1}, "tcp_port"),
+        (MeshOptions, {"udp_port": -2}, "udp_port"),
+        (MeshOptions, {"udp_port": 65_536}, "udp_port"),
         (MeshOptions, {"dev_mode": "yes"}, "dev_mode"),
         (MeshOptions, {"cert_path": "/x"}, "key_path"),
         (MeshOptions, {"key_path": "/x"}, "cert_path"),
@@ -123,8 +135,6 @@ def test_what_this_version_does_not_do_is_refused_and_never_ignored(field: str, 
         Config(spaces={"fleet": {field: value}})  # type: ignore[dict-item]
     assert caught.value.field == f"spaces.fleet.{field}"
     assert f"spaces.fleet.{field}" in str(caught.value)
-    with pytest.raises(UnsupportedError, match="udp_port"):
-        MeshOptions(udp_port=8000)
 
 
 @given(st.dictionaries(st.text(max_size=12), st.none() | st.integers() | st.text() | st.floats(), max_size=3))
@@ -166,6 +176,30 @@ def test_ports_that_clash_or_do_not_exist_are_refused() -> None:
     assert _error(lambda: resolve(Config(http_port=8000), DEV)).field == "http_port"
     assert _error(lambda: resolve(Config(listen_address="127.0.0.1:65535"), DEV)).field == "http_port"
     assert _error(lambda: resolve(Config(listen_address="127.0.0.1:65534"), DEV)).field == "https_port"
+
+
+def test_datagrams_use_the_number_of_the_tcp_port_unless_told_otherwise() -> None:
+    assert resolve(Config(), DEV).datagram_port is None
+    assert resolve(Config(), changed(DEV, udp_port=0)).datagram_port == 0
+    assert resolve(Config(), changed(DEV, udp_port=PORT_OFF)).datagram_port == PORT_OFF
+    # UDP's numbers are not TCP's: the HTTP port's may be used again.
+    assert resolve(Config(), changed(DEV, udp_port=8001)).datagram_port == 8001
+
+
+def test_what_a_node_says_of_itself_is_taken_over_in_order() -> None:
+    config = Config(labels={"model": "gantry", "floor": "2"}, zone="hall-3", capacity=7, profile="fast")
+    settings = resolve(config, DEV)
+    assert settings.labels == (("floor", "2"), ("model", "gantry"))
+    assert (settings.zone, settings.capacity, settings.profile) == ("hall-3", 7, "fast")
+
+
+def test_a_record_that_is_too_large_for_a_datagram_is_refused_by_the_field_that_takes_the_most() -> None:
+    labels = {f"label-{number}": "x" * 40 for number in range(8)}
+    assert resolve(Config(labels=labels, name="n" * 64), DEV).labels
+    many = {f"label-{number}": "x" * 40 for number in range(16)}
+    assert _error(lambda: resolve(Config(labels=many), DEV)).field == "labels"
+    far = tuple(f"node-{number}.a-rather-long-name-of-a-machine.example.org:8000" for number in range(16))
+    assert _error(lambda: resolve(Config(advertise=far), DEV)).field == "advertise"
 
 
 def test_options_win_where_they_are_given() -> None:

@@ -11,15 +11,26 @@ from pathlib import Path
 
 from bellande_mesh_sync.addresses import PORT_MAX, format_address, is_loopback, parse_address
 from bellande_mesh_sync.config_file import load_config_file, load_node_file
-from bellande_mesh_sync.config_model import PORT_OFF, Ack, Config, MeshOptions, SpacePolicy, changed
+from bellande_mesh_sync.config_model import (
+    PORT_OFF,
+    Ack,
+    Config,
+    MeshOptions,
+    Profile,
+    SpacePolicy,
+    changed,
+)
+from bellande_mesh_sync.core.members.member import RECORD_BYTES_MAX, MemberRecord, record_bytes
 from bellande_mesh_sync.errors import ConfigError
 from bellande_mesh_sync.home import Home
+from bellande_mesh_sync.ids import NODE_ID_BYTES, PUBLIC_KEY_BYTES, NodeId
 
 __all__ = [
     "PORT_OFF",
     "Ack",
     "Config",
     "MeshOptions",
+    "Profile",
     "Settings",
     "SpacePolicy",
     "changed",
@@ -37,6 +48,9 @@ class Settings:
     listen_host: str
     tcp_port: int
     """0: any free one."""
+    datagram_port: int | None
+    """None: the number of the TCP port, which the shell knows once it listens. 0: any free one. PORT_OFF:
+    no datagrams."""
     http_host: str
     http_port: int
     """0: any free one; PORT_OFF: not served. The same for `https_port`."""
@@ -45,6 +59,11 @@ class Settings:
     advertise: tuple[str, ...]
     """As configured; empty means the address bound, which the shell knows once it listens."""
     bootstrap: tuple[str, ...]
+    profile: Profile
+    labels: tuple[tuple[str, str], ...]
+    """Sorted by name."""
+    zone: str
+    capacity: int
     node_timeout_s: float
     sync_interval_s: float
     metrics_interval_s: float
@@ -98,16 +117,23 @@ def resolve(config: Config, options: MeshOptions | None = None, home: Path | Non
     persistence = _is_persistent(config, options, chosen)
     chosen = _home(chosen, options.dev_mode, persistence, listen_port)
     bootstrap = config.bootstrap_nodes if options.bootstrap_nodes is None else options.bootstrap_nodes
+    name = config.name or platform.node()[:64] or "node"
+    _check_record(name, config)
     return Settings(
-        name=config.name or platform.node()[:64] or "node",
+        name=name,
         listen_host=listen_host,
         tcp_port=tcp_port,
+        datagram_port=options.udp_port,
         http_host=config.http_host,
         http_port=http_port,
         https_host=listen_host,
         https_port=https_port,
         advertise=config.advertise,
         bootstrap=tuple(dict.fromkeys(bootstrap)),
+        profile=config.profile,
+        labels=tuple(sorted(config.labels.items())),
+        zone=config.zone,
+        capacity=config.capacity,
         node_timeout_s=config.node_timeout if options.node_timeout is None else options.node_timeout,
         sync_interval_s=config.sync_interval,
         metrics_interval_s=options.metrics_interval,
@@ -137,6 +163,32 @@ def _check_dev_mode(options: MeshOptions, listen_host: str, http_host: str) -> N
         raise ConfigError(
             field="enable_encryption", reason="it can be turned off in dev mode only; set dev_mode too"
         )
+
+
+_LONGEST_ROLE = "observer"
+_LONGEST_SOFTWARE = 32 * "x"
+_LONGEST_ADDRESS = "[1111:2222:3333:4444:5555:6666:7777:8888]:65535"
+
+
+def _check_record(name: str, config: Config) -> None:
+    """What others hear of this node fits into one datagram, whatever address and number it gets.
+
+    The field to change is the one that takes the most.
+    """
+    labels = tuple(sorted(config.labels.items()))
+    addresses = config.advertise or (_LONGEST_ADDRESS,)
+    record = MemberRecord(
+        NodeId(bytes(NODE_ID_BYTES)), bytes(PUBLIC_KEY_BYTES), name, addresses, _LONGEST_ROLE, 2**63 - 1,
+        False, _LONGEST_SOFTWARE, bytes(8), 2**63 - 1, PORT_MAX, bytes(32), labels, config.capacity,
+        config.zone, b"", bytes(64),
+    )  # fmt: skip
+    size = record_bytes(record)
+    if size <= RECORD_BYTES_MAX:
+        return
+    texts = {"labels": str(labels), "advertise": str(config.advertise), "zone": config.zone, "name": name}
+    field = max(texts, key=lambda each: len(texts[each].encode()))
+    reason = f"the member record takes {size} bytes, and {RECORD_BYTES_MAX} are allowed; shorten this"
+    raise ConfigError(field=field, reason=reason)
 
 
 def _port_after(field: str, given: int | None, listen_port: int, offset: int) -> int:

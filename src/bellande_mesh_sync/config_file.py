@@ -106,13 +106,21 @@ listen_address = {listen_address}
 # What to tell others as this node's addresses; empty: the listen address.
 # advertise = []
 
+# What others should know of this node, and what it shares with those that fail together with it.
+# labels = {{}}
+# zone = ""
+# capacity = 100
+
+# How quickly members judge each other: "lan", "fast" (short round trips only) or "wan" (patient).
+# profile = "lan"
+
 # Where records are kept. "": the built-in engine in this folder. Also "memory:" and "sqlite:///PATH".
 # db_url = ""
 
 # Seconds between two comparisons with a peer.
 # sync_interval = 30
 
-# Seconds after its last sign of life until a member counts as gone.
+# A member silent for this many seconds is dead at the latest.
 # node_timeout = 300
 
 # Writes stamped further ahead of our clock than this many seconds are held aside and reported.

@@ -24,9 +24,15 @@ else:
     StructMeta = type(Struct)
 
 Ack = Literal["local", "one", "quorum", "all"]
+Profile = Literal["lan", "fast", "wan"]
 
 PORT_OFF = -1
-"""As `http_port` or `https_port`: do not serve it."""
+"""As `http_port`, `https_port` or `udp_port`: do not serve it."""
+
+LABEL_CHARACTERS_MAX = 64
+LABEL_BYTES_MAX = 255
+"""Other members refuse a record with a longer name, label or zone."""
+CAPACITY_MAX = 1_000_000
 
 _YEAR_S = 365 * 86_400
 _Seconds = Annotated[float, Meta(gt=0, le=_YEAR_S)]
@@ -78,8 +84,14 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, meta
     """Where peers reach this node, HOST:PORT. Port 0: any free one. With port P, HTTP is on P+1 and
     HTTPS on P+2. Everybody with more than one machine changes it, usually to 0.0.0.0:8000."""
     node_timeout: _Seconds = 300.0
-    """Seconds after its last sign of life until a member counts as gone from the active list; at least
-    a few times `sync_interval`. Lower it where nodes come and go and lists must be fresh."""
+    """A member silent for this many seconds is dead at the latest, whatever else was found out about it;
+    and `cleanup_dead_nodes` forgets those that have been dead for longer than this. At least a few times
+    `sync_interval`. Lower it where nodes come and go and lists must be fresh."""
+    profile: Profile = "lan"
+    """How quickly members judge each other. `lan`: machines at one site; a dead one is known to all in 6
+    to 20 s. `fast`: the same in half the time, for round trips well below 0.2 s; with longer ones it stays
+    right, but suspects and refutes all the time. `wan`: sites far apart, or links that stall for
+    seconds; patient, with a fifth of the probes. All nodes of a mesh should have the same."""
     bootstrap_nodes: tuple[str, ...] = ()
     """Addresses (HOST:PORT) of members to call first. Two or three that are usually up are enough: the
     others are learnt from them, and remembered."""
@@ -94,6 +106,15 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, meta
     advertise: tuple[str, ...] = ()
     """Addresses (HOST:PORT) told to other members. Empty: the listen address. Set it behind NAT or a
     container's port mapping."""
+    labels: dict[str, str] = {}
+    """What others should know of this node, name and value: `{model = "gantry", floor = "2"}`. Up to 64
+    characters each, printable. All of it travels in the node's member record of at most 1,024 bytes, which
+    leaves some 700 for labels, zone, name and addresses."""
+    zone: str = ""
+    """What this node shares with others that fail together with it: a rack, a site. Up to 64 characters."""
+    capacity: Annotated[int, Meta(ge=0, le=CAPACITY_MAX)] = 100
+    """How much this node can hold, compared with others: one of 200 is worth two of 100. 0: nothing. No
+    effect yet on where records are kept: every member keeps all."""
     http_host: str = "127.0.0.1"
     """Interface of the plain HTTP API. Anything but loopback sends tokens readable over the network."""
     http_port: _ServedPort | None = None
@@ -113,7 +134,9 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, meta
             for index, address in enumerate(getattr(self, field)):
                 _check_address(f"{field}[{index}]", address, port_min=1)
         _check_address("http_host", format_address(self.http_host, 0))
-        _check_name(self.name)
+        _check_label_text("name", self.name)
+        check_zone(self.zone)
+        check_labels(self.labels)
         _check_db_url(self.db_url)
         for name, policy in self.spaces.items():
             check_space(name, policy)
@@ -151,8 +174,9 @@ class MeshOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
     """Mutual TLS between nodes. It can be turned off in dev mode only."""
     tcp_port: _Port | None = None
     """The port for links, if not listen_address's. 0: any free one."""
-    udp_port: _Port | None = None
-    """The port for datagrams. This version sends none: leave it None."""
+    udp_port: _ServedPort | None = None
+    """The port for datagrams, by which members look after each other. None: the same number as the TCP
+    port. 0: any free one. -1: off, and everything goes over links: for networks that let no UDP through."""
     max_retries: Annotated[int, Meta(ge=0, le=1000)] = 3
     """How often a message that must arrive is tried again. No effect yet: messages are best effort."""
     enable_replication: bool = True
@@ -167,8 +191,6 @@ class MeshOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
         if (self.cert_path is None) != (self.key_path is None):
             missing = "key_path" if self.key_path is None else "cert_path"
             raise ConfigError(field=missing, reason="cert_path and key_path are given together or not at all")
-        if self.udp_port is not None:
-            raise UnsupportedError(what="udp_port (datagrams between nodes)", field="udp_port")
         if not self.enable_replication:
             # Ignored, it would send to others what was meant to stay.
             raise UnsupportedError(what="enable_replication=False", field="enable_replication")
@@ -225,9 +247,23 @@ def _check_address(field: str, address: str, port_min: int = 0) -> None:
         raise ConfigError(field=field, reason=f"{address!r}: port {port} cannot be called")
 
 
-def _check_name(name: str) -> None:
-    if len(name) > 64 or not (name.isprintable() or not name):
-        raise ConfigError(field="name", reason="a name is up to 64 printable characters")
+def check_labels(labels: Mapping[str, str]) -> None:
+    """ConfigError naming the label, if it has no name or one of its texts is too long or not printable."""
+    for name, value in labels.items():
+        if not name:
+            raise ConfigError(field="labels", reason="a label has a name")
+        _check_label_text(f"labels.{name}", name)
+        _check_label_text(f"labels.{name}", value)
+
+
+def check_zone(zone: str) -> None:
+    _check_label_text("zone", zone)
+
+
+def _check_label_text(field: str, text: str) -> None:
+    if len(text) > LABEL_CHARACTERS_MAX or not text.isprintable() or len(text.encode()) > LABEL_BYTES_MAX:
+        reason = f"{text!r} is not up to {LABEL_CHARACTERS_MAX} printable characters"
+        raise ConfigError(field=field, reason=reason)
 
 
 def _check_db_url(url: str) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from bellande_mesh_sync.cli import exits
+from bellande_mesh_sync.cli.labels import LabelType
 from bellande_mesh_sync.cli.options import Command
 from bellande_mesh_sync.cli.session import Session
 from bellande_mesh_sync.errors import BellandeMeshError
@@ -19,10 +20,11 @@ from bellande_mesh_sync.errors import BellandeMeshError
 if TYPE_CHECKING:
     import asyncio
 
-    from bellande_mesh_sync.config_model import Config, MeshOptions
+    from bellande_mesh_sync.config_model import Config, MeshOptions, Profile
     from bellande_mesh_sync.home import Home
     from bellande_mesh_sync.mesh import Mesh
 
+PROFILES = ("lan", "fast", "wan")
 _LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
@@ -37,6 +39,10 @@ class Plan:
     dev: bool
     http_port: int | None
     https_port: int | None
+    profile: Profile | None
+    zone: str | None
+    label: tuple[tuple[str, str], ...]
+    """Added to those of the file; of one name the option wins."""
 
     def settings(self) -> tuple[Config, MeshOptions]:
         """Read and check; ConfigError names the file's line, the setting or the option's field."""
@@ -50,6 +56,12 @@ class Plan:
             config = changed(config, http_port=self.http_port)
         if self.https_port is not None:
             config = changed(config, https_port=self.https_port)
+        if self.profile is not None:
+            config = changed(config, profile=self.profile)
+        if self.zone is not None:
+            config = changed(config, zone=self.zone)
+        if self.label:
+            config = changed(config, labels={**config.labels, **dict(self.label)})
         if self.bootstrap:
             options = changed(options, bootstrap_nodes=self.bootstrap)
         if self.dev:
@@ -77,6 +89,11 @@ class Plan:
 @click.option("--dev", is_flag=True, help="Try things out: a throwaway identity, on this machine only.")
 @click.option("--http-port", type=click.IntRange(-1, 65535), metavar="N", help="0: any free one; -1: off.")
 @click.option("--https-port", type=click.IntRange(-1, 65535), metavar="N", help="0: any free one; -1: off.")
+@click.option("--profile", type=click.Choice(PROFILES), help="How quickly members judge each other.")
+@click.option("--zone", metavar="ZONE", help="What this node shares with others that fail together with it.")
+@click.option(
+    "--label", type=LabelType(), multiple=True, help="What others should know of it; may be repeated."
+)
 @click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
