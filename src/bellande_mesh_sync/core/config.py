@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bellande_mesh_sync.core.members.member import MemberRecord, Sign, Verify, signed
+from bellande_mesh_sync.core.members.swim.config import LAN, SwimConfig
 from bellande_mesh_sync.ids import NodeId
 
 SECOND_NS = 1_000_000_000
@@ -20,7 +21,7 @@ class CoreConfig:
     ping_interval_ns: int = 5 * SECOND_NS
     """A link that was silent this long is pinged; silent three times this long, it is closed."""
     node_timeout_ns: int = 300 * SECOND_NS
-    """A member out of everybody's reach this long is dead. More than three ping intervals."""
+    """A member that is silent is dead at the latest after this, however few agree."""
     sync_interval_ns: int = 30 * SECOND_NS
     """How often knowledge is compared with every peer, beside each new link."""
     pull_delay_ns: int = SECOND_NS // 5
@@ -36,6 +37,8 @@ class CoreConfig:
     """How long a dead member is still dialled."""
     rebalance_after_ns: int = 600 * SECOND_NS
     """How long a dead member still counts as an owner in `quorum` and `all`."""
+    swim: SwimConfig = LAN
+    """The failure detector's profile. Its bounds on members and time are those given here."""
     connections_max: int = 1000
     credit_bytes: int = 8 * MIB
     """Records a peer may have in flight to us: sent and not yet committed here."""

@@ -15,6 +15,7 @@ from typing import Any
 
 from bellande_mesh_sync.core.config import CoreConfig, LocalNode
 from bellande_mesh_sync.core.counters import Counters
+from bellande_mesh_sync.core.delivery.notes import Notes
 from bellande_mesh_sync.core.effects import Effect, Resolve, Send, SendChunks, SetTimer
 from bellande_mesh_sync.core.events import (
     AddMember,
@@ -49,7 +50,6 @@ from bellande_mesh_sync.core.events import (
     Wake,
     WriteMany,
 )
-from bellande_mesh_sync.core.delivery.notes import Notes
 from bellande_mesh_sync.core.members.commands import MemberCommands
 from bellande_mesh_sync.core.members.membership import Membership
 from bellande_mesh_sync.core.members.surveys import Surveys
@@ -132,7 +132,8 @@ class NodeCore:
         self.notes = Notes(me, self.links, self.membership, self.counters)
         self.surveys = Surveys(me.node, self.links, self.membership)
         self.switchboard = Switchboard(
-            config, me, self.links, self.exchange, self.membership, self.notes, self.surveys, self.counters, rng
+            config, me, self.links, self.exchange, self.membership, self.notes, self.surveys,
+            self.counters, rng,
         )  # fmt: skip
         self.commands = MemberCommands(self.membership, self.switchboard, self.links)
         self.membership.on_moved = self.commands.moved

@@ -67,4 +67,15 @@ class SwimDue(Struct, frozen=True, gc=False):
     timer: SwimTimer
 
 
-Timer: TypeAlias = Tick | SwimDue | NoteOverdue | SurveyOver | WakeDue | RepairDue | PullDue | StreamOverdue | FetchOverdue | AckOverdue
+Timer: TypeAlias = (
+    Tick
+    | SwimDue
+    | NoteOverdue
+    | SurveyOver
+    | WakeDue
+    | RepairDue
+    | PullDue
+    | StreamOverdue
+    | FetchOverdue
+    | AckOverdue
+)

@@ -17,6 +17,7 @@ from blake3 import blake3
 
 from bellande_mesh_sync.core.data.record import VALUE, ChunkRef, Manifest, Record
 from bellande_mesh_sync.core.members.member import MemberRecord, signed
+from bellande_mesh_sync.core.members.swim.messages import Entries, Entry, Standing
 from bellande_mesh_sync.core.messages import (
     RECORDS_LANE,
     ChunkMissing,
@@ -25,7 +26,7 @@ from bellande_mesh_sync.core.messages import (
     Credit,
     Have,
     Hello,
-    Members,
+    MemberStream,
     Message,
     Pong,
     Records,
@@ -206,14 +207,14 @@ class Liar:
         return Records(shard, 0, (self._lie_in(shard, size=20_000, inline=None, manifest=manifest),))
 
     def _forged_member(self) -> Message:
-        return Members((self._forged(self._another()),), ())
+        return _told(self._forged(self._another()))
 
     def _jumping_member(self) -> Message:
         """Its own record, properly signed, so far ahead that no later truth could follow it."""
         own = msgspec.structs.replace(
             self._node.make_hello(RECORDS_LANE).member, incarnation=2**62, signature=b""
         )
-        return Members((signed(own, self._me.sign),), (self._another().node,))
+        return _told(signed(own, self._me.sign))
 
     def _want_of_everything(self) -> Message:
         return Want(
@@ -272,3 +273,8 @@ class Liar:
 
     def _forged(self, member: MemberRecord) -> MemberRecord:
         return msgspec.structs.replace(member, incarnation=member.incarnation + 1, left=not member.left)
+
+
+def _told(record: MemberRecord) -> Message:
+    """A member's record, as it comes with a state exchange."""
+    return MemberStream(Entries((Entry(record, Standing.ALIVE, 0, None),), ()))

@@ -49,8 +49,8 @@ _SELECT_KNOWLEDGE: Final = (
 )
 
 
-def as_json(numbers: Sequence[int] | Sequence[Sequence[int]]) -> str:
-    return _encode_json(numbers).decode()
+def as_json(values: Sequence[int] | Sequence[str] | Sequence[Sequence[int]]) -> str:
+    return _encode_json(values).decode()
 
 
 def record_row(row_id: int, record: Record) -> Row:

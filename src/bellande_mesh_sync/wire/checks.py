@@ -33,13 +33,19 @@ from bellande_mesh_sync.core.messages import (
     Goodbye,
     Have,
     Hello,
-    Members,
+    MemberDatagram,
+    MemberStream,
     Note,
     Ping,
     Pong,
+    ReachAnswer,
+    ReachWant,
     Records,
+    RelayedNote,
     StreamEnd,
     Summary,
+    SurveyReport,
+    SurveyWant,
     Want,
 )
 from bellande_mesh_sync.errors import DecodeError, InvalidKeyError
@@ -47,7 +53,17 @@ from bellande_mesh_sync.ids import AUTHOR_BYTES, EPOCH_BYTES, NODE_ID_BYTES, SEQ
 from bellande_mesh_sync.keys import KEY_BYTES_MAX, check_key
 from bellande_mesh_sync.wire import limits
 from bellande_mesh_sync.wire.limits import NUMBER_MAX
-from bellande_mesh_sync.wire.member_checks import BOOT_BYTES, check_member, check_text, require
+from bellande_mesh_sync.wire.member_checks import (
+    BOOT_BYTES,
+    SIGNATURE_BYTES,
+    check_datagram,
+    check_member,
+    check_node,
+    check_number,
+    check_stream_message,
+    check_text,
+    require,
+)
 
 HASH_BYTES: Final = 32
 MESH_ID_BYTES: Final = 16
@@ -230,13 +246,21 @@ def _check_hello(hello: Hello) -> None:
     check_member(hello.member)
 
 
-def _check_members(message: Members) -> None:
-    require(len(message.members) <= limits.MEMBERS_MAX, "too many members in one message")
-    require(len(message.linked) <= limits.LINKED_MAX, "too many linked nodes in one message")
-    for member in message.members:
-        check_member(member)
-    for node in message.linked:
-        require(len(node) == NODE_ID_BYTES, "a linked node's id has not 32 bytes")
+def _check_member_stream(told: MemberStream) -> None:
+    check_stream_message(told.message)
+
+
+def _check_member_datagram(told: MemberDatagram) -> None:
+    check_datagram(told.datagram)
+
+
+def _check_survey_report(report: SurveyReport) -> None:
+    check_number(report.number)
+    require(len(report.reports) <= limits.LINKED_MAX, "too many members in one report")
+    for each in report.reports:
+        check_node(each.node)
+        require(-1 <= each.rtt_us <= NUMBER_MAX, "a round trip is out of range")
+        require(-1 <= each.loss_permille <= 1_000, "a loss is out of range")
 
 
 # -- the rest ----------------------------------------------------------------------------------
@@ -286,11 +310,27 @@ def _check_credit(message: Credit) -> None:
     require(0 <= message.amount_bytes <= limits.CREDIT_BYTES_MAX, "a credit is out of range")
 
 
-def _check_note(message: Note) -> None:
+def _check_note(message: Note | RelayedNote) -> None:
     require(len(message.id) <= limits.NOTE_ID_BYTES_MAX, "a note's id is too long")
     topic = message.topic
     if len(topic) > limits.TOPIC_BYTES_MAX or len(topic.encode()) > limits.TOPIC_BYTES_MAX:
         raise DecodeError(reason="a note's topic is too long")
+
+
+def _check_reach_want(message: ReachWant) -> None:
+    check_number(message.number)
+    check_node(message.node)
+
+
+def _check_answered(message: ReachAnswer | SurveyWant) -> None:
+    check_number(message.number)
+
+
+def _check_relayed(message: RelayedNote) -> None:
+    check_node(message.source)
+    check_node(message.target)
+    require(len(message.signature) in (0, SIGNATURE_BYTES), "a relayed note's signature has not 64 bytes")
+    _check_note(message)
 
 
 def _check_hashes(message: ChunkWant | ChunkMissing) -> None:
@@ -323,7 +363,13 @@ _CHECKS: Final[dict[type, Callable[[Any], None]]] = {
     Goodbye: _check_goodbye,
     Ping: _check_number,
     Pong: _check_number,
-    Members: _check_members,
+    MemberStream: _check_member_stream,
+    MemberDatagram: _check_member_datagram,
+    ReachWant: _check_reach_want,
+    ReachAnswer: _check_answered,
+    RelayedNote: _check_relayed,
+    SurveyWant: _check_answered,
+    SurveyReport: _check_survey_report,
     Summary: _check_summary,
     Have: _check_have,
     Want: _check_want,

@@ -10,10 +10,16 @@ from typing import Any, Final
 
 from bellande_mesh_sync.core.members.member import RECORD_BYTES_MAX, MemberRecord, record_bytes
 from bellande_mesh_sync.core.members.swim.messages import (
+    Ack,
     Buckets,
+    Datagram,
     Digest,
     Entries,
+    Gossip,
     Lines,
+    Nack,
+    Ping,
+    PingRequest,
     SleepNotice,
     Standing,
     StreamMessage,
@@ -153,4 +159,51 @@ _STREAM_CHECKS: Final[dict[type, Callable[[Any], None]]] = {
     Buckets: _check_buckets,
     Lines: _check_lines,
     Entries: _check_entries,
+}
+
+
+# -- datagrams ---------------------------------------------------------------------------------
+
+
+def check_datagram(datagram: Datagram) -> None:
+    """Raise DecodeError unless `datagram` keeps every rule. Its size is bounded before it is decoded."""
+    _BODY_CHECKS[type(datagram.body)](datagram.body)
+    for verdict in datagram.verdicts:
+        check_verdict(verdict)
+    for record in datagram.records:
+        check_member(record)
+    for notice in datagram.notices:
+        check_notice(notice)
+
+
+def _check_ping(body: Ping) -> None:
+    check_number(body.sequence)
+    check_number(body.incarnation)
+
+
+def _check_ping_request(body: PingRequest) -> None:
+    check_number(body.sequence)
+    check_node(body.target)
+
+
+def _check_ack(body: Ack) -> None:
+    check_number(body.sequence)
+    check_number(body.known)
+
+
+def _check_nack(body: Nack) -> None:
+    check_number(body.sequence)
+
+
+def _check_gossip(body: Gossip) -> None:
+    """It has nothing of its own."""
+
+
+_BODY_CHECKS: Final[dict[type, Callable[[Any], None]]] = {
+    Ping: _check_ping,
+    PingRequest: _check_ping_request,
+    Ack: _check_ack,
+    Nack: _check_nack,
+    Gossip: _check_gossip,
+    Digest: check_digest,
 }

@@ -13,8 +13,8 @@ FINGERPRINT_MODULUS = 1 << 256
 
 
 class Draft:
-    __slots__ = ("_drops", "_intervals", "_puts", "credits", "epoch", "fingerprints", "forgotten", "members", "ranges",
-                 "records", "requests", "size_bytes", "streams", "written")  # fmt: skip
+    __slots__ = ("_drops", "_intervals", "_puts", "credits", "epoch", "fingerprints", "forgotten",
+                 "members", "ranges", "records", "requests", "size_bytes", "streams", "written")  # fmt: skip
 
     def __init__(self) -> None:
         self._puts: dict[tuple[Shard, Author, int], Record] = {}

@@ -41,9 +41,7 @@ class Waiting:
 class Notes:
     """Sends each note at most once, and over at most one neighbour: so it cannot come twice."""
 
-    def __init__(
-        self, config: CoreConfig, me: LocalNode, links: Links, membership: Membership, counters: Counters
-    ) -> None:
+    def __init__(self, me: LocalNode, links: Links, membership: Membership, counters: Counters) -> None:
         self._me = me
         self._links = links
         self._membership = membership

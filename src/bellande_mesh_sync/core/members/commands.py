@@ -78,9 +78,7 @@ class MemberCommands:
 
     def move(self, event: AddressesChanged, now: Now) -> list[Effect]:
         """Links may lead nowhere now, so each is tried at once."""
-        effects = self._membership.change_self(
-            replace(self._membership.me, addresses=event.addresses), now
-        )
+        effects = self._membership.change_self(replace(self._membership.me, addresses=event.addresses), now)
         for link in self._links.records_links():
             effects += self._switchboard.doubt(link, now)
         return effects

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 from bellande_mesh_sync.core.config import CoreConfig, LocalNode
@@ -64,7 +65,13 @@ class Membership:
         self._stored: dict[NodeId, MemberRecord] = {}
         """As last put into the peer book."""
         incarnation = self._read_book(stored)
-        self.swim = Swim(config.swim, me, self._view, incarnation + 1, rng, counters)
+        swim = replace(
+            config.swim,
+            suspicion_limit_ns=config.node_timeout_ns,
+            members_max=config.members_max,
+            forget_after_ns=config.forget_after_ns,
+        )
+        self.swim = Swim(swim, me, self._view, incarnation + 1, rng, counters)
         self.directory = Directory(config, me.node, self._view)
         self._held: dict[NodeId, list[StreamMessage]] = {}
         self._settled_ns = 0

@@ -82,11 +82,11 @@ class Dialer:
 
     def due_wanted(self, wanted: Iterable[MemberRecord], linked: set[NodeId], now: Now) -> list[Dial]:
         """Dials for links that something waits for, whether there is room or not."""
-        dials: list[Dial] = []
-        for target in self._targets(wanted, linked):
-            if len(self._wanted) < WANTED_DIALS_MAX and self._is_due(target, now):
-                dials.append(self._start(target, is_wanted=True))
-        return dials
+        return [
+            self._start(target, is_wanted=True)
+            for target in self._targets(wanted, linked)
+            if len(self._wanted) < WANTED_DIALS_MAX and self._is_due(target, now)
+        ]
 
     def _targets(self, members: Iterable[MemberRecord], linked: set[NodeId]) -> Iterable[Target]:
         for member in members:

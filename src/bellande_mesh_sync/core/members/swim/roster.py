@@ -63,6 +63,11 @@ class Roster:
             return -1
         return self._take(record)
 
+    def take_stored(self, record: MemberRecord) -> int:
+        """As `number_of`, for a record that was genuine when we put it into our peer book."""
+        number = self._numbers.get(record.signature, -1)
+        return number if number >= 0 else self._take(record)
+
     def _take(self, record: MemberRecord) -> int:
         index = self._indexes.get(record.node, -1)
         if index < 0:
