@@ -12,6 +12,7 @@ import pytest
 
 from bellande_mesh_sync.core.config import LocalNode
 from bellande_mesh_sync.core.counters import Counters
+from bellande_mesh_sync.core.members.swim import sleepers
 from bellande_mesh_sync.core.members.swim.config import FAST, LAN, SwimConfig
 from bellande_mesh_sync.core.members.swim.effects import SendDatagram, SwimEffect
 from bellande_mesh_sync.core.members.swim.machine import Swim
@@ -86,6 +87,20 @@ def test_two_halves_that_hold_each_other_for_dead_become_one_mesh_within_a_minut
     world.run_for(61)
     assert dead_in(world) == set()
     world.check_agreement()
+
+
+def test_a_sleeper_that_is_not_back_in_time_is_missed_by_all_and_soon_back_when_it_wakes() -> None:
+    world = world_of(10)
+    world.run_for(5)
+    world.sleep(3, for_s=20)
+    world.run_for(78)
+    assert dead_in(world) == set()
+    world.run_for(45)
+    assert dead_in(world) == {3}
+    world.check_agreement()
+    world.wake(3)
+    world.run_for(11)
+    assert dead_in(world) == set()
 
 
 def test_a_one_way_cut_that_others_see_around_changes_nothing() -> None:
@@ -253,6 +268,22 @@ def test_a_node_that_does_not_come_back_is_found() -> None:
     world.resume(3)
     with pytest.raises(Violation, match=r"^return: "):
         world.run_for(11)
+
+
+def test_a_sleeper_that_is_missed_too_early_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sleepers, "GRACE_S", -100)
+    world = broken_world(Swim)
+    world.sleep(3, for_s=120)
+    with pytest.raises(Violation, match=r"^sleep: n\d misses n3"):
+        world.run_for(100)
+
+
+def test_a_sleeper_that_nobody_misses_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sleepers, "GRACE_S", 1000)
+    world = broken_world(Swim)
+    world.sleep(3, for_s=10)
+    with pytest.raises(Violation, match=r"^sleep: n\d does not miss n3"):
+        world.run_for(200)
 
 
 def test_two_halves_that_stay_apart_are_found() -> None:

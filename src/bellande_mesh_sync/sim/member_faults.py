@@ -82,7 +82,9 @@ class MemberNemesis:
         elif kind == "leave":
             members.leave(victim)
         else:
-            members.sleep(victim)
+            # A third of the sleepers means to be back far earlier.
+            for_s = 0 if self._rng.random() < 1 / 3 else lasts_ns // SECOND_NS
+            members.sleep(victim, for_s)
             self._world.after(lasts_ns + 5 * SECOND_NS, self._wake, victim)
 
     def _heal(self) -> None:

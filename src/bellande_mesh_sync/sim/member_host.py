@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol
 
 from bellande_mesh_sync.core.config import LocalNode
 from bellande_mesh_sync.core.counters import Counters
-from bellande_mesh_sync.core.effects import MemberChanged
+from bellande_mesh_sync.core.effects import MemberChanged, Stop
 from bellande_mesh_sync.core.members.swim.config import SwimConfig
 from bellande_mesh_sync.core.members.swim.effects import (
     GoodbyeSaid,
@@ -33,7 +33,7 @@ SOCKET_PACKETS_MAX: Final = 512
 class Membership(Protocol):
     """What a host runs; `Swim` is one."""
 
-    def start(self, now_ns: int) -> list[SwimEffect]: ...
+    def start(self, now_ns: int, *, tells_records: bool = True) -> list[SwimEffect]: ...
 
     def handle_datagram(self, sender: NodeId, datagram: Datagram, now_ns: int) -> list[SwimEffect]: ...
 
@@ -43,7 +43,7 @@ class Membership(Protocol):
 
     def leave(self, now_ns: int) -> list[SwimEffect]: ...
 
-    def sleep(self, now_ns: int) -> list[SwimEffect]: ...
+    def sleep(self, for_s: int, now_ns: int) -> list[SwimEffect]: ...
 
     def wake(self, now_ns: int) -> list[SwimEffect]: ...
 
@@ -112,7 +112,8 @@ class MemberHost:
         self.machine = machine
         self._nodes = nodes
         self._boot += 1
-        self.perform(machine.start(self._world.now_ns))
+        # Ten thousand nodes that each tell of ten thousand: here nobody needs to be told where they are.
+        self.perform(machine.start(self._world.now_ns, tells_records=False))
 
     def kill(self) -> None:
         if self.machine is not None:
@@ -217,9 +218,10 @@ class MemberHost:
                 self._send_stream(effect)
             elif type(effect) is MemberChanged:
                 self._watcher.changed(self, effect)
-            else:
-                is_goodbye = type(effect) is GoodbyeSaid
-                self._watcher.stopped(self, "goodbye" if is_goodbye else "stop")
+            elif type(effect) is GoodbyeSaid:
+                self._watcher.stopped(self, "goodbye")
+            elif type(effect) is Stop:
+                self._watcher.stopped(self, effect.code)
 
     def _send_stream(self, effect: SendStream) -> None:
         target = effect.target

@@ -22,6 +22,8 @@ HEAL_NS: Final = 60 * SECOND_NS
 """Two parts that hold each other for dead are one mesh again by then."""
 LONG_SPLIT: Final = 4
 """Detection bounds after which all suspicions of a split have ended, even those of nodes in bad health."""
+SLEEP_GRACE_S: Final = 60
+"""A sleeper may be this much later than it said; then it is missed."""
 INCARNATIONS_MAX: Final = 10_000
 """Honest nodes count their incarnations one by one; a run is too short for more."""
 
@@ -40,6 +42,11 @@ def usual_suspicion_ns(config: SwimConfig, nodes: int) -> int:
     return int(config.suspicion_mult * max(1.0, math.log10(nodes)) * config.probe_interval_ns)
 
 
+def missing_bound_ns(config: SwimConfig) -> int:
+    """From the end of a sleeper's grace until all know it for dead: each looks now and then."""
+    return int(1.2 * config.heal_interval_ns) + 30 * config.gossip_interval_ns
+
+
 @dataclass(slots=True)
 class Life:
     """What really happened to one host."""
@@ -48,6 +55,8 @@ class Life:
     since_ns: int = 0
     harmed_until_ns: int = 0
     """Up to here it may be said to be dead: it was silent until lately."""
+    missed_ns: int = 0
+    """While it sleeps: before this nobody may say that it is dead."""
     dead_by: dict[int, int] = field(default_factory=dict)
     """Observer -> when it said so, while the host is down."""
     heard_by: dict[int, int] | None = None
@@ -108,8 +117,11 @@ class MemberChecker:
         if state == "alive":
             told.pop(subject, None)
             return
+        was = told.get(subject)
         told[subject] = state
-        if state == "dead":
+        if was == "asleep" and state == "dead":
+            self._check_missing(observer, subject, now_ns)
+        elif state == "dead":
             self._check_death(observer, subject, now_ns)
 
     def _check_death(self, observer: int, subject: int, now_ns: int) -> None:
@@ -121,6 +133,16 @@ class MemberChecker:
         self.false_deaths.append(f"n{observer} held n{subject} for dead at {now_ns / SECOND_NS:.1f} s")
         if self._expects_accuracy:
             raise Violation("accuracy", f"n{observer}", f"says n{subject} is dead, which is up and in reach")
+
+    def _check_missing(self, observer: int, subject: int, now_ns: int) -> None:
+        """Only who did not come back when it said it would is missed."""
+        life = self.lives[subject]
+        heard_ns = life.since_ns + RETURN_NS  # Up to then it may be a sleep before this one that is meant.
+        if life.state != ASLEEP or now_ns < heard_ns or not self._is_steady(observer, life.since_ns):
+            return
+        if now_ns < life.missed_ns and not self._was_split_since(life.since_ns):
+            early_s = (life.missed_ns - now_ns) / SECOND_NS
+            raise Violation("sleep", f"n{observer}", f"misses n{subject} {early_s:.0f} s too early")
 
     def _explained(self, observer: int, subject: int, now_ns: int) -> bool:
         witness = self.lives[observer]
@@ -180,6 +202,16 @@ class MemberChecker:
             self.detections_ns += times
             self.known_by_all_ns.append(max(times))
             self.first_to_last_ns.append(max(times) - min(times))
+
+    def check_known_missing(self, host: int, asleep_since_ns: int, now_ns: int) -> None:
+        """A sleeper that did not come back, when all should have missed it."""
+        life = self.lives[host]
+        if life.state != ASLEEP or life.since_ns != asleep_since_ns or self._was_split_since(asleep_since_ns):
+            return
+        for observer in self._steady(asleep_since_ns):
+            if self.state_told(observer, host) != "dead":
+                late_s = (now_ns - life.missed_ns) / SECOND_NS
+                raise Violation("sleep", f"n{observer}", f"does not miss n{host}, late by {late_s:.0f} s")
 
     def check_known_back(self, host: int, up_since_ns: int, now_ns: int) -> None:
         """The coming of a node that is new, or was paused, asleep or down, when its time is up."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -33,10 +34,12 @@ from bellande_mesh_sync.sim.member_promises import (
     LEFT,
     PAUSED,
     RETURN_NS,
+    SLEEP_GRACE_S,
     UP,
     Life,
     MemberChecker,
     detection_bound_ns,
+    missing_bound_ns,
 )
 from bellande_mesh_sync.sim.world import SECOND_NS, World
 
@@ -199,11 +202,16 @@ class MemberWorld:
         self._happened(index, LEFT)
         self.hosts[index].command(machine.leave)
 
-    def sleep(self, index: int) -> None:
+    def sleep(self, index: int, for_s: int = 3600) -> None:
+        """Asleep until `wake`, whatever it says of how long."""
         machine = self.hosts[index].machine
         assert machine is not None, "only a running node goes to sleep"
         self._happened(index, ASLEEP)
-        self.hosts[index].command(machine.sleep)
+        self.hosts[index].command(partial(machine.sleep, for_s))
+        now_ns = self.world.now_ns
+        self.checker.lives[index].missed_ns = now_ns + (for_s + SLEEP_GRACE_S) * SECOND_NS
+        late_ns = (for_s + SLEEP_GRACE_S) * SECOND_NS + missing_bound_ns(self.scenario.config)
+        self.world.after(late_ns, self._check_known_missing, index, now_ns)
 
     def wake(self, index: int) -> None:
         self._come_back(index)
@@ -240,6 +248,9 @@ class MemberWorld:
 
     def _check_known_dead(self, index: int, since_ns: int) -> None:
         self.checker.check_known_dead(index, since_ns, self.world.now_ns)
+
+    def _check_known_missing(self, index: int, since_ns: int) -> None:
+        self.checker.check_known_missing(index, since_ns, self.world.now_ns)
 
     def _check_known_back(self, index: int, since_ns: int) -> None:
         self.checker.check_known_back(index, since_ns, self.world.now_ns)

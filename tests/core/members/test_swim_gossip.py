@@ -19,6 +19,7 @@ from bellande_mesh_sync.core.members.swim.messages import (
     PING_BYTES,
     PING_REQUEST_BYTES,
     SEAL_BYTES,
+    SLEEP_S_MAX,
     Ack,
     Body,
     Datagram,
@@ -99,7 +100,7 @@ def test_no_packet_is_longer_than_allowed_nor_than_it_says(
             record = member_of(name, incarnation)
             queue.add_record(record, record_bytes(record))
         else:
-            queue.add_notice(SleepNotice(node, incarnation, bytes(64)))
+            queue.add_notice(SleepNotice(node, incarnation, SLEEP_S_MAX, bytes(64)))
     for _ in range(5):
         datagram, size = queue.pack(*body, 1000)
         encoded = msgspec.msgpack.encode(datagram)

@@ -14,6 +14,7 @@ from bellande_mesh_sync.core.members.swim.config import LAN
 from bellande_mesh_sync.core.members.swim.effects import GoodbyeSaid
 from bellande_mesh_sync.core.members.swim.exchange import answer, buckets_in, lines_of
 from bellande_mesh_sync.core.members.swim.messages import (
+    SLEEP_S_MAX,
     Ack,
     Buckets,
     Datagram,
@@ -25,6 +26,7 @@ from bellande_mesh_sync.core.members.swim.messages import (
     Nack,
     Ping,
     PingRequest,
+    SleepNotice,
     StreamPing,
     StreamPong,
     Verdict,
@@ -297,7 +299,7 @@ def test_leaving_is_told_at_once_and_ends_after_a_second() -> None:
 
 def test_a_sleeper_is_neither_probed_nor_killed_and_wakes_in_a_new_incarnation() -> None:
     node = Node("alice", OTHERS)
-    notice = signed_notice(node_of_name("carol"), 1, sign_as("carol"))
+    notice = signed_notice(node_of_name("carol"), 1, 60, sign_as("carol"))
     node.take(node.swim.handle_datagram(node_of_name("bob"), Datagram(Gossip(), notices=(notice,)), 0))
     node.accuse("bob", "carol", DEAD)
     node.run_for(30, answering=OTHERS)
@@ -306,12 +308,72 @@ def test_a_sleeper_is_neither_probed_nor_killed_and_wakes_in_a_new_incarnation()
     assert node.state_of("carol") == ALIVE
 
 
+def asleep(name: str, for_s: int, incarnation: int = 1) -> Datagram:
+    return Datagram(Gossip(), notices=(signed_notice(node_of_name(name), incarnation, for_s, sign_as(name)),))
+
+
+def test_a_sleeper_that_does_not_come_back_is_dead_for_programs_here_and_asleep_in_the_view() -> None:
+    node = Node("alice", OTHERS)
+    node.take(node.swim.handle_datagram(node_of_name("carol"), asleep("carol", 100), 0))
+    before = node.swim.view.fingerprint()
+    node.run_for(159, answering=OTHERS)
+    assert node.swim.state_of(node_of_name("carol")) == "asleep"
+    assert node.swim.overslept() == []
+    node.run_for(37, answering=OTHERS)
+    assert node.swim.state_of(node_of_name("carol")) == "dead"
+    assert node.swim.overslept() == [node_of_name("carol")]
+    assert (node.changes[-1].old_state, node.changes[-1].new_state) == ("asleep", "dead")
+    assert node.swim.view.fingerprint() == before
+    changes = len(node.changes)
+    node.run_for(200, answering=OTHERS)
+    assert len(node.changes) == changes
+    node.hear("carol", Gossip(), records=(member_of("carol", 2),))
+    assert (node.changes[-1].old_state, node.changes[-1].new_state) == ("dead", "alive")
+    assert node.swim.overslept() == []
+
+
+def test_who_learns_of_a_sleep_in_an_exchange_counts_from_its_beginning() -> None:
+    node = Node("alice", OTHERS)
+    (notice,) = asleep("frank", 100).notices
+    entries = Entries((Entry(member_of("frank"), ASLEEP, 150, notice),), ())
+    node.take(node.swim.handle_stream(node_of_name("bob"), entries, 0))
+    assert node.swim.state_of(node_of_name("frank")) == "asleep"
+    node.run_for(47, answering=OTHERS)
+    assert node.swim.state_of(node_of_name("frank")) == "dead"
+
+
+@pytest.mark.parametrize("for_s", [-1, SLEEP_S_MAX + 1])
+def test_a_sleep_of_a_length_that_makes_no_sense_is_refused(for_s: int) -> None:
+    node = Node("alice", OTHERS)
+    (good,) = asleep("carol", 5).notices
+    notice = SleepNotice(good.node, 1, for_s, good.signature)
+    node.take(node.swim.handle_datagram(good.node, Datagram(Gossip(), notices=(notice,)), 0))
+    assert node.state_of("carol") == ALIVE
+
+
+def test_the_length_of_a_sleep_is_signed_too() -> None:
+    node = Node("alice", OTHERS)
+    (good,) = asleep("carol", 5).notices
+    notice = SleepNotice(good.node, 1, 6, good.signature)
+    node.take(node.swim.handle_datagram(good.node, Datagram(Gossip(), notices=(notice,)), 0))
+    assert node.state_of("carol") == ALIVE
+
+
+def test_a_sleeper_is_not_forgotten_while_it_may_sleep() -> None:
+    node = Node("alice", OTHERS, replace(LAN, forget_after_ns=100 * SECOND_NS))
+    node.take(node.swim.handle_datagram(node_of_name("carol"), asleep("carol", 300), 0))
+    node.run_for(399, answering=OTHERS)
+    assert node.state_of("carol") == ASLEEP
+    node.run_for(38, answering=OTHERS)
+    assert node.state_of("carol") == UNKNOWN
+
+
 def test_a_suspicion_that_was_open_before_a_sleep_ends_after_it() -> None:
     """Found by a member world (9 nodes, `lan`, 3 % loss, seed 240): its timer was gone with the sleep."""
     node = Node("alice", OTHERS)
     for accuser in ("bob", "dave", "erin"):
         node.accuse(accuser, "carol", SUSPECT)
-    node.take(node.swim.sleep(node.now_ns))
+    node.take(node.swim.sleep(3600, node.now_ns))
     node.timers.clear()
     node.now_ns += 3600 * SECOND_NS
     node.take(node.swim.wake(node.now_ns))
@@ -322,7 +384,7 @@ def test_a_suspicion_that_was_open_before_a_sleep_ends_after_it() -> None:
 
 def test_nobody_else_can_say_that_a_node_sleeps() -> None:
     node = Node("alice", OTHERS)
-    forged = signed_notice(node_of_name("carol"), 1, sign_as("bob"))
+    forged = signed_notice(node_of_name("carol"), 1, 60, sign_as("bob"))
     node.take(node.swim.handle_datagram(node_of_name("bob"), Datagram(Gossip(), notices=(forged,)), 0))
     assert node.state_of("carol") == ALIVE
 
@@ -409,7 +471,7 @@ def test_two_views_that_exchange_become_one_or_suspect_what_they_differ_in(
         if standing == DEAD:
             bob.accuse("alice", name, DEAD, incarnation)
         elif standing == ASLEEP:
-            notice = signed_notice(node_of_name(name), incarnation, sign_as(name))
+            notice = signed_notice(node_of_name(name), incarnation, 60, sign_as(name))
             bob.take(bob.swim.handle_datagram(node_of_name(name), Datagram(Gossip(), notices=(notice,)), 0))
     exchange(alice, bob)
     for index in bob.swim.view.known():
@@ -435,7 +497,7 @@ def test_the_order_of_updates_does_not_matter() -> None:
         Datagram(Gossip(), records=(member_of("carol", 2),)),
         Datagram(Gossip(), records=(member_of("carol", 3),)),
         Datagram(Gossip(), verdicts=(Verdict(node, 2, DEAD, node_of_name("bob")),)),
-        Datagram(Gossip(), notices=(signed_notice(node, 3, sign_as("carol")),)),
+        Datagram(Gossip(), notices=(signed_notice(node, 3, 60, sign_as("carol")),)),
         Datagram(Gossip(), records=(member_of("carol", 4),)),
         Datagram(Gossip(), verdicts=(Verdict(node, 4, DEAD, node_of_name("dave")),)),
     ]

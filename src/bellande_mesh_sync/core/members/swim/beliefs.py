@@ -7,7 +7,7 @@ from typing import Final
 
 from bellande_mesh_sync.core.config import LocalNode
 from bellande_mesh_sync.core.counters import Counters
-from bellande_mesh_sync.core.effects import MemberChanged, Stop
+from bellande_mesh_sync.core.effects import MemberChanged, PeerForgotten, PeerRecorded, Stop
 from bellande_mesh_sync.core.members.member import INCARNATION_JUMP_MAX, MemberRecord, is_genuine
 from bellande_mesh_sync.core.members.swim.config import SwimConfig
 from bellande_mesh_sync.core.members.swim.effects import SetTimer, SwimEffect
@@ -21,6 +21,7 @@ from bellande_mesh_sync.core.members.swim.messages import (
     Verdict,
     signed_notice,
 )
+from bellande_mesh_sync.core.members.swim.sleepers import Sleepers
 from bellande_mesh_sync.core.members.swim.suspicion import Suspicion, Suspicions
 from bellande_mesh_sync.core.members.swim.timers import SuspicionOver
 from bellande_mesh_sync.core.members.swim.view import ALIVE, ASLEEP, DEAD, LEFT, SUSPECT, UNKNOWN, View
@@ -50,6 +51,7 @@ class Beliefs:
         self._out = out
         self._doubles = 0
         self.view = view
+        self.sleepers = Sleepers(view)
         self.gossip = GossipQueue(config)
         self.suspicions = Suspicions(config)
         self.accused: dict[int, int] = {}
@@ -78,8 +80,15 @@ class Beliefs:
         self.own = self._me.record(above + 1, left=left)
         self._publish()
 
-    def fall_asleep(self, now_ns: int) -> None:
-        notice = signed_notice(self.own.node, self.own.incarnation, self._me.sign)
+    def become(self, me: LocalNode) -> None:
+        """What we say of ourselves has changed. A sleeper says it when it wakes."""
+        assert me.node == self._me.node, "a node keeps its identity"
+        self._me = me
+        if not self.is_parting:
+            self.reincarnate(self.own.incarnation)
+
+    def fall_asleep(self, for_s: int, now_ns: int) -> None:
+        notice = signed_notice(self.own.node, self.own.incarnation, for_s, self._me.sign)
         number = self.view.number(self.own_index)
         self.view.roster.take_notice(number, notice)
         self.view.put(self.own_index, number, ASLEEP, now_ns)
@@ -143,8 +152,8 @@ class Beliefs:
             self._counters["member_records_refused"] += 1
         return number
 
-    def apply_notice(self, notice: SleepNotice, now_ns: int) -> bool:
-        """A node says that it sleeps: that is stronger than what others found."""
+    def apply_notice(self, notice: SleepNotice, since_ns: int) -> bool:
+        """A node says that it sleeps, since then: that is stronger than what others found."""
         if notice.node == self.own.node:
             self._refute(notice.incarnation)
             return False
@@ -158,7 +167,8 @@ class Beliefs:
         if not view.roster.take_notice(number, notice):
             self._counters["member_records_refused"] += 1
             return False
-        self._replace(index, number, ASLEEP, "it said that it sleeps", now_ns)
+        reason = f"it said that it sleeps for {notice.for_s} s"
+        self._replace(index, number, ASLEEP, reason, since_ns)
         self.gossip.add_notice(notice)
         return True
 
@@ -196,23 +206,24 @@ class Beliefs:
                 self._refute(record.incarnation)
             return False
         view = self.view
+        since_ns = now_ns - max(entry.age_s, 0) * _SECOND_NS
         was_live = view.standing(view.roster.find(record.node)) in (ALIVE, SUSPECT)
-        is_news = self._is_newer(record) and self._take_entry(entry, was_live, now_ns, spread)
+        is_news = self._is_newer(record) and self._take_entry(entry, was_live, since_ns, spread)
         index = view.roster.find(record.node)
         if view.standing(index) == UNKNOWN or view.incarnation(index) != record.incarnation:
             return is_news
         if entry.notice is not None and entry.standing == ASLEEP:
-            is_news |= self.apply_notice(entry.notice, now_ns)
+            is_news |= self.apply_notice(entry.notice, since_ns)
         elif entry.standing == DEAD and view.standings[index] == ALIVE:
             self._accuse(index, now_ns)
             is_news = True
         return is_news
 
-    def _take_entry(self, entry: Entry, was_live: bool, now_ns: int, spread: bool) -> bool:
+    def _take_entry(self, entry: Entry, was_live: bool, since_ns: int, spread: bool) -> bool:
         record = entry.record
         is_dead = entry.standing == DEAD and not record.left and not was_live
-        since_ns = now_ns - max(entry.age_s, 0) * _SECOND_NS
-        is_old = entry.age_s * _SECOND_NS >= self._config.forget_after_ns
+        for_s = entry.notice.for_s if entry.notice is not None else 0
+        is_old = (entry.age_s - for_s) * _SECOND_NS >= self._config.forget_after_ns
         if is_old and entry.standing >= DEAD and not was_live:
             return False  # We forgot it, or never needed to know.
         number = self._accept(record)
@@ -315,10 +326,37 @@ class Beliefs:
         if old == SUSPECT:
             self.suspicions.end(index)
         self.accused.pop(index, None)
+        old_name = self.state_of(index)
+        self.sleepers.put(index, standing)
+        is_other_record = old == UNKNOWN or self.view.number(index) != number
         self.view.put(index, number, standing, since_ns)
+        record = self.view.record(index)
+        if is_other_record:
+            self._out.append(PeerRecorded(record))
         if old != standing:
+            self._out.append(MemberChanged(record.node, record.name, old_name, _NAMES[standing], reason))
+
+    def state_of(self, index: int) -> str:
+        """As programs are told it; empty for a stranger."""
+        return _NAMES[DEAD] if self.sleepers.is_late(index) else _NAMES[self.view.standing(index)]
+
+    def miss_sleepers(self, now_ns: int) -> None:
+        """Who sleeps for longer than it said is dead for the programs here."""
+        for index in self.sleepers.new_late(self.own_index, now_ns):
             record = self.view.record(index)
-            self._out.append(MemberChanged(record.node, record.name, _NAMES[old], _NAMES[standing], reason))
+            reason = f"it said that it sleeps for {self.sleepers.for_s(index)} s, and is not back"
+            self._out.append(MemberChanged(record.node, record.name, _NAMES[ASLEEP], _NAMES[DEAD], reason))
+
+    def is_outdated(self, index: int, now_ns: int) -> bool:
+        """Whether a member is down for so long that it is to be forgotten."""
+        asleep_ns = self.sleepers.for_s(index) * _SECOND_NS
+        return now_ns - self.view.since_ns(index) >= asleep_ns + self._config.forget_after_ns
+
+    def forget(self, index: int) -> None:
+        """Of a member that is down for so long that nobody asks for it any more."""
+        self._out.append(PeerForgotten(self.view.roster.nodes[index]))
+        self.sleepers.put(index, UNKNOWN)
+        self.view.forget(index)
 
     # -- what to tell a member of itself
 

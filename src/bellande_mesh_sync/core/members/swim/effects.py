@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from bellande_mesh_sync.core.effects import MemberChanged, Stop
+from bellande_mesh_sync.core.effects import MemberChanged, PeerForgotten, PeerRecorded, Stop
 from bellande_mesh_sync.core.effects import SendDatagram as SendDatagram
 from bellande_mesh_sync.core.members.swim.messages import StreamMessage
 from bellande_mesh_sync.core.members.swim.timers import SwimTimer
@@ -31,4 +31,6 @@ class GoodbyeSaid(Struct, frozen=True, gc=False):
     """The word that this node leaves or sleeps is out: it may stop now."""
 
 
-SwimEffect: TypeAlias = SendDatagram | SendStream | SetTimer | MemberChanged | GoodbyeSaid | Stop
+SwimEffect: TypeAlias = (
+    SendDatagram | SendStream | SetTimer | PeerRecorded | PeerForgotten | MemberChanged | GoodbyeSaid | Stop
+)

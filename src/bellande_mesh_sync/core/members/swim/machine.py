@@ -12,6 +12,7 @@ from typing import assert_never
 
 from bellande_mesh_sync.core.config import LocalNode
 from bellande_mesh_sync.core.counters import Counters
+from bellande_mesh_sync.core.effects import PeerRecorded
 from bellande_mesh_sync.core.members.member import MemberRecord
 from bellande_mesh_sync.core.members.swim.beliefs import Beliefs
 from bellande_mesh_sync.core.members.swim.config import SwimConfig
@@ -118,9 +119,24 @@ class Swim:
         """Updates and accusations waiting to be sent."""
         return len(self.beliefs.gossip) + len(self.beliefs.accused)
 
+    def state_of(self, node: NodeId) -> str:
+        """What programs are told of a member, a MemberState; empty for a stranger."""
+        return self.beliefs.state_of(self._view.roster.find(node))
+
+    def overslept(self) -> list[NodeId]:
+        """Who sleeps for longer than it said: dead for the programs here, asleep in the view."""
+        return [self._view.roster.nodes[index] for index in self.beliefs.sleepers.late()]
+
     # -- commands
 
-    def start(self, now_ns: int) -> list[SwimEffect]:
+    def start(self, now_ns: int, *, tells_records: bool = True) -> list[SwimEffect]:
+        """`tells_records`: first say where all members of the view are reached (PeerRecorded)."""
+        if tells_records:
+            others = (index for index in self._view.known() if index != self.beliefs.own_index)
+            self._out.extend(PeerRecorded(self._view.record(index)) for index in others)
+        return self._begin(now_ns)
+
+    def _begin(self, now_ns: int) -> list[SwimEffect]:
         self._heard_ns = self._reached_ns = now_ns
         self._set_probe(now_ns, int(self._rng.random() * self._config.probe_interval_ns))
         self._merging.start(self._run, now_ns)
@@ -131,9 +147,12 @@ class Swim:
         self.beliefs.reincarnate(self.beliefs.own.incarnation, left=True)
         return self._part(now_ns)
 
-    def sleep(self, now_ns: int) -> list[SwimEffect]:
-        """Say that this node will be silent, as planned. Ends in GoodbyeSaid; then only `wake` follows."""
-        self.beliefs.fall_asleep(now_ns)
+    def sleep(self, for_s: int, now_ns: int) -> list[SwimEffect]:
+        """Say that this node will be silent, as planned. Ends in GoodbyeSaid; then only `wake` follows.
+
+        `for_s`: how long; the others take it for dead when it is not back a minute after that.
+        """
+        self.beliefs.fall_asleep(for_s, now_ns)
         return self._part(now_ns)
 
     def wake(self, now_ns: int) -> list[SwimEffect]:
@@ -144,7 +163,14 @@ class Swim:
         self.beliefs.reincarnate(self.beliefs.own.incarnation)
         self.beliefs.set_timers_again(now_ns)
         self._gossips = False
-        return self.start(now_ns)
+        return self._begin(now_ns)
+
+    def change_self(self, me: LocalNode, now_ns: int) -> list[SwimEffect]:
+        """Our addresses, seal key, labels, ... are others from now on: say so, in a new incarnation."""
+        self._hear(now_ns)
+        self.beliefs.become(me)
+        self._merging.seeds = me.bootstrap
+        return self._done(now_ns)
 
     def _part(self, now_ns: int) -> list[SwimEffect]:
         self.beliefs.is_parting = True

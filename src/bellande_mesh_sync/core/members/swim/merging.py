@@ -46,7 +46,7 @@ class Merging:
         self._config = config
         self._beliefs = beliefs
         self._view = beliefs.view
-        self._seeds = seeds
+        self.seeds = seeds
         self._rng = rng
         self._out = out
         self._mark = 0
@@ -159,9 +159,10 @@ class Merging:
         is_alone = self._view.live_count < 2
         for index in self._some_dead():
             self._send_digest(index)
-        if self._seeds and (is_alone or self._view.down):
-            seed = self._seeds[int(self._rng.random() * len(self._seeds))]
+        if self.seeds and (is_alone or self._view.down):
+            seed = self.seeds[int(self._rng.random() * len(self.seeds))]
             self._out.append(SendStream(seed, self._first_message(is_alone)))
+        self._beliefs.miss_sleepers(now_ns)
         self._forget_some(now_ns)
         pause_ns = self._config.join_retry_ns if is_alone else self._config.heal_interval_ns
         self._out.append(SetTimer(HealDue(now_ns + self._jittered(pause_ns), run)))
@@ -180,7 +181,7 @@ class Merging:
         for _ in range(min(FORGOTTEN_MAX, len(down))):
             self._forget_place = (self._forget_place + 1) % len(down)
             index = down[self._forget_place]
-            if now_ns - self._view.since_ns(index) >= self._config.forget_after_ns:
-                self._view.forget(index)
+            if self._beliefs.is_outdated(index, now_ns):
+                self._beliefs.forget(index)
                 if not down:
                     break

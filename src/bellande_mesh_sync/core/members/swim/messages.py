@@ -41,7 +41,13 @@ class SleepNotice(Struct, frozen=True, array_like=True, gc=False):
 
     node: NodeId
     incarnation: int
+    for_s: int
+    """How long it means to be silent, from 0 to SLEEP_S_MAX. Who stays away longer is missed."""
     signature: bytes = b""
+
+
+SLEEP_S_MAX: Final = 366 * 86_400
+"""Nobody is kept in all views for longer than a year without a sign of life."""
 
 
 # -- bodies of datagrams
@@ -148,7 +154,7 @@ SEAL_BYTES: Final = 29
 """Version, key id, counter and tag of a sealed packet."""
 ENVELOPE_BYTES: Final = 11
 VERDICT_BYTES: Final = 79
-NOTICE_BYTES: Final = 110
+NOTICE_BYTES: Final = 115
 PING_BYTES: Final = 20
 PING_REQUEST_BYTES: Final = 45
 ACK_BYTES: Final = 20
@@ -157,13 +163,17 @@ GOSSIP_BYTES: Final = 2
 DIGEST_BYTES: Final = 20
 
 
-def signed_notice(node: NodeId, incarnation: int, sign: Sign) -> SleepNotice:
-    return SleepNotice(node, incarnation, sign(_signed_bytes(node, incarnation)))
+def signed_notice(node: NodeId, incarnation: int, for_s: int, sign: Sign) -> SleepNotice:
+    for_s = min(max(for_s, 0), SLEEP_S_MAX)
+    return SleepNotice(node, incarnation, for_s, sign(_signed_bytes(node, incarnation, for_s)))
 
 
 def is_genuine_notice(notice: SleepNotice, public_key: bytes, verify: Verify) -> bool:
-    return verify(public_key, notice.signature, _signed_bytes(notice.node, notice.incarnation))
+    if not 0 <= notice.for_s <= SLEEP_S_MAX:
+        return False
+    signed = _signed_bytes(notice.node, notice.incarnation, notice.for_s)
+    return verify(public_key, notice.signature, signed)
 
 
-def _signed_bytes(node: NodeId, incarnation: int) -> bytes:
-    return b"bms asleep 1\0" + _encode((node, incarnation))
+def _signed_bytes(node: NodeId, incarnation: int, for_s: int) -> bytes:
+    return b"bms asleep 1\0" + _encode((node, incarnation, for_s))
