@@ -7,6 +7,7 @@ The socket is read and written directly. asyncio's own transport takes one packe
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import logging
 import random
@@ -30,7 +31,7 @@ log = logging.getLogger("bellande_mesh_sync")
 RECEIVE_BUFFER_BYTES: Final = 1 << 20
 """Some 800 full packets; the system may give less."""
 BURST_MAX: Final = 64
-"""Packets taken in one turn of the loop, about a millisecond of work; links get their turns even in a flood."""
+"""Packets taken in one turn of the loop, about a millisecond of work: links get their turns in a flood too."""
 TICK_S: Final = 60.0
 ROTATE_SPREAD: Final = 0.1
 """Nodes that started together do not all announce a new key at once."""
@@ -95,7 +96,8 @@ class Datagrams:
         """
         assert self._socket is None, "it listens already"
         bound = await open_bound_socket(host, port, socket.SOCK_DGRAM)
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
+        with contextlib.suppress(OSError):
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
         self._socket = bound
         self._endpoints = Endpoints(Family(bound), self._now_ns)
         loop = asyncio.get_running_loop()
