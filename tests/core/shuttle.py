@@ -127,9 +127,11 @@ class Node:
                 self.answers[request] = effect
             case do.Changed(records=records):
                 self._note_written(records)
+            case do.SendDatagram():
+                raise AssertionError("these nodes have links only")
             case do.Stop():
                 self.is_running = False
-            case do.Deliver() | do.MemberChanged() | do.Log():
+            case do.Deliver() | do.MemberChanged() | do.Log() | do.PeerRecorded() | do.PeerForgotten():
                 pass
 
     def _read(self, reading: int) -> None:

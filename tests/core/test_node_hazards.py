@@ -11,22 +11,44 @@ from blake3 import blake3
 from bellande_mesh_sync.core import effects as do
 from bellande_mesh_sync.core import events as on
 from bellande_mesh_sync.core.config import CoreConfig
+from bellande_mesh_sync.core.members.member import MemberRecord
+from bellande_mesh_sync.core.members.swim.messages import (
+    Ack,
+    Buckets,
+    Datagram,
+    Digest,
+    Entries,
+    Entry,
+    Line,
+    Lines,
+    Standing,
+    StreamPing,
+    StreamPong,
+    Verdict,
+)
 from bellande_mesh_sync.core.messages import (
     ChunkMissing,
     ChunkWant,
     Credit,
     Have,
-    Members,
+    MemberDatagram,
+    MemberStream,
     Message,
     Note,
     Ping,
     Pong,
+    ReachAnswer,
+    ReachWant,
     Records,
+    RelayedNote,
     ShardSummary,
     StreamEnd,
     Summary,
+    SurveyReport,
+    SurveyWant,
     Want,
 )
+from bellande_mesh_sync.core.survey import LinkReport
 from bellande_mesh_sync.ids import Author, NodeId, Shard
 from bellande_mesh_sync.store.memory import MemoryStore
 from bellande_mesh_sync.wire.checks import check_message
@@ -159,13 +181,17 @@ def test_a_write_under_a_number_that_others_know_from_before_is_not_acked_by_the
     assert not is_acked or world.nodes["bob"].get("fleet/new") == {b"second run"}
 
 
+def told(*records: MemberRecord) -> MemberStream:
+    return MemberStream(Entries(tuple(Entry(record, Standing.ALIVE, 0, None) for record in records), ()))
+
+
 def test_a_clone_of_a_running_node_does_not_start_an_endless_quarrel() -> None:
     """Each copy would go above the other's incarnation, for ever and on every disk of the mesh."""
     world = pair()
     bob = world.nodes["bob"]
     for incarnation in range(10, 200, 2):
         own = bob.core.directory.own.incarnation
-        world.tell("alice", "bob", Members((member_of("bob", max(incarnation, own + 1)),), ()))
+        world.tell("alice", "bob", told(member_of("bob", max(incarnation, own + 1))))
     world.run()
     answers = [m for m in bob.seen(Members) if any(r.node == node_of_name("bob") for r in m.members)]
     assert len(answers) < 20
@@ -297,9 +323,21 @@ def hostile_messages(world: World) -> list[Message]:
         ChunkWant((bytes(32),) * 3),
         ChunkWant(()),
         ChunkMissing((bytes(32), blake3(CHUNKS[0]).digest())),
-        Members((), (NodeId(bytes(32)), node_of_name("alice"))),
-        Members((member_of("alice", 5), member_of("bob", 9), member_of("eve", NUMBER_MAX - 1)), ()),
-        Members((member_of("eve", 3, left=True),), ()),
+        told(),
+        told(member_of("alice", 5), member_of("bob", 9), member_of("eve", NUMBER_MAX - 1)),
+        told(member_of("eve", 3, left=True)),
+        MemberStream(Digest(bytes(16))),
+        MemberStream(Buckets(bytes(8 * 256), Verdict(node_of_name("alice"), 1, 3, node_of_name("bob")))),
+        MemberStream(Lines(b"\xff" * 32, (Line(node_of_name("eve"), 7, 1), Line(NodeId(bytes(32)), 0, 5)))),
+        MemberStream(StreamPing(7)),
+        MemberStream(StreamPong(7)),
+        MemberDatagram(Datagram(Ack(1, 0), (Verdict(node_of_name("bob"), 1, 2, node_of_name("alice")),))),
+        ReachWant(1, node_of_name("eve")),
+        ReachAnswer(1, True),
+        RelayedNote(node_of_name("bob"), node_of_name("alice"), b"id", "", b"", bytes(64)),
+        RelayedNote(node_of_name("bob"), node_of_name("eve"), b"id", "", b"", bytes(64), True),
+        SurveyWant(1),
+        SurveyReport(1, (LinkReport(node_of_name("eve"), -1, 1000, False),)),
     ]
 
 
