@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import Any, Final
 
 from bellande_mesh_sync.core.effects import Effect, PeerForgotten, PeerRecorded, SendDatagram
@@ -17,6 +18,7 @@ from bellande_mesh_sync.core.members.swim.messages import (
     Datagram,
     Ping,
 )
+from bellande_mesh_sync.core.messages import Members
 from bellande_mesh_sync.core.node import NodeCore
 from bellande_mesh_sync.core.timers import Tick
 from bellande_mesh_sync.ids import NodeId, Now
@@ -29,21 +31,21 @@ class DatagramCore(NodeCore):
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
+        self.told: list[type[Event]] = []
         self.lags_ns: list[int] = []
-        self.addresses: tuple[str, ...] = ()
         self.answers = 0
         self._known: dict[NodeId, MemberRecord] = {}
         self._chance = random.Random(self.me.seal_key)
         self._sequence = 0
 
     def handle(self, event: Event, now: Now) -> list[Effect]:
+        self.told.append(type(event))
         match event:
             case LoopLate(lag_ns=lag_ns):
                 self.lags_ns.append(lag_ns)
                 return []
             case AddressesChanged(addresses=addresses):
-                self.addresses = addresses
-                return []
+                return self._move(addresses, now)
             case DatagramReceived(peer=peer, datagram=Datagram(body=Ping(sequence=sequence))):
                 return [_send(peer, Ack(sequence, 1), ACK_BYTES)]
             case DatagramReceived():
@@ -52,6 +54,13 @@ class DatagramCore(NodeCore):
             case TimerFired(timer=Tick()):
                 return [*super().handle(event, now), *self._ping()]
         return super().handle(event, now)
+
+    def _move(self, addresses: tuple[str, ...], now: Now) -> list[Effect]:
+        """Tell everybody, as the failure detector would."""
+        self.me = replace(self.me, addresses=addresses)
+        self.directory.own = self.me.record(self.directory.own.incarnation + 1)
+        self.replica.draft.remember(self.directory.own)
+        return self._sealed(self._tell(Members((self.directory.own,), self.links.linked_peers())), now)
 
     def _ping(self) -> list[Effect]:
         effects: list[Effect] = []

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
-from bellande_mesh_sync.core.events import DatagramReceived
+from bellande_mesh_sync.core.events import DatagramReceived, LoopLate, TimerFired
 from bellande_mesh_sync.core.members.swim.messages import Datagram, Ping
 from bellande_mesh_sync.sim.faults import FaultConfig
 from bellande_mesh_sync.sim.node import SimNode
@@ -135,3 +135,49 @@ def test_a_trace_with_datagrams_is_equal_under_every_hash_seed() -> None:
         for hash_seed in ("1", "2")
     ]
     assert digests[0] == digests[1] == [run_drawn(seed).digest for seed in (5, 14)]
+
+
+def test_a_node_hears_how_late_it_is_when_it_goes_on_and_before_its_late_timers() -> None:
+    made = running()
+    node = made.nodes[1]
+    node.pause()
+    core_of(node).told.clear()
+    made.world.run_until(made.world.now_ns + 30 * SECOND_NS)
+    node.resume()
+    (lag_ns,) = core_of(node).lags_ns
+    assert 29.8 * SECOND_NS < lag_ns <= 30 * SECOND_NS
+    told = core_of(node).told
+    assert told.index(LoopLate) < told.index(TimerFired)
+
+
+def test_a_node_that_is_slow_at_every_event_hears_so_and_a_quick_one_does_not() -> None:
+    made = running()
+    node, quick = made.nodes[1], made.nodes[2]
+    node.event_ns = 500 * MILLISECOND_NS
+    made.world.run_until(made.world.now_ns + 10 * SECOND_NS)
+    assert len(core_of(node).lags_ns) > 3
+    assert all(lag_ns > 100 * MILLISECOND_NS for lag_ns in core_of(node).lags_ns)
+    assert core_of(quick).lags_ns == []
+
+
+def test_a_rehomed_node_is_silent_on_its_old_connections_and_notices_it_later() -> None:
+    made = running()
+    node, other = made.nodes[1], made.nodes[2]
+    delivered = made.network.counts["packets_delivered"]
+    before = made.network.links_open(other)
+    node.rehome("10.0.7.1:7000", 5 * SECOND_NS)
+    made.world.run_until(made.world.now_ns + 4 * SECOND_NS)
+    assert made.network.links_open(other) == before, "nobody told it"
+    assert core_of(node).me.addresses == ("10.0.0.1:7000",)
+    assert made.network.counts["packets_astray"] > 0, "others write to where it was"
+    assert made.network.counts["packets_delivered"] > delivered, "its own arrive"
+    made.world.run_until(made.world.now_ns + 2 * SECOND_NS)
+    assert core_of(node).me.addresses == ("10.0.7.1:7000",)
+    made.world.run_until(made.world.now_ns + 120 * SECOND_NS)
+    assert set(before).isdisjoint(made.network.links_open(made.nodes[1]))
+
+
+def test_a_mesh_recovers_from_nodes_that_change_their_address() -> None:
+    outcome = mesh(FaultConfig(rehome_s=10, lasts_mean_s=3), seconds=60).run()
+    assert outcome.violation == ""
+    assert outcome.faults["rehome"] > 1

@@ -86,6 +86,8 @@ class End:
         self.is_over = False
         """Nothing is sent or taken here any more."""
         self.will_learn = False
+        self.is_severed = False
+        """An end has another address now: nothing arrives here any more, not even a reset."""
         self.way: deque[Parcel] = deque()  # From here to the other end.
         self.way_bytes = 0
         self.record_bytes = 0
@@ -138,7 +140,7 @@ class End:
             if clogged_until_ns > now_ns:
                 network.world.at(clogged_until_ns, self.pump)
                 return
-            if network.is_blocked(self.host.index, self.other.host.index):
+            if self.is_severed or network.is_blocked(self.host.index, self.other.host.index):
                 network.stall(self)
                 return
             self._take_first()

@@ -91,6 +91,18 @@ class Network:
         self._addresses = {known: other for known, other in self._addresses.items() if other is not host}
         self._addresses[address] = host
 
+    def rehome(self, host: Host, address: str) -> None:
+        """`host` is reached elsewhere, and by none of its connections: to both ends they fall silent."""
+        self.register(host, address)
+        for end in [end for end in self._ends.values() if host in (end.host, end.other.host)]:
+            end.is_severed = end.other.is_severed = True
+            if not end.is_open:
+                self.world.after(DIAL_TIMEOUT_NS, self._give_up_opening, end)
+
+    def _give_up_opening(self, end: End) -> None:
+        if not end.is_open:
+            end.fail("deadline")
+
     def host_at(self, address: str) -> Host | None:
         """Who listens there."""
         return self._addresses.get(address)
@@ -142,7 +154,8 @@ class Network:
         if host.boot != boot or not host.is_running:
             return
         config = self.config_between(host.index, there.index)
-        if self.is_blocked(host.index, there.index) or self.is_blocked(there.index, host.index):
+        is_gone = self._addresses.get(address) is not there
+        if is_gone or self.is_blocked(host.index, there.index) or self.is_blocked(there.index, host.index):
             self._fail_dial(host, dial, "unreachable", DIAL_TIMEOUT_NS)
         elif not there.is_running or self._rng.random() < config.dial_failure_ratio:
             self._fail_dial(host, dial, "unreachable", self._delay_ns(config))
@@ -281,7 +294,8 @@ class Network:
     def _resume_stalled(self) -> None:
         for end in list(self._ends.values()):
             for stream in (end, end.other):
-                if stream.stalled_ns >= 0 and not self.is_blocked(stream.host.index, stream.other.host.index):
+                is_held = stream.is_severed or self.is_blocked(stream.host.index, stream.other.host.index)
+                if stream.stalled_ns >= 0 and not is_held:
                     stream.resume()
 
     def stall(self, end: End) -> None:
@@ -321,12 +335,12 @@ class Network:
         return bool(ends)
 
     def learn_soon(self, end: End) -> None:
-        if not end.will_learn:
+        if not (end.will_learn or end.is_severed):
             end.will_learn = True
             self.world.after(2 * self.draw_delay(end), self._learn, end)
 
     def learn_later(self, end: End) -> None:
-        if end.is_over:
+        if end.is_over or end.is_severed:
             return
         if self._rng.random() < end.config.late_notice_ratio:
             delay_ns = int(self._rng.expovariate(1.0) * end.config.late_notice_mean_ns)
@@ -336,7 +350,7 @@ class Network:
 
     def _learn(self, end: End) -> None:
         end.will_learn = False
-        if end.is_over:
+        if end.is_over or end.is_severed:
             return
         if self.is_blocked(end.other.host.index, end.host.index):
             self.world.after(5 * SECOND_NS, self._learn, end)  # The reset gets lost too.

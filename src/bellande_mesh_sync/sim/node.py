@@ -33,11 +33,13 @@ from bellande_mesh_sync.core.effects import (
     Stop,
 )
 from bellande_mesh_sync.core.events import (
+    AddressesChanged,
     ChunkRefused,
     ChunksStored,
     DatagramReceived,
     Event,
     Leave,
+    LoopLate,
     Received,
     SendNote,
     TimerFired,
@@ -50,6 +52,7 @@ from bellande_mesh_sync.errors import StorageError
 from bellande_mesh_sync.ids import NodeId, Now
 from bellande_mesh_sync.sim import identity
 from bellande_mesh_sync.sim.disk import SimDisk
+from bellande_mesh_sync.sim.heartbeat import Heartbeat
 from bellande_mesh_sync.sim.identity import SimIdentity
 from bellande_mesh_sync.sim.network import Network, is_intact
 from bellande_mesh_sync.sim.packets import SOCKET_PACKETS_MAX
@@ -102,7 +105,8 @@ class NodeSetup:
     make_core: MakeCore
     timer_late_max_ns: int = 2 * MILLISECOND_NS
     has_datagrams: bool = False
-    """Whether it has a port for datagrams; without one all goes over links."""
+    """Whether it has a port for datagrams, and hears of late loops and new addresses; without, all goes over
+    links."""
 
 
 Answer = Callable[[Resolve | Reject | None], None]
@@ -139,7 +143,7 @@ class SimNode:
         self.takes_clients = True
         """Whether programs still use this node; not one that lies or was cut off."""
         self.since_ns = 0
-        """When it last started, ended, was paused or went on."""
+        """When it last started, ended, was paused, went on, or got another address."""
         self.timer_count = 0
         """Timers that are set and have not come back, of this boot."""
         self.is_retired = False
@@ -162,6 +166,9 @@ class SimNode:
         self._is_busy = False
         self._paused = False
         self._packets_waiting = 0
+        self._still_ns = -1
+        """Since when the process has done nothing at all; -1 while it works."""
+        self._heartbeat = Heartbeat(0)
         self._next_link = 1
         self._next_request = 1
         self._outgoing: dict[int, list[Message]] = {}
@@ -207,6 +214,22 @@ class SimNode:
         self.address = address
         self._network.register(self, address)
 
+    @property
+    def has_datagrams(self) -> bool:
+        return self._setup.has_datagrams
+
+    def rehome(self, address: str, notices_after_ns: int) -> None:
+        """The machine gets another address while it runs: its connections go silent, and it is told later."""
+        self.address = address
+        self.since_ns = self._world.now_ns
+        self._trace.note(self._world.now_ns, self.name, f"is at {address} from now on")
+        self._network.rehome(self, address)
+        self._world.after(notices_after_ns, self._notice_address, self.boot)
+
+    def _notice_address(self, boot: int) -> None:
+        if boot == self.boot:
+            self.post(AddressesChanged((self.address,)))
+
     def start(self) -> None:
         """Start a process: a new boot id, and the state that the disk has."""
         assert self.core is None, "already running"
@@ -215,6 +238,8 @@ class SimNode:
         self._paused = False
         self.since_ns = self._world.now_ns
         self.is_leaving = False
+        self._still_ns = -1
+        self._heartbeat = Heartbeat(self._world.now_ns)
         self.clock.reboot(self._rng.randrange(1, 10**15))
         rng = random.Random(self._rng.getrandbits(128))
         has_datagrams = self._setup.has_datagrams
@@ -273,6 +298,7 @@ class SimNode:
     def pause(self) -> None:
         """Stand still, as under SIGSTOP: what comes waits."""
         self._paused = True
+        self._stand_still()
         self.since_ns = self._world.now_ns
         self._trace.note(self._world.now_ns, self.name, "is paused")
 
@@ -282,6 +308,8 @@ class SimNode:
             self.since_ns = self._world.now_ns
             self._trace.note(self._world.now_ns, self.name, "goes on")
             self.on_resume()
+            if not self._is_busy:
+                self._move_on()
             self._drain()
 
     def leave(self) -> None:
@@ -360,7 +388,8 @@ class SimNode:
                 self._store_failed(error)
                 break
             self._perform(event, effects)
-            if self.event_ns and self.boot == boot:
+            if self.event_ns and self.boot == boot and type(event) is not LoopLate:
+                self._stand_still()
                 self._world.after(int(self._rng.expovariate(1.0) * self.event_ns), self._go_on, boot)
                 return  # Still busy, so what comes meanwhile waits.
         self._is_busy = False
@@ -368,7 +397,23 @@ class SimNode:
     def _go_on(self, boot: int) -> None:
         if self.boot == boot:
             self._is_busy = False
+            if not self._paused:
+                self._move_on()
             self._drain()
+
+    def _stand_still(self) -> None:
+        if self._still_ns < 0:
+            self._still_ns = self._world.now_ns
+
+    def _move_on(self) -> None:
+        """Before any timer that fell due meanwhile comes the one that shows how late they all are."""
+        if self._still_ns < 0 or self.core is None:
+            return
+        lag_ns = self._heartbeat.stood_still(self._still_ns, self._world.now_ns)
+        self._still_ns = -1
+        if lag_ns and self.has_datagrams:
+            waiting = (place for place, (event, _) in enumerate(self._inbox) if type(event) is TimerFired)
+            self._inbox.insert(next(waiting, len(self._inbox)), (LoopLate(lag_ns), None))
 
     def _store_failed(self, error: StorageError) -> None:
         """What the store holds cannot be read: as after a failed sync, the shell stops."""

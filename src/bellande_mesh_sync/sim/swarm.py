@@ -7,7 +7,7 @@ no one would have thought of (swarm testing; Groce et al., ISSTA 2012).
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from blake3 import blake3
@@ -67,7 +67,7 @@ def draw(seed: int, *, nodes: tuple[int, int], minutes: float) -> Scenario:
     # A clock that was ahead has left its stamps; the others wait for their time to come.
     settle_s = 60 + 6 * core.sync_interval_ns / SECOND_NS + 3 * core.stall_timeout_ns / SECOND_NS
     settle_s += 2 * jump_max_ms / 1000 if wild_clocks else 0
-    return Scenario(
+    scenario = Scenario(
         seed=seed,
         nodes=count,
         faults_s=minutes * 60,
@@ -82,6 +82,18 @@ def draw(seed: int, *, nodes: tuple[int, int], minutes: float) -> Scenario:
         knows_members=rng.random() < 0.5,
         liar=_draw_liar(rng),
         newer_ratio=rng.choice((0.0, 0.0, 0.0, 0.3)),
+    )
+    return _with_datagrams(rng, scenario)
+
+
+def _with_datagrams(rng: random.Random, scenario: Scenario) -> Scenario:
+    """What goes wrong with datagrams and addresses only. Drawn last: all else of a seed stays as it was."""
+    replay_ratio, rehome_s = rng.choice((0.0, 0.0, 0.0, 0.02)), draw_pace(rng, 0.15, 15, 80)
+    is_calm = scenario.faults == FaultConfig()
+    return replace(
+        scenario,
+        network=replace(scenario.network, replay_ratio=replay_ratio),
+        faults=scenario.faults if is_calm else replace(scenario.faults, rehome_s=rehome_s),
     )
 
 

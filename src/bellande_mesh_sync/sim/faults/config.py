@@ -50,6 +50,9 @@ class FaultConfig:
     upgrade_s: float = 0.0
     """A node is killed and comes back with another protocol version."""
 
+    rehome_s: float = 0.0
+    """A running node gets another address, as a laptop that changes networks, and notices it late."""
+
     clock_jump_s: float = 0.0
     clock_lost_s: float = 0.0
     """A node starts in 1970, and is told the time later."""

@@ -11,6 +11,8 @@ from bellande_mesh_sync.sim.faults.plan import Plan
 from bellande_mesh_sync.sim.node import SimNode
 from bellande_mesh_sync.sim.world import MILLISECOND_NS, SECOND_NS
 
+NOTICES_AFTER_S: Final = (1.0, 10.0)
+"""How long it takes a machine to find out that its address is another one."""
 SLOW_EVENT_MS: Final = (5, 20, 100, 500)
 
 
@@ -49,6 +51,8 @@ class ProcessFaults:
         start(config.slow_loop_s, self.slow_loop)
         start(config.away_s, self.away)
         start(config.join_s, self.joined)
+        if any(node.has_datagrams for node in self._nodes):
+            start(config.rehome_s, self.rehome)
 
     def end(self) -> None:
         """Nodes that wait for their time to come back do so now."""
@@ -128,10 +132,13 @@ class ProcessFaults:
         if not self._may_start(node):
             return
         if node.index and self._rng.random() < self._config.moves_ratio:
-            self._moves += 1
             self._plan.counts["moved"] += 1
-            node.move(f"10.0.{self._moves}.{node.index}:7000")
+            node.move(self._another_address(node))
         self._start(node)
+
+    def _another_address(self, node: SimNode) -> str:
+        self._moves += 1
+        return f"10.0.{self._moves}.{node.index}:7000"
 
     def _start_if_down(self, node: SimNode) -> None:
         if self._may_start(node):
@@ -167,6 +174,15 @@ class ProcessFaults:
 
     def _hasten(self, node: SimNode) -> None:
         node.event_ns = 0
+
+    def rehome(self) -> bool:
+        """Not the first node, through whose address newcomers find the mesh."""
+        node = self._draw()
+        if node is None or not node.index:
+            return False
+        notices_after_ns = int(self._rng.uniform(*NOTICES_AFTER_S) * SECOND_NS)
+        node.rehome(self._another_address(node), notices_after_ns)
+        return True
 
     # -- newcomers
 
