@@ -124,7 +124,7 @@ class NetHosts:
         self._apply_cuts()
 
     def netem(self, host: int, impairment: Impairment) -> None:
-        """What this host sends meets such a network; `Impairment()` makes it good again."""
+        """What this host sends meets such a network from now on."""
         self._impairments[host] = impairment
         if self.has_netem:
             self._tell_kernel(host, impairment)
@@ -132,6 +132,11 @@ class NetHosts:
             self._tell_relay(host, impairment)
         else:
             self._end_relay()
+
+    def netem_off(self, host: int) -> None:
+        """The host's network is good again; nothing happens if it was."""
+        if self._impairments.get(host):
+            self.netem(host, Impairment())
 
     def move(self, host: int, address: str) -> None:
         """The host's address is another one from now on, as after a new lease; the old one is gone."""
