@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _LINE = re.compile(
-    r"(?P<time>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}) INFO bellande_mesh_sync\.mesh: "
+    r"(?P<time>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}) INFO bellande_mesh_sync: "
     r"(?P<about>\S+): (?P<old>\w+) -> (?P<new>\w+) \((?P<reason>.*)\)"
 )
 

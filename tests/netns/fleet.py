@@ -127,6 +127,7 @@ class Fleet:
         try:
             self.start(self.nodes)
             self.wait_calm()
+            self._check_announcements()
         except BaseException:
             self.__exit__()
             raise
@@ -136,6 +137,12 @@ class Fleet:
         for node in self.nodes:
             if node.process.is_running:
                 node.kill()
+
+    def _check_announcements(self) -> None:
+        """A log that is read wrongly would be one without deaths."""
+        for node in self.nodes:
+            alive = {each.about for each in node.announced() if each.new_state == "alive"}
+            assert alive == {other.name for other in self.nodes} - {node.name}, node.process.log.read_text()
 
     # -- the processes
 
@@ -260,9 +267,7 @@ class Fleet:
         return self.wait(has_all, seconds_max, f"every write of {space} is everywhere")
 
 
-def _write_on(
-    node: FleetNode, space: str, pause_s: float, over: threading.Event, written: set[str]
-) -> None:
+def _write_on(node: FleetNode, space: str, pause_s: float, over: threading.Event, written: set[str]) -> None:
     number = 0
     while not over.wait(pause_s):
         number += 1

@@ -25,7 +25,6 @@ from tests.netns.namespaces import (
     delete,
     enter,
     exec_command,
-    ip,
     ip_batch,
     name_for,
     sweep,
@@ -228,7 +227,10 @@ class NetHosts:
     def _start_relay(self) -> subprocess.Popen[bytes]:
         ip_batch([f"link set h{host} nomaster" for host in range(self._count)], self._switch)
         command = [*exec_command(self._switch), sys.executable, "-m", "tests.netns.relay", str(self._count)]
-        relay = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT)
+        # A session of its own: Ctrl-C is for the tests, which then end it.
+        relay = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, start_new_session=True
+        )
         if _pipes(relay)[1].readline() != b"ready\n":
             raise NamespaceError("the relay did not start")
         return relay

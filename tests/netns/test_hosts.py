@@ -76,6 +76,11 @@ def _send(target: tuple[str, int], count: int) -> None:
             mouth.sendto(f"{time.monotonic()}".encode(), target)
 
 
+def _send_whole(client: socket.socket, payload: bytes) -> None:
+    client.sendall(payload)
+    client.shutdown(socket.SHUT_WR)
+
+
 def test_every_host_hears_every_other_one(hosts: NetHosts) -> None:
     pairs = [(a, b) for a in range(3) for b in range(3) if a != b]
     assert all(hears(hosts, a, b) for a, b in pairs)
@@ -150,7 +155,7 @@ def test_large_writes_pass_a_bad_network_whole(hosts: NetHosts) -> None:
         server = hosts.call(1, socket.create_server, ("0.0.0.0", PORT)).result()
         client = hosts.call(0, socket.create_connection, (hosts.address(1), PORT)).result()
         with server, client, server.accept()[0] as accepted:
-            sending = hosts.call(0, lambda: (client.sendall(payload), client.shutdown(socket.SHUT_WR)))
+            sending = hosts.call(0, _send_whole, client, payload)
             accepted.settimeout(10)
             got = bytearray()
             while piece := accepted.recv(1 << 20):

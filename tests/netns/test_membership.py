@@ -86,14 +86,15 @@ def test_a_mesh_split_in_halves_becomes_one_again_with_all_writes(
 
 def test_a_node_is_known_at_its_new_address_and_no_write_is_lost(fleet: Fleet, figure: Figure) -> None:
     moved, others = fleet.nodes[4], [node for node in fleet.nodes if node.host != 4]
-    space = "moving"
+    space, old = "moving", moved.address
     with fleet.writing([moved, others[0], others[6]], space) as written:
         time.sleep(1)
         fleet.hosts.move(moved.host, "10.77.0.104")
 
         def is_known() -> bool:
             seen = [view[moved.name] for view in fleet.views(others).values()]
-            return all(view.addresses[0] == moved.address and view.state == "alive" for view in seen)
+            told = [moved.address in view.addresses and old not in view.addresses for view in seen]
+            return all(told) and all(view.state == "alive" for view in seen)
 
         took = fleet.wait(is_known, 30, f"{moved.name} is known at {moved.address}")
         time.sleep(1)
@@ -101,7 +102,7 @@ def test_a_node_is_known_at_its_new_address_and_no_write_is_lost(fleet: Fleet, f
     figure(f"another address: known everywhere in {took:.1f} s, all {len(written)} writes everywhere")
 
 
-@pytest.mark.parametrize("seconds", [30, pytest.param(300, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("seconds", [30, pytest.param(180, marks=pytest.mark.soak)])
 def test_a_bad_network_kills_nobody(fleet: Fleet, figure: Figure, seconds: int) -> None:
     began_s = time.time()
     for node in fleet.nodes:
