@@ -42,7 +42,7 @@ docs: $(READY) ## write the generated pages of docs/reference again
 bench: $(READY) ## the benchmarks; writes bench/results/*.json and prints one table
 	@$(PY) -m bench
 
-soak: $(READY) ## simulation, property and fuzz tests over many seeds for MINUTES=30
+soak: $(READY) ## many seeds, long runs in network namespaces, fuzzing, for MINUTES=30
 	@$(PY) -m tools.soak --minutes $(MINUTES)
 
 clean: ## remove .venv, caches and what the demo left behind

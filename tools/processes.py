@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -47,13 +47,19 @@ class NodeProcess:
 
     The child gets a session of its own, so that Ctrl-C in a terminal reaches only the parent, which
     then stops its nodes in order.
+
+    Args:
+        arguments: more options of `bms start`.
+        launcher: what stands before the command; it has to become the command, with its pid.
     """
 
-    def __init__(self, home: Path, *arguments: str, listen: str = "127.0.0.1:0") -> None:
+    def __init__(
+        self, home: Path, *arguments: str, listen: str = "127.0.0.1:0", launcher: Sequence[str] = ()
+    ) -> None:
         self.home = home
         self.log = home.parent / f"{home.name}.log"
         self.ready: dict[str, Any] = {}
-        self._command = [*BMS, "start", "--home", str(home), "--listen", listen, *arguments]
+        self._command = [*launcher, *BMS, "start", "--home", str(home), "--listen", listen, *arguments]
         self._child: subprocess.Popen[str] | None = None
 
     @property
@@ -94,6 +100,11 @@ class NodeProcess:
             self.kill()
             raise ProcessError(f"{self.home.name} did not become ready; {self._last_words()}") from error
         return self
+
+    @property
+    def exit_code(self) -> int | None:
+        """Of a node that has ended; None while it runs."""
+        return None if self._child is None else self._child.poll()
 
     def kill(self) -> None:
         """SIGKILL: the process gets no chance to tidy up."""

@@ -1,18 +1,22 @@
-"""`make soak`: simulated meshes over new seeds and property tests with more examples, until time is up.
+"""`make soak`: simulated meshes over new seeds, real ones for longer, more examples, until time is up.
 
-The simulations get one process for each core and two thirds of the time, each under another hash
-seed; then the tests that draw their inputs run again and again with many more examples.
+The simulations get one process for each core and half of the time, each under another hash seed.
+Then come the long tests of real processes in network namespaces, once; then the tests that draw
+their inputs run again and again with many more examples.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import time
 
-SIMULATION_SHARE = 2 / 3
+SIMULATION_SHARE = 1 / 2
+NAMESPACES_SHARE = 1 / 4
+"""Of half an hour that is time enough for all of them."""
 PROCESSES_MAX = 4
 SEEDS_PER_PROCESS = 1_000_000
 GRACE_SECONDS = 600.0
@@ -28,7 +32,8 @@ def main() -> int:
     options = parser.parse_args()
     seconds = options.minutes * 60
     failed = simulate(options.start, seconds * SIMULATION_SHARE)
-    failed += draw_more(options.start, seconds * (1 - SIMULATION_SHARE))
+    failed += live_long(seconds * NAMESPACES_SHARE)
+    failed += draw_more(options.start, seconds * (1 - SIMULATION_SHARE - NAMESPACES_SHARE))
     print(f"\nsoak: {', '.join(failed) if failed else 'nothing failed'}; first seed {options.start}")
     return 1 if failed else 0
 
@@ -55,6 +60,20 @@ def simulate(start: int, seconds: float) -> list[str]:
         if code != 0:
             failed.append(f"simulation {number} (exit code {code})")
     return failed
+
+
+def live_long(seconds: float) -> list[str]:
+    """Run the long tests of real processes; what is still under way when time is up is cut off."""
+    print(f"soak: processes in network namespaces for {seconds / 60:.1f} minutes", flush=True)
+    # One failure ends the run: being cut off would hide it.
+    child = subprocess.Popen([sys.executable, "-m", "pytest", "-m", "soak", "-x", "-rs"])
+    try:
+        code = child.wait(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        child.send_signal(signal.SIGINT)  # It ends its nodes and removes its namespaces.
+        child.wait(GRACE_SECONDS)
+        return []
+    return [f"processes in network namespaces (exit code {code})"] if code != 0 else []
 
 
 def draw_more(seed: int, seconds: float) -> list[str]:
