@@ -255,11 +255,11 @@ class NodeCore:
             "uncommitted_bytes": self.replica.uncommitted_bytes,
         }
 
-    def hello(self, lane: int, *, is_wanted: bool = False) -> Hello:
+    def hello(self, lane: int) -> Hello:
         me = self.me
         return Hello(
             PROTOCOL_OLDEST, PROTOCOL_NEWEST, me.mesh, me.node, me.boot, lane, self.directory.own,
-            self.config.credit_bytes, is_wanted,
+            self.config.credit_bytes,
         )  # fmt: skip
 
     def _leave(self, command: Leave, now: Now) -> list[Effect]:

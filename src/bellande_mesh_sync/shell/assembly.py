@@ -5,19 +5,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version as package_version
 
 from bellande_mesh_sync.addresses import format_address
-from bellande_mesh_sync.config import Settings
+from bellande_mesh_sync.config import PORT_OFF, Settings
 from bellande_mesh_sync.core import effects as do
+from bellande_mesh_sync.core import events as on
 from bellande_mesh_sync.core.config import LocalNode
 from bellande_mesh_sync.core.node import NodeCore
-from bellande_mesh_sync.errors import BellandeMeshError
+from bellande_mesh_sync.errors import BellandeMeshError, PortInUseError
 from bellande_mesh_sync.security.identity import Identity, verify
 from bellande_mesh_sync.shell.boot import Ground, advertised, core_config, new_epoch, prepare
+from bellande_mesh_sync.shell.datagrams import Datagrams
 from bellande_mesh_sync.shell.link_config import LinkConfig
 from bellande_mesh_sync.shell.links import Links
 from bellande_mesh_sync.shell.runner import Runner
@@ -96,13 +99,35 @@ class Assembly:
                 sink=runner,
             )
             host, port = await runner.links.listen(settings.listen_host, settings.tcp_port)
-            me = _local_node(settings, ground.identity, host, port)
+            runner.datagrams = Datagrams(
+                node=ground.identity.node,
+                mesh_id=ground.identity.mesh_id,
+                on_datagram=lambda peer, datagram: runner.feed(on.DatagramReceived(peer, datagram)),
+                on_new_key=lambda key: runner.feed(on.SealKeyChanged(key)),
+            )
+            datagram_port = await _listen_for_datagrams(runner.datagrams, settings, port)
+            me = _local_node(settings, ground.identity, host, port, runner.datagrams, datagram_port)
             runner.start(core_config(settings), me, state, secrets.randbits(64), new_epoch)
             io = ValueIo(ground.store, executor, runner.chunks_added)
             return cls(ground, runner, io, format_address(host, port), exits.pop_all())
 
 
-def _local_node(settings: Settings, identity: Identity, host: str, port: int) -> LocalNode:
+async def _listen_for_datagrams(datagrams: Datagrams, settings: Settings, tcp_port: int) -> int:
+    """The port bound; 0 if datagrams are off."""
+    wanted = settings.datagram_port
+    if wanted == PORT_OFF:
+        return 0
+    try:
+        return await datagrams.listen(settings.listen_host, tcp_port if wanted is None else wanted)
+    except PortInUseError:
+        if wanted is not None or settings.tcp_port:
+            raise
+        return await datagrams.listen(settings.listen_host, 0)  # Any was asked for, so any other will do.
+
+
+def _local_node(
+    settings: Settings, identity: Identity, host: str, port: int, datagrams: Datagrams, datagram_port: int
+) -> LocalNode:
     return LocalNode(
         node=identity.node,
         public_key=identity.public_key,
@@ -115,4 +140,10 @@ def _local_node(settings: Settings, identity: Identity, host: str, port: int) ->
         bootstrap=settings.bootstrap,
         sign=identity.sign,
         verify=verify,
+        started_ms=time.time_ns() // 1_000_000,
+        datagram_port=datagram_port,
+        seal_key=datagrams.seal_key if datagram_port else b"",
+        labels=settings.labels,
+        capacity=settings.capacity,
+        zone=settings.zone,
     )

@@ -12,6 +12,7 @@ from pathlib import Path
 from bellande_mesh_sync.addresses import format_address, is_wildcard
 from bellande_mesh_sync.config import Settings
 from bellande_mesh_sync.core.config import CoreConfig
+from bellande_mesh_sync.core.members.swim.config import PROFILES
 from bellande_mesh_sync.errors import NotAMemberError
 from bellande_mesh_sync.home import Home, HomeLock
 from bellande_mesh_sync.ids import EPOCH_BYTES
@@ -98,6 +99,7 @@ def core_config(settings: Settings) -> CoreConfig:
         sync_interval_ns=round(settings.sync_interval_s * SECOND_NS),
         clock_drift_max_ms=round(settings.max_clock_drift_s * 1000),
         connections_max=settings.max_connections,
+        swim=PROFILES[settings.profile],
     )
 
 

@@ -8,6 +8,8 @@ import ssl
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+import msgspec
+
 from bellande_mesh_sync.core.events import DialFailed, LinkClosed, LinkOpened, Received
 from bellande_mesh_sync.core.members.member import Verify
 from bellande_mesh_sync.core.messages import CHUNKS_LANE, Goodbye, Hello, Message
@@ -53,6 +55,7 @@ class DialRequest:
     address: str
     peer: NodeId | None
     lane: int
+    is_wanted: bool = False
 
 
 class LinkHub(Protocol):
@@ -172,7 +175,10 @@ class Link:
             if refusal is not None:
                 self._refuse(refusal)
                 return
-        self._say_hello(self._hub.make_hello(self.lane))
+        hello = self._hub.make_hello(self.lane)
+        if self.request.is_wanted:
+            hello = msgspec.structs.replace(hello, is_wanted=True)
+        self._say_hello(hello)
 
     def _say_hello(self, hello: Hello) -> None:
         self._has_spoken = True

@@ -101,12 +101,15 @@ class Links:
         self._listeners.append(Listener(listening, self._serve))
         return bound
 
-    def dial(self, dial: int, address: str, peer: NodeId | None, lane: int) -> None:
+    def dial(
+        self, dial: int, address: str, peer: NodeId | None, lane: int, *, is_wanted: bool = False
+    ) -> None:
         """Open a link to `address`; `peer` is whom it must be, None for any member."""
         if self._is_closing:
             self.report(DialFailed(dial, "closing", "this node is stopping"))
             return
-        task = self._loop.create_task(self._dial(DialRequest(dial, address, peer, lane)), name="bms-dial")
+        request = DialRequest(dial, address, peer, lane, is_wanted)
+        task = self._loop.create_task(self._dial(request), name="bms-dial")
         self._dials.add(task)
         task.add_done_callback(self._dials.discard)
 

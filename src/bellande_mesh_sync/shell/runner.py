@@ -27,6 +27,7 @@ from bellande_mesh_sync.errors import BellandeMeshError, LimitExceededError, Sto
 from bellande_mesh_sync.ids import Now
 from bellande_mesh_sync.shell.chunk_traffic import ChunkReceiver, ChunkSender
 from bellande_mesh_sync.shell.commits import CommitWriter
+from bellande_mesh_sync.shell.datagrams import Datagrams
 from bellande_mesh_sync.shell.links import Links
 from bellande_mesh_sync.store.interface import ChangesView, Page, Store
 
@@ -34,6 +35,10 @@ log = logging.getLogger("bellande_mesh_sync")
 
 NOTES_BUFFER_BYTES_MAX = 8 * 1024 * 1024
 """Best-effort messages are dropped, and counted, for a peer whose outgoing queue is longer than this."""
+
+HEARTBEAT_NS = 250_000_000
+LAG_NS = 100_000_000
+"""A loop that is later than this is told of to the core."""
 
 
 def now() -> Now:
@@ -70,8 +75,12 @@ class Runner:
         self._reads: set[asyncio.Task[None]] = set()
         self.core: NodeCore
         self.links: Links
+        self.datagrams: Datagrams
         self._perform: dict[type, Callable[[Any], None]] = {
             do.Send: self._send,
+            do.SendDatagram: self._send_datagram,
+            do.PeerRecorded: self._peer_recorded,
+            do.PeerForgotten: self._peer_forgotten,
             do.Dial: self._dial,
             do.Hangup: self._hang_up,
             do.SetTimer: self._set_timer,
@@ -98,7 +107,7 @@ class Runner:
         seed: int,
         new_epoch: Callable[[], bytes],
     ) -> None:
-        """Bring the core to life. `self.links` listens by now, so that `me.addresses` are known."""
+        """Bring the core to life. Links and datagrams are listened for by now, so `me` says where."""
         links = self.links
         self._commits = CommitWriter(
             self._store,
@@ -110,6 +119,7 @@ class Runner:
         self._receiver = ChunkReceiver(self._store, self._executor, self.feed, links.chunk_done)
         self.core = NodeCore(config, me, self._store, state, random.Random(seed), new_epoch)
         self._do(self.core.start(now()))
+        self._heart_beats(time.monotonic_ns())
 
     async def close(self) -> None:
         """Leave the mesh, write what is open, close every link. Waiting callers get `not_running`."""
@@ -118,6 +128,8 @@ class Runner:
         self._is_open = False
         if hasattr(self, "links"):
             await self.links.close()
+        if hasattr(self, "datagrams"):
+            await self.datagrams.close()
         if hasattr(self, "core"):
             await self._sender.close()
             await self._receiver.close()
@@ -182,6 +194,16 @@ class Runner:
         if self._is_open:
             self.feed(on.ChunksAdded(tuple(refs)))
 
+    def _heart_beats(self, due_ns: int) -> None:
+        """Notice when this loop runs late: then silence of others may be our own deafness."""
+        if not self._is_open:
+            return
+        lag_ns = time.monotonic_ns() - due_ns
+        if lag_ns > LAG_NS:
+            self.feed(on.LoopLate(lag_ns))
+        due_ns = time.monotonic_ns() + HEARTBEAT_NS
+        self._loop.call_later(HEARTBEAT_NS / 1e9, self._heart_beats, due_ns)
+
     def ask(self, command: Callable[[int], on.Event]) -> asyncio.Future[Any]:
         """Give the core a command; the future is its answer."""
         request = self._next_request
@@ -216,7 +238,16 @@ class Runner:
             log.error("a message was not sent: %s", error)
 
     def _dial(self, effect: do.Dial) -> None:
-        self.links.dial(effect.dial, effect.address, effect.peer, effect.lane)
+        self.links.dial(effect.dial, effect.address, effect.peer, effect.lane, is_wanted=effect.is_wanted)
+
+    def _send_datagram(self, effect: do.SendDatagram) -> None:
+        self.datagrams.send(effect.target, effect.datagram, effect.size_bytes)
+
+    def _peer_recorded(self, effect: do.PeerRecorded) -> None:
+        self.datagrams.record(effect.record)
+
+    def _peer_forgotten(self, effect: do.PeerForgotten) -> None:
+        self.datagrams.forget(effect.node)
 
     def _hang_up(self, effect: do.Hangup) -> None:
         log.debug("hanging up link %d: %s (%s)", effect.link, effect.code, effect.reason)

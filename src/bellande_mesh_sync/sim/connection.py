@@ -6,6 +6,8 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
+import msgspec
+
 from bellande_mesh_sync.core.events import DialFailed, Event, LinkClosed, LinkOpened, Received
 from bellande_mesh_sync.core.messages import Goodbye, Hello, Message
 from bellande_mesh_sync.errors import PeerError
@@ -76,6 +78,7 @@ class End:
         self.boot = host.boot
         self.link = link
         self.lane = lane
+        self.is_wanted = False
         self.dial = dial
         self.address = address
         self.is_open = False
@@ -223,7 +226,10 @@ class End:
 
     def say_hello(self) -> None:
         self.has_spoken = True
-        self.send(self._network.hello_of(self.host, self.host.make_hello(self.lane)))
+        hello = self.host.make_hello(self.lane)
+        if self.is_wanted:
+            hello = msgspec.structs.replace(hello, is_wanted=True)
+        self.send(self._network.hello_of(self.host, hello))
 
     def _meet(self, first: Message, falsehood: str) -> None:
         """Judge the peer's first message, as the shell does."""

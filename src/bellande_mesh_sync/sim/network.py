@@ -124,7 +124,9 @@ class Network:
 
     # -- dialling
 
-    def dial(self, host: Host, dial: int, address: str, peer: NodeId | None, lane: int) -> None:
+    def dial(
+        self, host: Host, dial: int, address: str, peer: NodeId | None, lane: int, *, is_wanted: bool = False
+    ) -> None:
         self.counts["dials"] += 1
         there = self._addresses.get(address)
         config = self._config if there is None else self.config_between(host.index, there.index)
@@ -141,7 +143,9 @@ class Network:
         else:
             # TCP and TLS 1.3 take two round trips before the dialler may speak.
             delay_ns = clogged_ns + 4 * self._delay_ns(config, host, there)
-            self.world.after(delay_ns, self._accept, host, host.boot, dial, address, there, peer, lane)
+            self.world.after(
+                delay_ns, self._accept, host, host.boot, dial, address, there, peer, lane, is_wanted
+            )
 
     def _clogged_ns(self, a: int, b: int) -> int:
         """How long nothing passes between two hosts, in one direction at least."""
@@ -149,7 +153,15 @@ class Network:
         return max(until_ns - self.world.now_ns, 0)
 
     def _accept(
-        self, host: Host, boot: int, dial: int, address: str, there: Host, peer: NodeId | None, lane: int
+        self,
+        host: Host,
+        boot: int,
+        dial: int,
+        address: str,
+        there: Host,
+        peer: NodeId | None,
+        lane: int,
+        is_wanted: bool,
     ) -> None:
         if host.boot != boot or not host.is_running:
             return
@@ -167,12 +179,20 @@ class Network:
         elif peer is not None and there.node != peer:
             self._fail_dial(host, dial, "wrong_node", self._delay_ns(config))
         else:
-            self._connect(host, dial, address, there, peer, lane)
+            self._connect(host, dial, address, there, peer, lane, is_wanted)
 
     def _connect(
-        self, host: Host, dial: int, address: str, there: Host, peer: NodeId | None, lane: int
+        self,
+        host: Host,
+        dial: int,
+        address: str,
+        there: Host,
+        peer: NodeId | None,
+        lane: int,
+        is_wanted: bool,
     ) -> None:
         near = End(self, host, host.new_link(), lane, dial, address)
+        near.is_wanted = is_wanted
         near.expected = peer
         far = End(self, there, there.new_link(), lane, 0, f"10.9.9.9:{40_000 + near.link % 20_000}")
         near.other, far.other = far, near

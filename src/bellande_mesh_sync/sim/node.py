@@ -464,7 +464,9 @@ class SimNode:
         self.disk.commit(effect.commit, effect.batch)
 
     def _dial(self, effect: Dial) -> None:
-        self._network.dial(self, effect.dial, effect.address, effect.peer, effect.lane)
+        self._network.dial(
+            self, effect.dial, effect.address, effect.peer, effect.lane, is_wanted=effect.is_wanted
+        )
 
     def _hang_up(self, effect: Hangup) -> None:
         self._flush()

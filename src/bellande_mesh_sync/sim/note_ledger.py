@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from bellande_mesh_sync.core.effects import Deliver, Effect, Hangup
+from bellande_mesh_sync.core.effects import Deliver, Effect, Hangup, Send
 from bellande_mesh_sync.core.events import Event, Received
-from bellande_mesh_sync.core.messages import Message, Note
+from bellande_mesh_sync.core.messages import Message, Note, RelayedNote
 
 
 class NoteLedger:
@@ -17,13 +17,16 @@ class NoteLedger:
         self.sent_count = 0
         """What cores gave to the network."""
         self.lost: Counter[str] = Counter()
-        """no_link, broken, died (the node on either side was gone before it got to it), hung_up."""
+        """no_link, broken, died (the node on either side was gone before it got to it), hung_up, no_way_on (a
+        neighbour had no link with the receiver any more)."""
         self._hung_up: set[tuple[int, int, int]] = set()
 
     def sent(self, messages: Sequence[Message]) -> int:
         """How many of these are notes; they are on their way now."""
         count = note_count(messages)
-        self.sent_count += count
+        self.sent_count += count - sum(
+            type(message) is RelayedNote and message.is_forwarded for message in messages
+        )
         return count
 
     def lose(self, reason: str, count: int) -> None:
@@ -49,14 +52,20 @@ class NoteLedger:
         came = note_count(event.messages)
         if not came:
             return
-        missing = came - sum(type(effect) is Deliver for effect in effects)
+        missing = came - sum(type(effect) is Deliver or _is_forwarding(effect) for effect in effects)
         if is_killed:
             self.lose("died", missing)
         elif (node, boot, event.link) in self._hung_up or any(
             type(effect) is Hangup and effect.link == event.link for effect in effects
         ):
             self.lose("hung_up", missing)
+        elif any(type(message) is RelayedNote for message in event.messages):
+            self.lose("no_way_on", missing)
 
 
 def note_count(messages: Iterable[Message]) -> int:
-    return sum(type(message) is Note for message in messages)
+    return sum(type(message) is Note or type(message) is RelayedNote for message in messages)
+
+
+def _is_forwarding(effect: Effect) -> bool:
+    return type(effect) is Send and type(effect.message) is RelayedNote and effect.message.is_forwarded

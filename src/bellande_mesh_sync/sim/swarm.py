@@ -13,6 +13,7 @@ from typing import Final
 from blake3 import blake3
 
 from bellande_mesh_sync.core.config import CoreConfig
+from bellande_mesh_sync.core.members.swim.config import FAST, LAN
 from bellande_mesh_sync.sim.disk import DiskConfig
 from bellande_mesh_sync.sim.draws import spread
 from bellande_mesh_sync.sim.faults import FaultConfig, draw_pace
@@ -90,8 +91,14 @@ def _with_datagrams(rng: random.Random, scenario: Scenario) -> Scenario:
     """What goes wrong with datagrams and addresses only. Drawn last: all else of a seed stays as it was."""
     replay_ratio, rehome_s = rng.choice((0.0, 0.0, 0.0, 0.02)), draw_pace(rng, 0.15, 15, 80)
     is_calm = scenario.faults == FaultConfig()
+    few = max(3, scenario.nodes // 2)
+    core = replace(scenario.core, swim=rng.choice((LAN, LAN, FAST)))
+    if rng.random() < 0.05:
+        core = replace(core, connections_max=few)  # Not enough to have a link with everybody.
     return replace(
         scenario,
+        datagrams=rng.random() < 0.8,
+        core=core,
         network=replace(scenario.network, replay_ratio=replay_ratio),
         faults=scenario.faults if is_calm else replace(scenario.faults, rehome_s=rehome_s),
     )
@@ -109,8 +116,8 @@ def _draw_core(rng: random.Random, nodes: int) -> CoreConfig:
         redial_min_ns=rng.choice((20, 200, 200)) * MILLISECOND_NS,
         redial_max_ns=rng.choice((2, 10, 30)) * SECOND_NS,
         clock_drift_max_ms=rng.choice((60_000, 60_000, 60_000, 5_000)),
-        forget_after_ns=(node_timeout_s + 10 if rng.random() < 0.3 else 72 * 3600) * SECOND_NS,
-        rebalance_after_ns=24 * 3600 * SECOND_NS,
+        forget_after_ns=(forget_s := 90 if rng.random() < 0.3 else 72 * 3600) * SECOND_NS,
+        rebalance_after_ns=forget_s * SECOND_NS // 2,
         # A link for records and one for chunks to everybody; or hardly more than links for records.
         connections_max=rng.choice((1000, 1000, 1000, nodes + 3)),
         credit_bytes=rng.choice((8 * KIB, 24 * KIB, 256 * KIB, 8 * KIB * KIB)),
