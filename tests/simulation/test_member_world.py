@@ -274,7 +274,7 @@ def test_a_sleeper_that_is_missed_too_early_is_found(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(sleepers, "GRACE_S", -100)
     world = broken_world(Swim)
     world.sleep(3, for_s=120)
-    with pytest.raises(Violation, match=r"^sleep: n\d misses n3"):
+    with pytest.raises(Violation, match=r"^sleep: n\d: misses n3"):
         world.run_for(100)
 
 
@@ -282,7 +282,7 @@ def test_a_sleeper_that_nobody_misses_is_found(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(sleepers, "GRACE_S", 1000)
     world = broken_world(Swim)
     world.sleep(3, for_s=10)
-    with pytest.raises(Violation, match=r"^sleep: n\d does not miss n3"):
+    with pytest.raises(Violation, match=r"^sleep: n\d: does not miss n3"):
         world.run_for(200)
 
 

@@ -6,11 +6,11 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Final
 
-from bellande_mesh_sync.sim.member_promises import ASLEEP, DOWN, UP
+from bellande_mesh_sync.sim.member_promises import ASLEEP, DOWN, LEFT, UP
 from bellande_mesh_sync.sim.member_world import MemberWorld
 from bellande_mesh_sync.sim.world import MILLISECOND_NS, SECOND_NS
 
-KINDS: Final = ("kill", "pause", "split", "cut", "late", "join", "leave", "sleep")
+KINDS: Final = ("kill", "pause", "split", "cut", "late", "join", "leave", "sleep", "remove", "change")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +81,13 @@ class MemberNemesis:
             members.join()
         elif kind == "leave":
             members.leave(victim)
+        elif kind == "change":
+            members.change(victim)
+        elif kind == "remove":
+            lives = members.checker.lives
+            gone = [index for index, life in enumerate(lives) if life.state in (DOWN, ASLEEP, LEFT)]
+            if gone:
+                members.remove(victim, self._rng.choice(gone))
         else:
             # A third of the sleepers means to be back far earlier.
             for_s = 0 if self._rng.random() < 1 / 3 else lasts_ns // SECOND_NS

@@ -47,6 +47,10 @@ class Membership(Protocol):
 
     def wake(self, now_ns: int) -> list[SwimEffect]: ...
 
+    def remove(self, node: NodeId, now_ns: int) -> tuple[bool, list[SwimEffect]]: ...
+
+    def change_self(self, me: LocalNode, now_ns: int) -> list[SwimEffect]: ...
+
     @property
     def view(self) -> View: ...
 
@@ -98,11 +102,11 @@ class MemberHost:
     def address(self) -> str:
         return f"host:{self.index}"
 
-    def local_node(self, seeds: tuple[str, ...]) -> LocalNode:
+    def local_node(self, seeds: tuple[str, ...], zone: str = "") -> LocalNode:
         who = self.who
         return LocalNode(
             who.node, who.public_key, b"simulated mesh 1", who.name, "writer", b"boot 123", "sim",
-            (self.address,), seeds, who.sign, identity.verify,
+            (self.address,), seeds, who.sign, identity.verify, zone=zone,
         )  # fmt: skip
 
     # -- life

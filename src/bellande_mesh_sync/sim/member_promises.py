@@ -55,6 +55,10 @@ class Life:
     since_ns: int = 0
     harmed_until_ns: int = 0
     """Up to here it may be said to be dead: it was silent until lately."""
+    zone: str = ""
+    """What it last said of itself, if it changed that since its start."""
+    is_removed: bool = False
+    """An operator said so, since it went down."""
     missed_ns: int = 0
     """While it sleeps: before this nobody may say that it is dead."""
     dead_by: dict[int, int] = field(default_factory=dict)
@@ -164,6 +168,9 @@ class MemberChecker:
         life = self.lives[host]
         was = life.state
         life.state, life.since_ns = state, now_ns
+        life.is_removed = False
+        if state == DOWN:
+            life.zone = ""  # It starts again with what it said at first.
         if state == UP and was not in (UP, ABSENT):
             life.harmed_until_ns = now_ns + RETURN_NS
         if state == DOWN:
@@ -206,7 +213,9 @@ class MemberChecker:
     def check_known_missing(self, host: int, asleep_since_ns: int, now_ns: int) -> None:
         """A sleeper that did not come back, when all should have missed it."""
         life = self.lives[host]
-        if life.state != ASLEEP or life.since_ns != asleep_since_ns or self._was_split_since(asleep_since_ns):
+        if life.is_removed or life.state != ASLEEP or life.since_ns != asleep_since_ns:
+            return
+        if self._was_split_since(asleep_since_ns):
             return
         for observer in self._steady(asleep_since_ns):
             if self.state_told(observer, host) != "dead":

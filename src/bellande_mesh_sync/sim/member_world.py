@@ -217,6 +217,22 @@ class MemberWorld:
         self._come_back(index)
         self.hosts[index].wake()
 
+    def remove(self, operator: int, victim: int) -> None:
+        """An operator says on one node that another one, which is down, will not come back."""
+        machine = self.hosts[operator].machine
+        assert machine is not None, "only a running node is told something"
+        is_removed, effects = machine.remove(self._nodes[victim], self.world.now_ns)
+        self.checker.lives[victim].is_removed |= is_removed
+        self.hosts[operator].perform(effects)
+
+    def change(self, index: int) -> None:
+        """A node says something new about itself."""
+        host = self.hosts[index]
+        assert host.machine is not None, "only a running node changes"
+        me = host.local_node(self._some_addresses(index), f"zone {self.world.now_ns}")
+        self.checker.lives[index].zone = me.zone
+        host.command(partial(host.machine.change_self, me))
+
     def split(self, apart: list[int]) -> None:
         self.network.split(apart)
         found = frozenset(apart)
@@ -289,9 +305,20 @@ class MemberWorld:
             if index >= 0:
                 truth[index] = _STANDINGS[self.checker.lives[host.index].state]
                 own[index] = host.incarnation_stored if host.machine is None else host.machine.incarnation
-        for host in self.hosts:
-            if host.machine is not None and self._is_up(host.index):
-                self._check_view(host, host.machine.view, truth, own)
+        up = [host for host in self.hosts if host.machine is not None and self._is_up(host.index)]
+        for host in up:
+            assert host.machine is not None
+            self._say_removed(host.machine.view, truth)
+        for host in up:
+            assert host.machine is not None
+            self._check_view(host, host.machine.view, truth, own)
+
+    def _say_removed(self, view: View, truth: bytearray) -> None:
+        """What an operator said is true from then on; if all who heard it went down at once, nobody knows."""
+        for host, life in zip(self.hosts, self.checker.lives, strict=True):
+            index = self.roster.find(host.who.node)
+            if life.is_removed and view.standing(index) == Standing.REMOVED:
+                truth[index] = Standing.REMOVED
 
     def _check_view(self, host: MemberHost, view: View, truth: bytearray, own: list[int]) -> None:
         seen = view.standings.ljust(len(truth), b"\0")
@@ -303,6 +330,9 @@ class MemberWorld:
         for index in range(0, len(truth), max(1, len(truth) // 64)):
             if truth[index] and view.incarnation(index) > own[index]:
                 raise Violation("incarnation", host.who.name, "has a record that its node never made")
+            life = self.checker.lives[self._hosts_by_node[self.roster.nodes[index]]]
+            if life.zone and truth[index] == Standing.ALIVE and view.record(index).zone != life.zone:
+                raise Violation("record", host.who.name, f"has an old record of one now in {life.zone}")
 
     # -- the trace
 

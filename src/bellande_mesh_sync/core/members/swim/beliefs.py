@@ -24,12 +24,22 @@ from bellande_mesh_sync.core.members.swim.messages import (
 from bellande_mesh_sync.core.members.swim.sleepers import Sleepers
 from bellande_mesh_sync.core.members.swim.suspicion import Suspicion, Suspicions
 from bellande_mesh_sync.core.members.swim.timers import SuspicionOver
-from bellande_mesh_sync.core.members.swim.view import ALIVE, ASLEEP, DEAD, LEFT, SUSPECT, UNKNOWN, View
+from bellande_mesh_sync.core.members.swim.view import (
+    ALIVE,
+    ASLEEP,
+    DEAD,
+    LEFT,
+    REMOVED,
+    SUSPECT,
+    UNKNOWN,
+    View,
+)
 from bellande_mesh_sync.ids import NodeId
 
 DOUBLES_MAX: Final = 8
 """A restart without a peer book meets one newer record of itself; more are by another node with its key."""
-_NAMES: Final = ("", "alive", "suspect", "dead", "asleep", "left")
+_NAMES: Final = ("", "alive", "suspect", "dead", "asleep", "left", "left")
+"""Of standings, as programs are told them."""
 _SECOND_NS: Final = 1_000_000_000
 
 
@@ -187,6 +197,8 @@ class Beliefs:
             # If it is ahead of the record it speaks of, it is worth nothing without that.
             return incarnation < verdict.incarnation
         if standing != ALIVE and standing != SUSPECT:
+            if verdict.standing == REMOVED != standing:
+                self._remove(index, verdict.by)
             return True
         if verdict.standing == SUSPECT:
             self.suspect(index, verdict.by, now_ns)
@@ -214,14 +226,17 @@ class Beliefs:
             return is_news
         if entry.notice is not None and entry.standing == ASLEEP:
             is_news |= self.apply_notice(entry.notice, since_ns)
-        elif entry.standing == DEAD and view.standings[index] == ALIVE:
+        elif entry.standing in (DEAD, REMOVED) and view.standings[index] == ALIVE:
             self._accuse(index, now_ns)
+            is_news = True
+        elif entry.standing == REMOVED and DEAD <= view.standings[index] < REMOVED:
+            self._remove(index, None, spread=spread)
             is_news = True
         return is_news
 
     def _take_entry(self, entry: Entry, was_live: bool, since_ns: int, spread: bool) -> bool:
         record = entry.record
-        is_dead = entry.standing == DEAD and not record.left and not was_live
+        is_dead = entry.standing in (DEAD, REMOVED) and not record.left and not was_live
         for_s = entry.notice.for_s if entry.notice is not None else 0
         is_old = (entry.age_s - for_s) * _SECOND_NS >= self._config.forget_after_ns
         if is_old and entry.standing >= DEAD and not was_live:
@@ -321,6 +336,21 @@ class Beliefs:
         record = self.view.record(index)
         self.gossip.add_death(Verdict(record.node, record.incarnation, DEAD, by))
 
+    def remove(self, index: int) -> bool:
+        """An operator says that a member is gone for good; False if it is not down."""
+        if index == self.own_index or self.view.standing(index) < DEAD:
+            return False
+        if self.view.standings[index] != REMOVED:
+            self._remove(index, self.own.node)
+        return True
+
+    def _remove(self, index: int, by: NodeId | None, *, spread: bool = True) -> None:
+        who = "an operator" if by is None else self._name_of(by)
+        self._replace(index, self.view.number(index), REMOVED, f"removed by {who}", self.view.since_ns(index))
+        if spread:
+            record = self.view.record(index)
+            self.gossip.add_death(Verdict(record.node, record.incarnation, REMOVED, by or self.own.node))
+
     def _replace(self, index: int, number: int, standing: int, reason: str, since_ns: int) -> None:
         old = self.view.standing(index)
         if old == SUSPECT:
@@ -333,7 +363,7 @@ class Beliefs:
         record = self.view.record(index)
         if is_other_record:
             self._out.append(PeerRecorded(record))
-        if old != standing:
+        if old_name != _NAMES[standing]:
             self._out.append(MemberChanged(record.node, record.name, old_name, _NAMES[standing], reason))
 
     def state_of(self, index: int) -> str:
@@ -363,7 +393,7 @@ class Beliefs:
     def against(self, index: int) -> Verdict | None:
         """What we hold against this member, as far as it can refute it."""
         standing = self.view.standing(index)
-        if standing != SUSPECT and standing != DEAD:
+        if standing not in (SUSPECT, DEAD, REMOVED):
             return None
         record = self.view.record(index)
         return Verdict(record.node, record.incarnation, standing, self.own.node)

@@ -82,4 +82,4 @@ def settled(standing: int) -> int:
 
 
 def is_standing(number: int) -> bool:
-    return Standing.ALIVE <= number <= Standing.LEFT
+    return Standing.ALIVE <= number <= Standing.REMOVED

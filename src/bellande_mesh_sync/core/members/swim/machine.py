@@ -172,6 +172,15 @@ class Swim:
         self._merging.seeds = me.bootstrap
         return self._done(now_ns)
 
+    def remove(self, node: NodeId, now_ns: int) -> tuple[bool, list[SwimEffect]]:
+        """An operator says that this member will not come back; so all are told.
+
+        False, and nothing changes, for a stranger and for one that lives or is only suspected.
+        """
+        self._hear(now_ns)
+        is_removed = self.beliefs.remove(self._view.roster.find(node))
+        return is_removed, self._done(now_ns)
+
     def _part(self, now_ns: int) -> list[SwimEffect]:
         self.beliefs.is_parting = True
         self._run += 1

@@ -24,6 +24,8 @@ class Standing(enum.IntEnum):
     ASLEEP = 4
     """It said itself that it will be silent, so no verdict of others counts."""
     LEFT = 5
+    REMOVED = 6
+    """An operator said that it will not come back. Counts only where it is down."""
 
 
 class Verdict(Struct, frozen=True, array_like=True, gc=False):
@@ -32,7 +34,7 @@ class Verdict(Struct, frozen=True, array_like=True, gc=False):
     node: NodeId
     incarnation: int
     standing: int
-    """SUSPECT or DEAD."""
+    """SUSPECT, DEAD or REMOVED."""
     by: NodeId
 
 

@@ -14,10 +14,12 @@ from bellande_mesh_sync.core.members.swim.messages import Standing
 from bellande_mesh_sync.core.members.swim.pool import Pool
 from bellande_mesh_sync.core.members.swim.roster import BUCKETS, Roster
 
-UNKNOWN, ALIVE, SUSPECT, DEAD, ASLEEP, LEFT = (int(standing) for standing in Standing)
+UNKNOWN, ALIVE, SUSPECT, DEAD, ASLEEP, LEFT, REMOVED = (int(standing) for standing in Standing)
 
 _WORD: Final = (1 << 64) - 1
-_SPREAD: Final = (0, 1, 1, 0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0xD6E8FEB86659FD93)
+_SPREAD: Final = (
+    0, 1, 1, 0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0xD6E8FEB86659FD93, 0xA0761D6478BD642F,
+)  # fmt: skip
 """Odd factors that tell standings apart in the sums. A suspicion is a thing of seconds: as if alive."""
 
 FINGERPRINT_BYTES: Final = 16
@@ -38,7 +40,7 @@ class View:
         self.live_count = 0
         """Alive or suspect, this node included."""
         self.down = Pool()
-        """Dead, asleep or left."""
+        """Dead, asleep, left or removed."""
         self._since_ns: dict[int, int] = {}
         self._few: Pool | None = None
 
