@@ -31,6 +31,7 @@ from bellande_mesh_sync.ids import NodeId
 from bellande_mesh_sync.security.sealing import OLD_KEPT_NS, ROTATE_AFTER_NS, SWITCH_AFTER_NS
 from bellande_mesh_sync.shell import datagrams as datagrams_module
 from bellande_mesh_sync.shell.datagrams import Datagrams
+from bellande_mesh_sync.wire.datagrams import encode_datagram
 from tests.shell.link_nodes import LOOPS, polled, run
 
 MESH = bytes(range(16))
@@ -171,9 +172,8 @@ def test_the_same_datagram_to_many_is_encoded_once(monkeypatch: pytest.MonkeyPat
 
     def encode(datagram: Datagram) -> bytes:
         encoded.append(datagram)
-        return real(datagram)
+        return encode_datagram(datagram)
 
-    real = datagrams_module.encode_datagram
     monkeypatch.setattr(datagrams_module, "encode_datagram", encode)
 
     async def test() -> None:
