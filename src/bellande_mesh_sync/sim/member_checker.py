@@ -85,7 +85,7 @@ class MemberChecker:
         return is_at_work and now_ns - node.since_ns >= self._notice_max_ns
 
     def check_at_rest(self, nodes: Sequence[SimNode]) -> None:
-        """Everybody is alive in everybody's eyes, but for a suspicion: lost packets may raise one any time."""
+        """Everybody is alive in everybody's eyes, but for a suspicion: packets get lost at any time."""
         for node in nodes:
             for other in nodes:
                 state = self._states[node.index].get(other.node, "unknown")
