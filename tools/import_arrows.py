@@ -41,7 +41,8 @@ ARROWS: dict[str, frozenset[str]] = {
     | {"arguments", "feeds", "config_model", "observe.views"},
     "shell": _EVERYDAY,
     # A mesh starts its own HTTP servers; they know it only by the calls in api.needs.
-    "mesh": _EVERYDAY | {"arguments", "feeds", "shell", "api.servers"},
+    "mesh_members": _EVERYDAY | {"arguments", "shell"},
+    "mesh": _EVERYDAY | {"arguments", "feeds", "shell", "mesh_members", "api.servers"},
     "arguments": BASE | {"core", "store"},
     "feeds": BASE,
     # What both ends of an import or export must agree on is with the server.

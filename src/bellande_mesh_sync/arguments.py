@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from blake3 import blake3
+
 from bellande_mesh_sync.core.data.context import Context, parse_context
 from bellande_mesh_sync.core.data.record import VALUE
 from bellande_mesh_sync.core.events import Write
@@ -17,6 +19,7 @@ ACK_BYTES_PER_S = 10_000_000
 CONTENT_TYPE_MAX = 255
 DEFAULT_CONTENT_TYPE = "application/octet-stream"
 LIST_LIMIT_MAX = 10_000
+SECONDS_MAX = 1e6
 
 
 def content_type_of(given: str | None) -> str:
@@ -95,9 +98,16 @@ def timeout_ns_of(given_s: float | None, size_bytes: int) -> int:
     """How long to wait for acks, in nanoseconds."""
     if given_s is None:
         return round((ACK_TIMEOUT_S + size_bytes / ACK_BYTES_PER_S) * 1e9)
+    return ns_of("timeout", given_s)
+
+
+def ns_of(name: str, given_s: float, limit_s: float = SECONDS_MAX) -> int:
+    """Seconds above 0 and up to a limit, in nanoseconds. UsageError for anything else."""
     # Not every caller has a type checker.
-    if not isinstance(given_s, int | float) or not 0 < given_s < 1e6:  # type: ignore[redundant-expr]
-        raise UsageError(reason=f"timeout={given_s!r} is no number of seconds above 0")
+    if not isinstance(given_s, int | float) or not 0 < given_s <= limit_s:  # type: ignore[redundant-expr]
+        raise UsageError(
+            reason=f"{name}={given_s!r} is no number of seconds above 0 and up to {limit_s:,.0f}"
+        )
     return round(given_s * 1e9)
 
 
@@ -109,3 +119,15 @@ def node_id_of_text(text: str) -> NodeId:
     if len(raw) != NODE_ID_BYTES:
         raise UsageError(reason=f"{text!r} is no node id (64 hex digits)")
     return NodeId(raw)
+
+
+def point_of(given: str | bytes) -> bytes:
+    """An id as it is; anything else by its BLAKE3."""
+    if isinstance(given, bytes):
+        return given if len(given) == NODE_ID_BYTES else blake3(given).digest()
+    if not isinstance(given, str):  # Not every caller has a type checker.
+        raise UsageError(reason=f"a point is text or bytes, not {type(given).__name__}")
+    try:
+        return node_id_of_text(given)
+    except UsageError:
+        return blake3(given.encode("utf-8", "surrogatepass")).digest()

@@ -45,7 +45,18 @@ from bellande_mesh_sync.client_transfers import (
 )
 from bellande_mesh_sync.errors import UsageError
 from bellande_mesh_sync.keys import check_prefix
-from bellande_mesh_sync.values import Change, Entry, Listing, NodeView, Receipt, Stats, Status, Value
+from bellande_mesh_sync.values import (
+    Change,
+    Entry,
+    Explanation,
+    Listing,
+    NodeView,
+    Receipt,
+    Stats,
+    Status,
+    Topology,
+    Value,
+)
 
 if TYPE_CHECKING:
     import ssl
@@ -134,6 +145,69 @@ class Client:
     def node(self, name: str) -> NodeView:
         """One member, by its id, the unique start of one, or its name."""
         return self._get(f"/v1/nodes/{quote(name, safe='')}", NodeView)
+
+    def nearest(self, point: str, count: int = 20) -> list[NodeView]:
+        """The live members nearest to a node id, or to any other text, by XOR distance."""
+        answer = self._get(f"/v1/nodes/nearest/{quote(point, safe='')}", dict[str, Any], count=count)
+        return msgspec.convert(answer["nodes"], list[NodeView])
+
+    def topology(self, timeout: float = 2.0) -> Topology:
+        """Who sees whom, as told by every member that answers within this many seconds."""
+        answer = self._send("GET", "/v1/topology", timeout=timeout, params={"timeout": timeout})
+        return msgspec.json.decode(answer.content, type=Topology)
+
+    def why(self, name: str) -> Explanation:
+        """The evidence behind the node's verdict on a member."""
+        return self._get(f"/v1/nodes/{quote(name, safe='')}/why", Explanation)
+
+    # -- changing members; all of these need an admin's token ------------------------------------
+
+    def register(self, address: str, timeout: float = 10.0) -> NodeView:
+        """Tell the node where a member is reached; returns once it is linked and proven."""
+        wish = {"address": address, "timeout": timeout}
+        return self._post("/v1/nodes", NodeView, timeout=timeout, json=wish)
+
+    def remove(self, name: str) -> str:
+        """Forget a member that is dead or left; its id."""
+        answer = self._send("DELETE", f"/v1/nodes/{quote(name, safe='')}")
+        return str(msgspec.json.decode(answer.content)["removed"][0])
+
+    def update(
+        self, *, labels: dict[str, str] | None = None, capacity: int | None = None, zone: str | None = None
+    ) -> NodeView:
+        """Change what the node says of itself, until it stops. What is None stays."""
+        given = {"labels": labels, "capacity": capacity, "zone": zone}
+        change = {name: value for name, value in given.items() if value is not None}
+        answer = self._send("PATCH", "/v1/nodes/self", json=change)
+        return msgspec.json.decode(answer.content, type=NodeView)
+
+    def cleanup(self, older_than_s: float | None = None) -> list[str]:
+        """Forget every member dead for longer than this, by default `node_timeout`; their ids."""
+        return self._post("/v1/nodes/cleanup", dict[str, list[str]], json={"older_than_s": older_than_s})[
+            "removed"
+        ]
+
+    def restore(self, timeout: float = 5.0) -> list[NodeView]:
+        """Try all known members without a link again now; those that answered in time."""
+        wish = {"timeout": timeout}
+        answer = self._post("/v1/nodes/restore", dict[str, Any], timeout=timeout, json=wish)
+        return msgspec.convert(answer["nodes"], list[NodeView])
+
+    def announce(self) -> None:
+        """Let the node say who it is to all members again."""
+        self._send("POST", "/v1/nodes/announce")
+
+    def set_max_connections(self, count: int) -> None:
+        """At most this many links from now on, until the node stops."""
+        self._send("PUT", "/v1/max-connections", json={"count": count})
+
+    def sleep(self, for_s: float) -> None:
+        """Let the node fall silent as planned; the others raise no alarm."""
+        self._send("POST", "/v1/sleep", json={"for_s": for_s})
+
+    def wake(self) -> bool:
+        """End a planned sleep; whether there was one."""
+        return self._post("/v1/wake", dict[str, bool])["done"]
 
     def invite(self, *, role: str = "writer", expires_s: int = 3600, uses: int = 1) -> str:
         """A join token. Needs an admin's token."""

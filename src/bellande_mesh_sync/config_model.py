@@ -33,6 +33,7 @@ LABEL_CHARACTERS_MAX = 64
 LABEL_BYTES_MAX = 255
 """Other members refuse a record with a longer name, label or zone."""
 CAPACITY_MAX = 1_000_000
+CONNECTIONS_MAX = 100_000
 
 _YEAR_S = 365 * 86_400
 _Seconds = Annotated[float, Meta(gt=0, le=_YEAR_S)]
@@ -155,7 +156,7 @@ class MeshOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
     init` needed. Loopback only."""
     metrics_interval: _Seconds = 60.0
     """Seconds between two metric snapshots. 1 to 3600. No effect yet: this version takes none."""
-    max_connections: Annotated[int, Meta(ge=1, le=100_000)] = 1000
+    max_connections: Annotated[int, Meta(ge=1, le=CONNECTIONS_MAX)] = 1000
     """Links open at once; beyond it a further one is turned away. Above the number of members, and below
     the process's limit of open files."""
     enable_persistence: bool = False

@@ -156,11 +156,11 @@ class ConflictError(RequestError):
     template = "key {key!r} has another version than the one asked for; read it again and decide"
 
 
-class MemberInUseError(RequestError):
-    """A member cannot be removed in its present state. Nothing changed."""
+class StillMemberError(RequestError):
+    """A member that is not down cannot be removed: it would be back with its next word. Nothing changed."""
 
-    code = "conflict"
-    template = "member {name!r} is {state}: only one that is dead or left can be removed"
+    code = "still_member"
+    template = "node {node} is {state}; only a member that is dead or left can be removed"
 
 
 class AckTimeoutError(RequestError):

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from bellande_mesh_sync.addresses import parse_address
 from bellande_mesh_sync.errors import UsageError
 from bellande_mesh_sync.feeds import Subscription
 from bellande_mesh_sync.mesh import Mesh, init, init_with_options
-from bellande_mesh_sync.values import NodeView, Receipt, Stats, Status, Value
+from bellande_mesh_sync.values import Explanation, NodeView, Receipt, Stats, Status, Topology, Value
 
 __all__ = [
     "broadcast",
     "broadcast_message",
+    "broadcast_new_node",
+    "cleanup_dead_nodes",
+    "find_closest_nodes",
+    "find_nearest_nodes",
     "get_active_nodes",
     "get_local_id",
     "get_node_count",
@@ -20,18 +27,28 @@ __all__ = [
     "get_nodes_paginated",
     "get_stats",
     "get_status",
+    "handle_join_request",
     "init",
     "init_with_options",
     "is_node_connected",
     "is_running",
+    "register_node",
+    "remove_node",
+    "restore_nodes",
     "retrieve_data",
     "send_message",
     "send_to_node",
+    "set_max_connections",
     "shutdown",
+    "sleep",
     "start",
     "stop",
     "store_data",
     "subscribe",
+    "topology",
+    "update_node",
+    "wake",
+    "why",
 ]
 
 # -- system control
@@ -76,6 +93,11 @@ async def get_node_port(mesh: Mesh) -> int:
     return parse_address(address)[1] if address else 0
 
 
+async def set_max_connections(mesh: Mesh, count: int) -> None:
+    """At most this many links from now on, until the node stops."""
+    await mesh.set_max_connections(count)
+
+
 # -- nodes
 
 
@@ -113,7 +135,78 @@ async def get_local_id(mesh: Mesh) -> str:
 
 async def is_node_connected(mesh: Mesh, node: str) -> bool:
     """Whether a link with this node is open now."""
-    return any(view.node == node and view.linked for view in await mesh.nodes())
+    return await mesh.is_node_connected(node)
+
+
+async def find_nearest_nodes(mesh: Mesh, point: str | bytes, count: int = 20) -> list[NodeView]:
+    """The live members nearest to a node id, or to any other text or bytes, by XOR distance."""
+    return await mesh.find_nearest_nodes(point, count)
+
+
+async def find_closest_nodes(mesh: Mesh, point: str | bytes, count: int = 20) -> list[NodeView]:
+    """The same as `find_nearest_nodes`."""
+    return await mesh.find_nearest_nodes(point, count)
+
+
+async def register_node(mesh: Mesh, address: str, *, timeout: float = 10.0) -> NodeView:
+    """Tell the node where a member is reached; returns once it is linked and proven."""
+    return await mesh.register_node(address, timeout=timeout)
+
+
+async def remove_node(mesh: Mesh, node: str) -> bool:
+    """Forget a member that is dead or left."""
+    return await mesh.remove_node(node)
+
+
+async def update_node(
+    mesh: Mesh,
+    *,
+    labels: Mapping[str, str] | None = None,
+    capacity: int | None = None,
+    zone: str | None = None,
+) -> NodeView:
+    """Change what the node says of itself, until it stops."""
+    return await mesh.update_node(labels=labels, capacity=capacity, zone=zone)
+
+
+async def restore_nodes(mesh: Mesh, *, timeout: float = 5.0) -> list[NodeView]:
+    """Try all known members without a link again now; those that answered."""
+    return await mesh.restore_nodes(timeout=timeout)
+
+
+async def cleanup_dead_nodes(mesh: Mesh, older_than: float | None = None) -> list[str]:
+    """Forget every member dead for longer than this many seconds, by default `node_timeout`; their ids."""
+    return await mesh.cleanup_dead_nodes(older_than)
+
+
+async def broadcast_new_node(mesh: Mesh) -> None:
+    """Say who the node is to all members again."""
+    await mesh.broadcast_new_node()
+
+
+async def handle_join_request(mesh: Mesh, body: dict[str, Any], address: str) -> dict[str, Any]:
+    """Answer a newcomer's request to join, as it came from this address."""
+    return await mesh.handle_join_request(body, address)
+
+
+async def topology(mesh: Mesh, timeout: float = 2.0) -> Topology:
+    """Who sees whom, as told by every member that answers in time."""
+    return await mesh.topology(timeout)
+
+
+async def why(mesh: Mesh, node: str) -> Explanation:
+    """The evidence behind the node's verdict on a member."""
+    return await mesh.why(node)
+
+
+async def sleep(mesh: Mesh, seconds: float) -> None:
+    """Fall silent as planned: the other nodes are told, and raise no alarm."""
+    await mesh.sleep(seconds)
+
+
+async def wake(mesh: Mesh) -> bool:
+    """End a planned sleep early; whether there was one."""
+    return await mesh.wake()
 
 
 # -- messages

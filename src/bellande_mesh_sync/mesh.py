@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import builtins
 import hmac
 import logging
 import secrets
@@ -42,6 +41,7 @@ from bellande_mesh_sync.errors import (
 from bellande_mesh_sync.feeds import Feeds, Subscription, Watch
 from bellande_mesh_sync.ids import NodeId
 from bellande_mesh_sync.keys import check_key, check_prefix, space_of
+from bellande_mesh_sync.mesh_members import MemberCalls
 from bellande_mesh_sync.observe import views
 from bellande_mesh_sync.security.admission import JoinDesk
 from bellande_mesh_sync.security.identity import Identity
@@ -53,7 +53,6 @@ from bellande_mesh_sync.values import (
     Entry,
     Listing,
     MeshMessage,
-    NodeView,
     Receipt,
     Stats,
     Status,
@@ -66,13 +65,14 @@ if TYPE_CHECKING:
 log = logging.getLogger("bellande_mesh_sync")
 
 
-class Mesh:
+class Mesh(MemberCalls):
     """One node. Make it with `init`; use it as `async with`, or call `start` and `stop`.
 
     All calls belong to the event loop that started it. Node ids and versions are text.
     """
 
     def __init__(self, settings: Settings) -> None:
+        super().__init__()
         self.settings = settings
         self._state = "stopped"
         self._started_s = 0.0
@@ -404,6 +404,7 @@ class Mesh:
         self._started().core.counters["notes_delivered" if delivered else "notes_unheard"] += 1
 
     def _member_changed(self, effect: do.MemberChanged) -> None:
+        self._members_moved.set()
         before = effect.old_state or "unknown"
         log.info("%s: %s -> %s (%s)", effect.name, before, effect.new_state, effect.reason)
 
@@ -451,11 +452,6 @@ class Mesh:
     def admin_token(self) -> str:
         """The token that the HTTP API takes from this node's owner."""
         return self._started().ground.admin_token
-
-    async def nodes(self, state: str | None = None) -> builtins.list[NodeView]:
-        """The members as this node sees them, itself first; those in `state` if given."""
-        found = views.node_views(self._alive().core, now())
-        return [view for view in found if state is None or view.state == state]
 
     async def invite(self, *, role: str = "writer", expires_s: int = 3600, uses: int = 1) -> str:
         """A join token for `bms join`. Only a node that holds the authority's key can make one."""

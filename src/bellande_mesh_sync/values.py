@@ -76,7 +76,7 @@ class NodeView(Struct, frozen=True):
     node: str
     name: str
     state: str
-    """alive, suspect, dead or left."""
+    """alive, suspect, asleep, dead, left or revoked."""
     addresses: tuple[str, ...]
     role: str
     software: str
@@ -88,6 +88,90 @@ class NodeView(Struct, frozen=True):
     """Seconds since anything came from it; None if nothing ever did."""
     reason: str
     """Why it is in this state."""
+    since_s: float = 0.0
+    """For how long it has been in this state; for this node, since its start."""
+    zone: str = ""
+    labels: dict[str, str] = {}
+    capacity: int = 100
+    incarnation: int = 0
+    """How often it has said something new of itself."""
+    datagrams: bool = False
+    """Whether it takes datagrams; if not, all goes over links."""
+    loss: float | None = None
+    """Share of this node's last probes of it that stayed without an answer, 0 to 1; None before any."""
+
+
+class Finding(Struct, frozen=True):
+    """One thing that was found out about a member."""
+
+    ago_s: float
+    what: str
+    """A word for machines, as `no_answer`."""
+    by: str
+    """Node id of who found it."""
+    text: str
+    """The same for people."""
+
+
+class Explanation(Struct, frozen=True):
+    """Why a member is in its state: the evidence behind this node's verdict."""
+
+    node: str
+    name: str
+    state: str
+    since_s: float
+    reason: str
+    incarnation: int
+    own_health: int
+    """This node's doubt about itself: 0 is well, and each step makes it more patient with others."""
+    linked: bool
+    rtt_ms: float | None
+    loss: float | None
+    last_heard_s: float | None
+    """Seconds since anything came over a link with it; None without a link."""
+    last_ack_s: float | None
+    """Seconds since it last answered a probe of this node; None if it never did."""
+    accusers: tuple[str, ...]
+    """While it is suspect: ids of the nodes that got no answer."""
+    dead_in_s: float | None
+    """While it is suspect: in how many seconds it counts as dead, unless it answers or is vouched for."""
+    findings: tuple[Finding, ...]
+    """Probes, helpers' answers and the like, the last ones first."""
+
+
+class TopologyNode(Struct, frozen=True):
+    node: str
+    name: str
+    state: str
+    zone: str
+    answered: bool
+    """Whether it told whom it sees."""
+
+
+class Sight(Struct, frozen=True):
+    """What one node says of another one."""
+
+    source: str
+    target: str
+    linked: bool
+    rtt_ms: float | None
+    loss: float | None
+    """Share of lost probes, 0 to 1."""
+    route: str
+    """`direct`: they have a link. `via`: a third node has links with both. `none`: neither."""
+    via: str
+    """That third node's id, the quickest if there are several; else empty."""
+
+
+class Topology(Struct, frozen=True):
+    """Who sees whom, as told by all that could be reached."""
+
+    node: str
+    """Who asked."""
+    nodes: tuple[TopologyNode, ...]
+    sights: tuple[Sight, ...]
+    complete: bool
+    """False: in a mesh this large only pairs with a link are in `sights`."""
 
 
 class Status(Struct, frozen=True):

@@ -94,16 +94,17 @@ class Call:
             raise UsageError(reason=f"the query: {error}") from None
 
     def path_rest(self) -> str:
-        """The part of the path from the operation's `{` on, percent-decoded once.
+        """The part of the path from the operation's `{` on, up to what follows its `}`, percent-decoded once.
 
         Taken from the raw path: the server's own decoding turns bytes that are not UTF-8 into
         replacement characters, and so two different URLs into one key.
         """
         prefix = self.operation.path.partition("{")[0].encode()
+        suffix = self.operation.path.rpartition("}")[2].encode()
         raw_path: bytes = self.scope["raw_path"]
-        if not raw_path.startswith(prefix):
+        if not (raw_path.startswith(prefix) and raw_path.endswith(suffix)):
             raise NotFoundError(what="route", name=self.scope["path"])
-        raw = unquote_to_bytes(raw_path[len(prefix) :])
+        raw = unquote_to_bytes(raw_path[len(prefix) : len(raw_path) - len(suffix)])
         try:
             return raw.decode()
         except UnicodeDecodeError:

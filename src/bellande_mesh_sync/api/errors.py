@@ -28,7 +28,7 @@ STATUS_OF: Final[dict[type[BellandeMeshError], int]] = {
     tree.RequestError: 400,
     tree.NotFoundError: 404,
     tree.ConflictError: 412,
-    tree.MemberInUseError: 409,
+    tree.StillMemberError: 409,
     tree.AckTimeoutError: 202,  # the write is kept: accepted, and not yet done
     tree.ChunkMissingError: 503,
     tree.UnauthorizedError: 401,

@@ -6,7 +6,17 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
-from bellande_mesh_sync.values import Change, Entry, Listing, NodeView, Receipt, Stats, Status
+from bellande_mesh_sync.values import (
+    Change,
+    Entry,
+    Explanation,
+    Listing,
+    NodeView,
+    Receipt,
+    Stats,
+    Status,
+    Topology,
+)
 
 
 class ValueStream(Protocol):
@@ -45,6 +55,38 @@ class MeshCalls(Protocol):
     async def digest(self, prefix: str = "") -> Mapping[str, Any]: ...
 
     async def nodes(self, state: str | None = None) -> Sequence[NodeView]: ...
+
+    async def node(self, node: str) -> NodeView: ...
+
+    async def find_nearest_nodes(self, point: str, count: int = 20) -> Sequence[NodeView]: ...
+
+    async def topology(self, timeout: float = ...) -> Topology: ...
+
+    async def why(self, node: str) -> Explanation: ...
+
+    async def register_node(self, address: str, *, timeout: float = ...) -> NodeView: ...
+
+    async def remove_node(self, node: str) -> bool: ...
+
+    async def restore_nodes(self, *, timeout: float = ...) -> Sequence[NodeView]: ...
+
+    async def cleanup_dead_nodes(self, older_than: float | None = None) -> Sequence[str]: ...
+
+    async def broadcast_new_node(self) -> None: ...
+
+    async def update_node(
+        self,
+        *,
+        labels: Mapping[str, str] | None = None,
+        capacity: int | None = None,
+        zone: str | None = None,
+    ) -> NodeView: ...
+
+    async def set_max_connections(self, count: int) -> None: ...
+
+    async def sleep(self, seconds: float) -> None: ...
+
+    async def wake(self) -> bool: ...
 
     async def put(
         self,

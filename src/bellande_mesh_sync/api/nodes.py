@@ -11,7 +11,7 @@ from bellande_mesh_sync.api.calls import Call
 from bellande_mesh_sync.api.needs import MeshCalls
 from bellande_mesh_sync.api.operations import Operation
 from bellande_mesh_sync.errors import NotFoundError, UsageError
-from bellande_mesh_sync.values import NodeView
+from bellande_mesh_sync.values import Explanation, NodeView, Topology
 
 PREFIX_CHARACTERS_MIN: Final = 4
 """A node may be named by the start of its id, if that is at least this long."""
@@ -43,6 +43,43 @@ async def get_node(call: Call) -> NodeView:
     return await find_node(call.mesh, call.path_rest())
 
 
+class NearestQuery(Struct, forbid_unknown_fields=True, kw_only=True):
+    count: Annotated[int, Meta(ge=1, le=1000)] = 20
+
+
+class Nearest(Struct, frozen=True):
+    nodes: tuple[NodeView, ...]
+    """Nearest first."""
+
+
+async def find_nearest(call: Call) -> Nearest:
+    """The live members nearest to an id, by XOR distance.
+
+    `id` is a node id (64 hex digits); any other text, as a key, is hashed to a point with BLAKE3.
+    """
+    query = call.query(NearestQuery)
+    return Nearest(tuple(await call.mesh.find_nearest_nodes(call.path_rest(), query.count)))
+
+
+async def get_own_node(call: Call) -> NodeView:
+    """The member that this node is."""
+    return await call.mesh.node(call.mesh.node_id)
+
+
+async def explain_node(call: Call) -> Explanation:
+    """The evidence behind this node's verdict on a member, by its id, a start of it, or its name."""
+    return await call.mesh.why((await find_node(call.mesh, call.path_rest())).node)
+
+
+class TopologyQuery(Struct, forbid_unknown_fields=True, kw_only=True):
+    timeout: Annotated[float, Meta(gt=0, le=60)] = 2.0
+
+
+async def get_topology(call: Call) -> Topology:
+    """Who sees whom, with round trip, loss and route, as told by every member that answers in time."""
+    return await call.mesh.topology(call.query(TopologyQuery).timeout)
+
+
 async def find_node(mesh: MeshCalls, text: str) -> NodeView:
     """The member meant by `text`: an id, a name, or a unique start of an id.
 
@@ -67,5 +104,19 @@ def matching(views: Sequence[NodeView], text: str) -> list[NodeView]:
 
 OPERATIONS: Final = (
     Operation("GET", "/v1/nodes", list_nodes, "List members", "observer", query=NodesQuery, answer=NodesPage),
+    Operation(
+        "GET",
+        "/v1/nodes/nearest/{id}",
+        find_nearest,
+        "Find the nearest members",
+        "observer",
+        query=NearestQuery,
+        answer=Nearest,
+    ),
+    Operation("GET", "/v1/nodes/self", get_own_node, "Look at this node", "observer", answer=NodeView),
     Operation("GET", "/v1/nodes/{id}", get_node, "Look at a member", "observer", answer=NodeView),
+    Operation("GET", "/v1/nodes/{id}/why", explain_node, "Explain a verdict", "observer", answer=Explanation),
+    Operation(
+        "GET", "/v1/topology", get_topology, "Topology", "observer", query=TopologyQuery, answer=Topology
+    ),
 )

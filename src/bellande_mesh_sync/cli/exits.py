@@ -39,6 +39,7 @@ _EXITS = {
     "authentication_failed": DENIED,
     "precondition_failed": CONFLICT,
     "conflict": CONFLICT,
+    "still_member": CONFLICT,
     "already_a_member": CONFLICT,
     "ack_timeout": TIMED_OUT,
     "deadline": TIMED_OUT,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 STATES = ("alive", "suspect", "asleep", "dead", "left", "revoked")
 
 _SECTION = "Look"
-_ID_LENGTH_SHOWN = 12
+ID_LENGTH_SHOWN = 12
 
 
 @click.command(
@@ -59,7 +59,8 @@ def status(session: Session) -> None:
 def nodes(session: Session, state: str | None) -> None:
     """List the members of the mesh, as this node sees them.
 
-    Columns: id, name, state, role, address, link, round trip in ms, seconds since last heard of.
+    Columns: name, id, state, seconds in this state, address, round trip in ms, share of lost probes,
+    zone, version, and the reason unless it is alive.
     """
     output = session.output()
     with session.client() as client:
@@ -67,7 +68,7 @@ def nodes(session: Session, state: str | None) -> None:
     if output.as_json:
         output.result({"nodes": found}, "")
         return
-    columns = ("ID", "NAME", "STATE", "ROLE", "ADDRESS", "LINK", "RTT MS", "HEARD S")
+    columns = ("NAME", "ID", "STATE", "SINCE S", "ADDRESS", "RTT MS", "LOSS", "ZONE", "VERSION", "REASON")
     output.table(columns, (_node_row(node, is_short=output.is_terminal) for node in found))
 
 
@@ -106,15 +107,25 @@ def health(session: Session) -> int:
 
 def _node_row(node: NodeView, *, is_short: bool) -> tuple[object, ...]:
     return (
-        node.node[:_ID_LENGTH_SHOWN] if is_short else node.node,
         node.name,
+        node.node[:ID_LENGTH_SHOWN] if is_short else node.node,
         node.state,
-        node.role,
+        f"{node.since_s:.0f}",
         node.addresses[0] if node.addresses else "-",
-        "self" if node.is_local else "yes" if node.linked else "no",
-        "-" if node.rtt_ms is None else f"{node.rtt_ms:.1f}",
-        "-" if node.last_heard_s is None else f"{node.last_heard_s:.1f}",
+        rtt_text(node.rtt_ms),
+        loss_text(node.loss),
+        node.zone or "-",
+        node.software.rpartition(" ")[2] or "-",
+        "this node" if node.is_local else "" if node.state == "alive" else node.reason,
     )
+
+
+def rtt_text(rtt_ms: float | None) -> str:
+    return "-" if rtt_ms is None else f"{rtt_ms:.1f}"
+
+
+def loss_text(loss: float | None) -> str:
+    return "-" if loss is None else f"{loss:.1%}"
 
 
 def _show_peers(session: Session, found: Stats) -> None:
@@ -122,7 +133,7 @@ def _show_peers(session: Session, found: Stats) -> None:
     columns = sorted({name for peer in found.peers.values() for name in peer})
     rows = []
     for node, peer in sorted(found.peers.items()):
-        shown = node[:_ID_LENGTH_SHOWN] if output.is_terminal else node
+        shown = node[:ID_LENGTH_SHOWN] if output.is_terminal else node
         rows.append((shown, *(_figure(peer.get(name)) for name in columns)))
     output.table(("PEER", *(name.upper() for name in columns)), rows)
 

@@ -78,7 +78,7 @@ class AddMember(Struct, frozen=True, gc=False):
 class RemoveMember(Struct, frozen=True, gc=False):
     """Forget a member that is down (dead or left). Resolves to True.
 
-    Rejects with not_found, or with conflict while it is alive, suspect or asleep, or is this node:
+    Rejects with not_found, or with still_member while it is alive, suspect or asleep, or is this node:
     such a one would be back with its next word. If a removed one comes back, it is a member again.
     """
 

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from itertools import islice
+from typing import Any, Final
 
 from bellande_mesh_sync.core import events as on
 from bellande_mesh_sync.core.data.context import context_text
 from bellande_mesh_sync.core.data.policies import visible
 from bellande_mesh_sync.core.data.record import Record
+from bellande_mesh_sync.core.members.directory import Member
+from bellande_mesh_sync.core.members.member import MemberRecord, MemberState
+from bellande_mesh_sync.core.members.nearest import NearestIndex
 from bellande_mesh_sync.core.node import NodeCore
+from bellande_mesh_sync.core.session.links import Link
 from bellande_mesh_sync.ids import NodeId, Now, node_of, stamp_ms
 from bellande_mesh_sync.keys import shard_of
-from bellande_mesh_sync.values import Change, Entry, NodeView, Receipt
+from bellande_mesh_sync.values import Change, Entry, Explanation, NodeView, Receipt
+
+LIVE: Final = frozenset({"alive", "suspect"})
 
 
 def entry_of(core: NodeCore, siblings: Sequence[Record], wall_ms: int) -> tuple[Record, Entry] | None:
@@ -55,33 +62,99 @@ def receipts_of(receipts: Sequence[on.Receipt]) -> list[Receipt]:
 
 def node_views(core: NodeCore, now: Now) -> list[NodeView]:
     """This node first, then the others by id."""
-    own = core.directory.own
-    views = [
-        NodeView(
-            own.node.hex(), own.name, "alive", own.addresses, own.role, own.software, True, False, None, 0.0,
-            "this node",
-        )
-    ]  # fmt: skip
-    for member in core.directory.others():
-        record = member.record
-        link = core.links.to(record.node)
-        heard_ns = link.last_heard_ns if link else None
-        views.append(
-            NodeView(
-                node=record.node.hex(),
-                name=record.name,
-                state=str(member.state),
-                addresses=record.addresses,
-                role=record.role,
-                software=record.software,
-                is_local=False,
-                linked=link is not None,
-                rtt_ms=link.rtt_ns / 1e6 if link and link.rtt_ns >= 0 else None,
-                last_heard_s=(now.mono_ns - heard_ns) / 1e9 if heard_ns is not None else None,
-                reason=member.reason,
-            )
-        )
-    return views
+    return [own_view(core, now), *(_view_of(core, member, now) for member in core.directory.others())]
+
+
+def node_view(core: NodeCore, node: NodeId, now: Now) -> NodeView | None:
+    """One member; None if it is not known. Cost: O(1)."""
+    if node == core.me.node:
+        return own_view(core, now)
+    member = core.directory.get(node)
+    return None if member is None else _view_of(core, member, now)
+
+
+def own_view(core: NodeCore, now: Now) -> NodeView:
+    uptime_s = max(0.0, (now.wall_ms - core.me.started_ms) / 1000) if core.me.started_ms else 0.0
+    return _of_record(core.directory.own, MemberState.ALIVE, "this node", uptime_s, None, now, is_local=True)
+
+
+def _view_of(core: NodeCore, member: Member, now: Now) -> NodeView:
+    since_s = (now.mono_ns - member.since_ns) / 1e9
+    link = core.links.to(member.record.node)
+    return _of_record(member.record, member.state, member.reason, since_s, link, now, is_local=False)
+
+
+def _of_record(
+    record: MemberRecord, state: MemberState, reason: str, since_s: float, link: Link | None, now: Now,
+    *, is_local: bool,
+) -> NodeView:  # fmt: skip
+    return NodeView(
+        node=record.node.hex(),
+        name=record.name,
+        state=str(state),
+        addresses=record.addresses,
+        role=record.role,
+        software=record.software,
+        is_local=is_local,
+        linked=link is not None,
+        rtt_ms=_rtt_ms(link),
+        last_heard_s=0.0 if is_local else _heard_s(link, now),
+        reason=reason,
+        since_s=since_s,
+        zone=record.zone,
+        labels=dict(record.labels),
+        capacity=record.capacity,
+        incarnation=record.incarnation,
+        datagrams=record.datagram_port != 0,
+    )
+
+
+def _rtt_ms(link: Link | None) -> float | None:
+    return link.rtt_ns / 1e6 if link is not None and link.rtt_ns >= 0 else None
+
+
+def _heard_s(link: Link | None, now: Now) -> float | None:
+    return (now.mono_ns - link.last_heard_ns) / 1e9 if link is not None else None
+
+
+def explanation_of(core: NodeCore, node: NodeId, now: Now) -> Explanation | None:
+    """What this node knows of a member and why it judges it so; None if it is not known."""
+    view = node_view(core, node, now)
+    if view is None:
+        return None
+    return Explanation(
+        node=view.node,
+        name=view.name,
+        state=view.state,
+        since_s=view.since_s,
+        reason=view.reason,
+        incarnation=view.incarnation,
+        own_health=0,
+        linked=view.linked,
+        rtt_ms=view.rtt_ms,
+        loss=view.loss,
+        last_heard_s=view.last_heard_s,
+        last_ack_s=None,
+        accusers=(),
+        dead_in_s=None,
+        findings=(),
+    )
+
+
+def nearest_views(core: NodeCore, point: bytes, count: int, now: Now) -> list[NodeView]:
+    """The live members, this node among them, that are nearest to a point, nearest first."""
+    index = NearestIndex([core.me.node, *(member.record.node for member in core.directory.others())])
+    views = (node_view(core, node, now) for node in index.ranked(point))
+    return list(islice((view for view in views if view is not None and view.state in LIVE), count))
+
+
+def at_address(core: NodeCore, addresses: Collection[str], now: Now) -> NodeView | None:
+    """The member that is linked and reached at one of these addresses."""
+    for link in core.links.records_links():
+        member = core.directory.get(link.peer)
+        if member is not None and not {link.address, *member.record.addresses}.isdisjoint(addresses):
+            return _view_of(core, member, now)
+    return None
 
 
 def member_counts(core: NodeCore) -> dict[str, int]:

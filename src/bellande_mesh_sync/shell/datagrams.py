@@ -31,7 +31,7 @@ log = logging.getLogger("bellande_mesh_sync")
 RECEIVE_BUFFER_BYTES: Final = 1 << 20
 """Some 800 full packets; the system may give less."""
 BURST_MAX: Final = 64
-"""Packets taken in one turn of the loop, about a millisecond of work: links get their turns in a flood."""
+"""Packets taken in one turn of the loop, about a millisecond of work: a flood leaves links their turns."""
 TICK_S: Final = 60.0
 ROTATE_SPREAD: Final = 0.1
 """Nodes that started together do not all announce a new key at once."""

@@ -291,6 +291,8 @@ class AckChecker:
         """Nodes whose word about their own disks is worth nothing."""
         self.forgetful: set[int] = set()
         """Nodes that lost their disk, and with it whom to count."""
+        self.lets_go = False
+        """Whether members that are dead for a while no longer count, within this run."""
         self._disks = disks  # The mesh's own list: whoever joins is in it.
         self._index = {node: index for index, node in enumerate(nodes)}
         self._seen = seen
@@ -411,7 +413,7 @@ class AckChecker:
         return self._seen.holds(disk, key, dot) or self._seen.had(disk, key, dot)
 
     def _need(self, ack: str) -> int:
-        owners = len(self._disks) - len(self.left)
+        owners = 1 if self.lets_go else len(self._disks) - len(self.left)
         return need_of(ack, owners)
 
     def check_all(self) -> None:

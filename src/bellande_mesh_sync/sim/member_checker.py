@@ -25,16 +25,24 @@ class MemberChecker:
         # A link is silent for three pings before it is dropped, here and where a witness has one.
         self._notice_max_ns = config.node_timeout_ns + 6 * config.ping_interval_ns + NOTICE_SLACK_NS
         self._states: dict[int, dict[NodeId, str]] = {}
+        self._let_go_ns = config.rebalance_after_ns * 9 // 10  # Clocks drift, and announcements come late.
+        self._gone_ns: dict[int, dict[NodeId, int]] = {}
+        """Since when each node holds another one for dead."""
         self._left_ns: dict[int, dict[NodeId, int]] = {}
         """When each node last heard of another one that it left."""
 
     def started(self, node: SimNode) -> None:
         self._states[node.index] = {}
         self._left_ns[node.index] = {}
+        self._gone_ns[node.index] = {}
 
     def changed(self, node: SimNode, effect: MemberChanged, others: Sequence[SimNode], now_ns: int) -> None:
         """Only the node itself can say that it left."""
         self._states[node.index][effect.node] = effect.new_state
+        if effect.new_state == MemberState.DEAD:
+            self._gone_ns[node.index][effect.node] = now_ns
+        else:
+            self._gone_ns[node.index].pop(effect.node, None)
         if effect.new_state == MemberState.LEFT:
             self._left_ns[node.index][effect.node] = now_ns
         other = next((other for other in others if other.node == effect.node), None)
@@ -43,11 +51,15 @@ class MemberChecker:
         if effect.new_state == MemberState.LEFT and not other.left_count:
             raise Violation("members", node.name, f"{other.name} is said to have left, and never did")
 
-    def owners(self, index: int) -> frozenset[NodeId]:
+    def owners(self, index: int, now_ns: int) -> frozenset[NodeId]:
         """Whom a program at this node must take for owners now, beside the node itself: those it has heard of
-        and that have not left."""
-        states = self._states.get(index, {})
-        return frozenset(node for node, state in states.items() if state != MemberState.LEFT)
+        and that have not left, nor are dead for long."""
+        states, gone_ns = self._states.get(index, {}), self._gone_ns.get(index, {})
+        return frozenset(
+            node
+            for node, state in states.items()
+            if state != MemberState.LEFT and now_ns - gone_ns.get(node, now_ns) < self._let_go_ns
+        )
 
     def has_left(self, index: int, node: NodeId, since_ns: int) -> bool:
         """Whether `node` has left since then in the eyes of this one. A write does not wait for it again."""
@@ -73,7 +85,7 @@ class MemberChecker:
         return is_at_work and now_ns - node.since_ns >= self._notice_max_ns
 
     def check_at_rest(self, nodes: Sequence[SimNode]) -> None:
-        """Everybody is alive in everybody's eyes, but for a suspicion that a lost packet may raise any time."""
+        """Everybody is alive in everybody's eyes, but for a suspicion: packets get lost at any time."""
         for node in nodes:
             for other in nodes:
                 state = self._states[node.index].get(other.node, "unknown")

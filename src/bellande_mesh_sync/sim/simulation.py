@@ -35,6 +35,7 @@ from bellande_mesh_sync.sim.world import SECOND_NS, NodeClock, World
 CHECK_INTERVAL_NS: Final = SECOND_NS
 FULL_CHECK_INTERVAL_NS: Final = 60 * SECOND_NS
 WARM_UP_MAX_NS: Final = 300 * SECOND_NS
+HOUR_NS: Final = 3600 * SECOND_NS
 TIMERS_MAX: Final = 3_000
 """Of one node: one a write that waits for others, one a stream, and a handful besides."""
 FRAME_SLACK_BYTES: Final = 64 * 1024
@@ -68,7 +69,8 @@ class Simulation:
         self.workload = Workload(
             self.world, scenario.workload, self.nodes, self.disk_checker, self.ack_checker, self.oracle
         )
-        self.ack_checker.owners = self.members.owners
+        self.ack_checker.owners = lambda index: self.members.owners(index, self.world.now_ns)
+        self.ack_checker.lets_go = scenario.core.rebalance_after_ns < HOUR_NS
         self.ack_checker.has_left = self.members.has_left
         self.context_checker = ContextChecker()
         self.workload.resolved = self.context_checker.resolved

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import islice
 
 from bellande_mesh_sync.ids import NODE_ID_BYTES, NodeId
 
@@ -40,20 +41,22 @@ class NearestIndex:
 
         All of them if there are not that many. Cost: O(count + log n) bisections.
         """
+        return list(islice(self.ranked(point), count))
+
+    def ranked(self, point: bytes) -> Iterator[NodeId]:
+        """All ids by their distance to `point`, as far as one asks. None may come or go meanwhile."""
         numbers, target = self._numbers, int.from_bytes(point, "big")
-        found: list[int] = []
         branches = [(0, len(numbers))] if numbers else []
-        while branches and len(found) < count:
+        while branches:
             low, high = branches.pop()
             if high - low == 1:
-                found.append(numbers[low])
+                yield NodeId(numbers[low].to_bytes(NODE_ID_BYTES, "big"))
                 continue
             # Up to this bit all of the branch are alike, so they are equally far as far as it goes.
             bit = (numbers[low] ^ numbers[high - 1]).bit_length() - 1
             middle = bisect_left(numbers, numbers[high - 1] >> bit << bit, low, high)
             zeros, ones = (low, middle), (middle, high)
             branches += (zeros, ones) if target >> bit & 1 else (ones, zeros)
-        return [NodeId(number.to_bytes(NODE_ID_BYTES, "big")) for number in found]
 
 
 def _number(node: NodeId) -> int:

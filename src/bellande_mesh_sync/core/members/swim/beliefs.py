@@ -7,9 +7,10 @@ from typing import Final
 
 from bellande_mesh_sync.core.config import LocalNode
 from bellande_mesh_sync.core.counters import Counters
-from bellande_mesh_sync.core.effects import MemberChanged, PeerForgotten, PeerRecorded, Stop
+from bellande_mesh_sync.core.effects import Log, MemberChanged, PeerForgotten, PeerRecorded, Stop
 from bellande_mesh_sync.core.members.member import INCARNATION_JUMP_MAX, MemberRecord, is_genuine
 from bellande_mesh_sync.core.members.swim.config import SwimConfig
+from bellande_mesh_sync.core.members.swim.doubles import LEAP, Doubles, Meeting
 from bellande_mesh_sync.core.members.swim.effects import SetTimer, SwimEffect
 from bellande_mesh_sync.core.members.swim.gossip import GossipQueue, Update
 from bellande_mesh_sync.core.members.swim.health import Health
@@ -36,8 +37,6 @@ from bellande_mesh_sync.core.members.swim.view import (
 )
 from bellande_mesh_sync.ids import NodeId
 
-DOUBLES_MAX: Final = 8
-"""A restart without a peer book meets one newer record of itself; more are by another node with its key."""
 _NAMES: Final = ("", "alive", "suspect", "dead", "asleep", "left", "left")
 """Of standings, as programs are told them."""
 _SECOND_NS: Final = 1_000_000_000
@@ -59,7 +58,7 @@ class Beliefs:
         self._health = health
         self._counters = counters
         self._out = out
-        self._doubles = 0
+        self._doubles = Doubles()
         self.view = view
         self.sleepers = Sleepers(view)
         self.gossip = GossipQueue(config)
@@ -113,17 +112,38 @@ class Beliefs:
         self.reincarnate(incarnation)
 
     def _meet_ourselves(self, record: MemberRecord) -> None:
-        """A newer record of ourselves is from an earlier run: go above it, or nobody hears us."""
+        """A newer record of ourselves is of another run: go above it, or nobody hears us."""
         if record.incarnation < self.own.incarnation or record == self.own:
             return
         if not is_genuine(record, self._me.verify):
             self._counters["member_records_refused"] += 1
             return
-        self._doubles += 1
-        if self._doubles > DOUBLES_MAX:
-            self._out.append(Stop("identity_conflict", "another node signs member records with our key"))
+        if self.is_parting and not self.own.left:
+            return  # Asleep: it is met again after waking.
+        meeting = self._doubles.meet(record, self.own)
+        if meeting is not Meeting.PAST and not self.is_parting:
+            self._report_double(record, is_over=meeting is Meeting.NEWER_RIVAL)
+            if meeting is Meeting.NEWER_RIVAL:
+                return
+        leap = LEAP if meeting is Meeting.PAST else 0
+        self.reincarnate(record.incarnation + leap, left=self.own.left)
+
+    def _report_double(self, record: MemberRecord, *, is_over: bool) -> None:
+        own = self.own
+        if is_over:
+            reason = (
+                f"two nodes have the identity of {own.name}: this one, started at {own.started_ms} ms, "
+                f"and one at {', '.join(record.addresses) or 'no address'}, started at "
+                f"{record.started_ms} ms, which goes on"
+            )
+            self._out.append(Stop("identity_conflict", reason))
             return
-        self.reincarnate(record.incarnation, left=self.own.left)
+        facts = {
+            "name": own.name, "boot": own.boot.hex(), "started_ms": own.started_ms,
+            "other_boot": record.boot.hex(), "other_started_ms": record.started_ms,
+            "other_addresses": list(record.addresses),
+        }  # fmt: skip
+        self._out.append(Log("error", "identity_conflict", facts))
 
     # -- what others say
 

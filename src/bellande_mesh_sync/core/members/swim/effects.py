@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from bellande_mesh_sync.core.effects import MemberChanged, PeerForgotten, PeerRecorded, Stop
+from bellande_mesh_sync.core.effects import Log, MemberChanged, PeerForgotten, PeerRecorded, Stop
 from bellande_mesh_sync.core.effects import SendDatagram as SendDatagram
 from bellande_mesh_sync.core.members.swim.messages import StreamMessage
 from bellande_mesh_sync.core.members.swim.timers import SwimTimer
@@ -32,5 +32,13 @@ class GoodbyeSaid(Struct, frozen=True, gc=False):
 
 
 SwimEffect: TypeAlias = (
-    SendDatagram | SendStream | SetTimer | PeerRecorded | PeerForgotten | MemberChanged | GoodbyeSaid | Stop
+    SendDatagram
+    | SendStream
+    | SetTimer
+    | PeerRecorded
+    | PeerForgotten
+    | MemberChanged
+    | GoodbyeSaid
+    | Log
+    | Stop
 )

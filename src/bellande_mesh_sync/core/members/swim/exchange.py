@@ -14,8 +14,10 @@ from bellande_mesh_sync.core.members.swim.roster import BUCKETS
 from bellande_mesh_sync.core.members.swim.view import ALIVE, ASLEEP, SUSPECT, UNKNOWN, View
 from bellande_mesh_sync.ids import NodeId
 
-ENTRIES_MAX: Final = 1024
-"""In one message: about 300 kB."""
+ENTRIES_MAX: Final = 512
+"""In one message: about 150 kB, at most 600 kB."""
+WANTED_MAX: Final = 8_192
+"""In one message: 280 kB."""
 ALL_BUCKETS: Final = b"\xff" * (BUCKETS // 8)
 _SECOND_NS: Final = 1_000_000_000
 
@@ -64,9 +66,12 @@ def answer(view: View, lines: Lines, now_ns: int) -> list[Entries]:
 
 
 def pages(view: View, indexes: list[int], wanted: tuple[NodeId, ...], now_ns: int) -> Iterator[Entries]:
-    for start in range(0, max(len(indexes), 1), ENTRIES_MAX):
-        page = tuple(entry_of(view, index, now_ns) for index in indexes[start : start + ENTRIES_MAX])
-        yield Entries(page, wanted if start == 0 else ())
+    """In messages that fit a frame, however large the records are."""
+    count = max(-(-len(indexes) // ENTRIES_MAX), -(-len(wanted) // WANTED_MAX), 1)
+    for page in range(count):
+        some = indexes[page * ENTRIES_MAX : (page + 1) * ENTRIES_MAX]
+        entries = tuple(entry_of(view, index, now_ns) for index in some)
+        yield Entries(entries, wanted[page * WANTED_MAX : (page + 1) * WANTED_MAX])
 
 
 def entry_of(view: View, index: int, now_ns: int) -> Entry:
