@@ -57,7 +57,7 @@ class Simulation:
         ids = [identity.node for identity in identities]
         self.disk_checker = DiskChecker(ids)
         self.disks = [self._make_disk(index) for index in range(scenario.nodes)]
-        self.members = MemberChecker(scenario.core)
+        self.members = MemberChecker(scenario.core, self.network)
         self.ack_checker = AckChecker(self.disks, ids, self.disk_checker)
         self._make_core = make_core
         self.nodes = [self._make_node(identity) for identity in identities]
@@ -265,6 +265,7 @@ class Simulation:
     def _check(self) -> None:
         """Bounds: nothing that others can make grow may grow without end."""
         self.world.after(CHECK_INTERVAL_NS, self._check)
+        self.members.look(self.nodes, self.world.now_ns)
         core = self.scenario.core
         # A page that was being read when the credit ran out is still sent, one of each stream; and a push
         # goes out whole while any credit is left.
