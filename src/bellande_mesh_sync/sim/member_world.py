@@ -12,7 +12,7 @@ from blake3 import blake3
 
 from bellande_mesh_sync.core.config import LocalNode
 from bellande_mesh_sync.core.counters import Counters
-from bellande_mesh_sync.core.effects import MemberChanged
+from bellande_mesh_sync.core.effects import Log, MemberChanged
 from bellande_mesh_sync.core.members.swim.config import LAN, SwimConfig
 from bellande_mesh_sync.core.members.swim.effects import SendDatagram
 from bellande_mesh_sync.core.members.swim.machine import Swim
@@ -25,6 +25,7 @@ from bellande_mesh_sync.sim.checkers import Violation
 from bellande_mesh_sync.sim.datagrams import DatagramConfig, DatagramNetwork
 from bellande_mesh_sync.sim.identity import make_identity
 from bellande_mesh_sync.sim.member_host import MakeMembership, MemberHost, Membership
+from bellande_mesh_sync.sim.member_links import MemberLinks, number_in
 from bellande_mesh_sync.sim.member_promises import (
     ABSENT,
     ASLEEP,
@@ -61,6 +62,8 @@ class MemberScenario:
     network: DatagramConfig = field(default_factory=DatagramConfig)
     expects_accuracy: bool = True
     """Off where more is lost or late than the promise covers; then false deaths are only counted."""
+    is_sealed: bool = False
+    """Datagrams reach only those who have the keys for them; links are opened and break. Costs time."""
     bytes_per_second_max: int = 40_000
     """Of one node, over the whole run."""
 
@@ -82,6 +85,7 @@ class MemberWorld:
         lives = [Life(UP) for _ in range(scenario.nodes)]
         self.checker = MemberChecker(scenario.config, lives, expects_accuracy=scenario.expects_accuracy)
         self.hosts: list[MemberHost] = []
+        self._links = MemberLinks(self.world, self.network, self.hosts) if scenario.is_sealed else None
         self.packet_bytes_max = 0
         self._make = make
         self._nodes: list[NodeId] = []
@@ -98,7 +102,7 @@ class MemberWorld:
     def _add_host(self) -> MemberHost:
         index = len(self.hosts)
         who = make_identity(self.scenario.seed, index)
-        host = MemberHost(index, who, self.world, self.network, self, self._hosts_by_node)
+        host = MemberHost(index, who, self.world, self.network, self, self._hosts_by_node, self._links)
         self.hosts.append(host)
         self._nodes.append(who.node)
         self._hosts_by_node[who.node] = index
@@ -114,6 +118,12 @@ class MemberWorld:
 
     def _start(self, host: MemberHost, view: View, seeds: tuple[str, ...]) -> None:
         host.start(self._machine(host, view, seeds), self._nodes)
+        self._dial(host.index, seeds)
+
+    def _dial(self, index: int, addresses: tuple[str, ...]) -> None:
+        if self._links is not None:
+            for address in addresses:
+                self._links.dial(index, number_in(address), exchange=True)
 
     def _machine(self, host: MemberHost, view: View, seeds: tuple[str, ...]) -> Membership:
         rng = self.world.rng(f"node/{host.index}/{host.incarnation_stored}/{self.world.now_ns}")
@@ -137,6 +147,9 @@ class MemberWorld:
             host.fall_silent()
         else:
             host.kill()
+
+    def logged(self, host: MemberHost, effect: Log) -> None:
+        """Errors that only an operator can end."""
 
     def sends(self, host: MemberHost, effect: SendDatagram) -> None:
         self._packet_count += 1
@@ -166,6 +179,7 @@ class MemberWorld:
         host = self.hosts[index]
         if not with_book:
             host.incarnation_stored = 0
+        host.renew()
         self.checker.forget_told(index)
         self._come_back(index)
         view = self._template.copy() if with_book else View(self.roster)
@@ -216,6 +230,7 @@ class MemberWorld:
     def wake(self, index: int) -> None:
         self._come_back(index)
         self.hosts[index].wake()
+        self._dial(index, self._some_addresses(index))
 
     def remove(self, operator: int, victim: int) -> None:
         """An operator says on one node that another one, which is down, will not come back."""
@@ -236,6 +251,8 @@ class MemberWorld:
     def split(self, apart: list[int]) -> None:
         self.network.split(apart)
         found = frozenset(apart)
+        if self._links is not None:
+            self._links.watch_split()
         self.checker.split([int(index in found) for index in range(len(self.hosts))], self.world.now_ns)
 
     def cut_one_way(self, source: int, target: int) -> None:
@@ -287,8 +304,15 @@ class MemberWorld:
         config = self.scenario.config
         if machine.queued_count > config.updates_max + config.accusations_max:
             raise Violation("queue", host.who.name, f"{machine.queued_count} updates wait")
+        if self._links is not None:
+            self._check_records(host, machine.view)
         if machine.incarnation > INCARNATIONS_MAX:
             raise Violation("incarnation", host.who.name, f"is in incarnation {machine.incarnation}")
+
+    def _check_records(self, host: MemberHost, view: View) -> None:
+        for index in view.known():
+            if view.roster.nodes[index] != host.node and not host.knows_where(view.record(index)):
+                raise Violation("peers", host.who.name, "was not told where a member is reached")
 
     def check_traffic(self, seconds: float) -> None:
         for host in self.hosts:
