@@ -69,7 +69,7 @@ class MemberChecker:
         if effect.new_state == MemberState.ASLEEP:
             raise Violation("members", node.name, f"{other.name} is said to sleep, and nobody does here")
         is_dead = effect.new_state == MemberState.DEAD
-        if is_dead and not self._excuses.of(other, node, others, now_ns):
+        if is_dead and not self._excuses.of(other, others, now_ns):
             raise Violation(
                 "members", node.name, f"{other.name} is said to be dead ({effect.reason}), and runs"
             )
