@@ -24,7 +24,7 @@ from bellande_mesh_sync.sim.swarm import Scenario, draw
 from bellande_mesh_sync.wire.frames import FrameReader
 from tests.core.making import SHARD, author_named, hello_of, member_of, record
 
-ALL_LIES = LiarConfig(bent_ratio=0.01, false_hello_ratio=0.4, replay_s=1.0, impossible_s=0.5)
+ALL_LIES = LiarConfig(bent_ratio=0.01, false_hello_ratio=0.4, replay_s=1.0, impossible_s=0.5, packets_s=0.5)
 
 
 def quiet(seed: int, *, nodes: int = 4, faults_s: float = 60.0) -> Scenario:
