@@ -168,7 +168,7 @@ class Client:
         return self._post("/v1/nodes", NodeView, timeout=timeout, json=wish)
 
     def remove(self, name: str) -> str:
-        """Forget a member that is dead or left; its id."""
+        """Say that a member that is down will not come back; its id."""
         answer = self._send("DELETE", f"/v1/nodes/{quote(name, safe='')}")
         return str(msgspec.json.decode(answer.content)["removed"][0])
 
@@ -182,7 +182,7 @@ class Client:
         return msgspec.json.decode(answer.content, type=NodeView)
 
     def cleanup(self, older_than_s: float | None = None) -> list[str]:
-        """Forget every member dead for longer than this, by default `node_timeout`; their ids."""
+        """Remove every member dead for longer than this, by default `node_timeout`; their ids."""
         return self._post("/v1/nodes/cleanup", dict[str, list[str]], json={"older_than_s": older_than_s})[
             "removed"
         ]

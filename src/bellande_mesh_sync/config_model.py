@@ -86,7 +86,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, meta
     HTTPS on P+2. Everybody with more than one machine changes it, usually to 0.0.0.0:8000."""
     node_timeout: _Seconds = 300.0
     """A member silent for this many seconds is dead at the latest, whatever else was found out about it;
-    and `cleanup_dead_nodes` forgets those that have been dead for longer than this. At least a few times
+    and `cleanup_dead_nodes` removes those that have been dead for longer than this. At least a few times
     `sync_interval`. Lower it where nodes come and go and lists must be fresh."""
     profile: Profile = "lan"
     """How quickly members judge each other. `lan`: machines at one site; a dead one is known to all in 6

@@ -160,7 +160,7 @@ class StillMemberError(RequestError):
     """A member that is not down cannot be removed: it would be back with its next word. Nothing changed."""
 
     code = "still_member"
-    template = "node {node} is {state}; only a member that is dead or left can be removed"
+    template = "node {node} is {state}; only a member that is down can be removed"
 
 
 class AckTimeoutError(RequestError):

@@ -154,7 +154,7 @@ async def register_node(mesh: Mesh, address: str, *, timeout: float = 10.0) -> N
 
 
 async def remove_node(mesh: Mesh, node: str) -> bool:
-    """Forget a member that is dead or left."""
+    """Say that a member that is down will not come back."""
     return await mesh.remove_node(node)
 
 
@@ -175,7 +175,7 @@ async def restore_nodes(mesh: Mesh, *, timeout: float = 5.0) -> list[NodeView]:
 
 
 async def cleanup_dead_nodes(mesh: Mesh, older_than: float | None = None) -> list[str]:
-    """Forget every member dead for longer than this many seconds, by default `node_timeout`; their ids."""
+    """Remove every member dead for longer than this many seconds, by default `node_timeout`; their ids."""
     return await mesh.cleanup_dead_nodes(older_than)
 
 

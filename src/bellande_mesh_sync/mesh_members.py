@@ -131,8 +131,9 @@ class MemberCalls(ABC):
         return found
 
     async def remove_node(self, node: str) -> bool:
-        """Forget a member that is dead or left, and stop trying to reach it.
+        """Say that a member that is down (dead, asleep or left) will not come back.
 
+        All nodes are told: it counts as left, so nobody tries to reach it, and no write waits for its disk.
         It does not expel anybody: if the machine comes back, it is a member again.
 
         Raises:
@@ -165,7 +166,7 @@ class MemberCalls(ABC):
         return restored()
 
     async def cleanup_dead_nodes(self, older_than: float | None = None) -> list[str]:
-        """Forget every member that has been dead for longer than this; the ids of those.
+        """Remove every member that has been dead for longer than this, as `remove_node` does; their ids.
 
         Args:
             older_than: seconds; the setting `node_timeout` if not given.

@@ -122,8 +122,9 @@ class Explanation(Struct, frozen=True):
     since_s: float
     reason: str
     incarnation: int
-    own_health: int
-    """This node's doubt about itself: 0 is well, and each step makes it more patient with others."""
+    own_health: int | None
+    """This node's doubt about itself: 0 is well, and each step makes it more patient with others. None:
+    not known."""
     linked: bool
     rtt_ms: float | None
     loss: float | None

@@ -21,7 +21,20 @@ from bellande_mesh_sync.errors import (
     UnauthorizedError,
 )
 from bellande_mesh_sync.keys import check_key
-from bellande_mesh_sync.values import Change, Entry, Listing, NodeView, Receipt, Stats, Status
+from bellande_mesh_sync.values import (
+    Change,
+    Entry,
+    Explanation,
+    Finding,
+    Listing,
+    NodeView,
+    Receipt,
+    Sight,
+    Stats,
+    Status,
+    Topology,
+    TopologyNode,
+)
 
 NODE = "ab" * 32
 TOKENS = {f"{role}-token": role for role in ("observer", "reader", "writer", "admin")}
@@ -142,6 +155,68 @@ class MemoryMesh:
             node_view("cdcd" + "00" * 30, "other"),
         ]
         return [view for view in views if state in (None, view.state)]
+
+    async def node(self, node: str) -> NodeView:
+        return next(view for view in await self.nodes() if view.node == node)
+
+    async def find_nearest_nodes(self, point: str, count: int = 20) -> Sequence[NodeView]:
+        self.calls.append(("nearest", point, count))
+        return (await self.nodes("alive"))[:count]
+
+    async def topology(self, timeout: float = 2.0) -> Topology:
+        self.calls.append(("topology", timeout))
+        sight = Sight(NODE, "cd" * 32, True, 0.5, 0.25, "direct", "")
+        nodes = tuple(TopologyNode(view.node, view.name, view.state, "", True) for view in await self.nodes())
+        return Topology(NODE, nodes, (sight,), True)
+
+    async def why(self, node: str) -> Explanation:
+        view = await self.node(node)
+        finding = Finding(2.5, "no_answer", NODE, "no answer to a ping")
+        return Explanation(
+            node, view.name, view.state, 1.0, "told", 3, 1, True, 0.5, 0.25, 0.1, None, (NODE,), 4.0,
+            (finding,),
+        )  # fmt: skip
+
+    async def register_node(self, address: str, *, timeout: float = 10.0) -> NodeView:
+        self._fail("register_node")
+        self.calls.append(("register", address, timeout))
+        return await self.node("cd" * 32)
+
+    async def remove_node(self, node: str) -> bool:
+        self._fail("remove_node")
+        self.calls.append(("remove", node))
+        return True
+
+    async def restore_nodes(self, *, timeout: float = 5.0) -> Sequence[NodeView]:
+        self.calls.append(("restore", timeout))
+        return [await self.node("cd" * 32)]
+
+    async def cleanup_dead_nodes(self, older_than: float | None = None) -> Sequence[str]:
+        self.calls.append(("cleanup", older_than))
+        return ["cd" * 32]
+
+    async def broadcast_new_node(self) -> None:
+        self.calls.append(("announce",))
+
+    async def update_node(
+        self,
+        *,
+        labels: Mapping[str, str] | None = None,
+        capacity: int | None = None,
+        zone: str | None = None,
+    ) -> NodeView:
+        self.calls.append(("update", labels, capacity, zone))
+        return await self.node(NODE)
+
+    async def set_max_connections(self, count: int) -> None:
+        self.calls.append(("max_connections", count))
+
+    async def sleep(self, seconds: float) -> None:
+        self.calls.append(("sleep", seconds))
+
+    async def wake(self) -> bool:
+        self.calls.append(("wake",))
+        return False
 
     async def put(
         self,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from bellande_mesh_sync.core.data.context import Context
 from bellande_mesh_sync.core.data.knowledge import Delta
 from bellande_mesh_sync.core.data.record import TOMBSTONE, VALUE, ChunkRef, Manifest, Record
-from bellande_mesh_sync.core.members.member import MemberRecord
+from bellande_mesh_sync.core.members.swim.messages import Datagram, Gossip, StreamPing
 from bellande_mesh_sync.core.messages import (
     ChunkMissing,
     ChunkOffer,
@@ -20,37 +20,34 @@ from bellande_mesh_sync.core.messages import (
     Goodbye,
     Have,
     Hello,
-    Members,
+    MemberDatagram,
+    MemberStream,
     Message,
     Note,
     Ping,
     Pong,
+    ReachAnswer,
+    ReachWant,
     Records,
+    RelayedNote,
     ShardSummary,
     StreamEnd,
     Summary,
+    SurveyReport,
+    SurveyWant,
     Want,
 )
-from bellande_mesh_sync.ids import SEQUENCE_MAX, Author, NodeId, Shard, Stamp
+from bellande_mesh_sync.core.survey import UNKNOWN, LinkReport
+from bellande_mesh_sync.ids import SEQUENCE_MAX, Author, Shard, Stamp
 from bellande_mesh_sync.wire.limits import NUMBER_MAX
+from tests.wire.making_datagrams import VERDICT, datagrams, stream_messages
+from tests.wire.making_members import MEMBER, NODE, OTHER, members, nodes, printable, signatures
 
-NODE = NodeId(bytes(range(32)))
 AUTHOR = Author(NODE + b"epoch-01")
 AUTHOR_2 = Author(NODE + b"epoch-02")
 HASH = bytes(range(100, 132))
 SHARD = Shard("fleet/0")
 DOTS: Delta = ((AUTHOR, ((1, 5), (7, 7))), (AUTHOR_2, ((300, 70_000),)))
-MEMBER = MemberRecord(
-    node=NODE,
-    public_key=bytes(32),
-    name="dock-7",
-    addresses=("10.0.0.7:8000", "[fd00::7]:8000"),
-    role="writer",
-    incarnation=3,
-    left=False,
-    software="0.1.0",
-    signature=bytes(range(64)),
-)
 INLINE = Record(
     key="fleet/plans/dock",
     author=AUTHOR,
@@ -86,11 +83,11 @@ DELETED = Record(
 )
 
 EXAMPLES: tuple[Message, ...] = (
-    Hello(1, 1, bytes(range(16)), NODE, b"bootboot", 0, MEMBER, 4 << 20),
+    Hello(1, 1, bytes(range(16)), NODE, b"bootboot", 0, MEMBER, 4 << 20, True),
     Goodbye("closing", "the node is stopping"),
     Ping(1),
     Pong(NUMBER_MAX),
-    Members((MEMBER,), (NODE, NodeId(bytes(32)))),
+    MemberStream(StreamPing(7, 3)),
     Summary((ShardSummary(SHARD, DOTS, HASH),)),
     Have(SHARD, DOTS),
     Want(1, SHARD, DOTS),
@@ -102,6 +99,12 @@ EXAMPLES: tuple[Message, ...] = (
     ChunkPart(HASH, 65_536, 131_072, b"piece of a chunk"),
     ChunkMissing((HASH,)),
     ChunkOffer((ChunkRef(HASH, 70_000),)),
+    MemberDatagram(Datagram(Gossip(), (VERDICT,), (MEMBER,))),
+    ReachWant(1, OTHER),
+    ReachAnswer(1, True),
+    RelayedNote(NODE, OTHER, b"0123456789abcdef", "alerts/dock", b"\x00\xffbody", bytes(range(64)), True),
+    SurveyWant(1),
+    SurveyReport(1, (LinkReport(OTHER, 1_500, 10, True), LinkReport(NODE, UNKNOWN, UNKNOWN, False))),
 )
 """One of each kind, in the order of their tags."""
 
@@ -109,10 +112,8 @@ EXAMPLES: tuple[Message, ...] = (
 # -- strategies --------------------------------------------------------------------------------
 
 numbers = st.one_of(st.integers(1, 300), st.integers(1, SEQUENCE_MAX // 2))
-nodes = st.binary(min_size=32, max_size=32).map(NodeId)
 hashes = st.binary(min_size=32, max_size=32)
 authors = st.binary(min_size=40, max_size=40).map(Author)
-printable = st.text(st.characters(categories=("L", "N", "P", "S")), max_size=14)
 segments = st.text(st.sampled_from("abcxyz019-_~ "), min_size=1, max_size=12)
 wide_segments = st.sampled_from(["größe", "日本", "..x", ".hidden", "a.b", "x" * 255])
 spaces = st.one_of(segments, wide_segments)
@@ -141,20 +142,6 @@ def contexts(draw: st.DrawFn) -> Context:
         extras = accumulate(draw(st.lists(st.integers(1, 1000), max_size=3)), initial=base)
         found.append((author, base, tuple(extras)[1:]))
     return tuple(found)
-
-
-members = st.builds(
-    MemberRecord,
-    node=nodes,
-    public_key=st.binary(min_size=32, max_size=32),
-    name=printable,
-    addresses=st.lists(printable, max_size=3).map(tuple),
-    role=printable,
-    incarnation=st.integers(0, NUMBER_MAX),
-    left=st.booleans(),
-    software=printable,
-    signature=st.one_of(st.just(b""), st.binary(min_size=64, max_size=64)),
-)
 
 
 @st.composite
@@ -200,6 +187,10 @@ def chunk_parts(draw: st.DrawFn) -> ChunkPart:
 
 shards = st.builds(lambda space, index: Shard(f"{space}/{index}"), spaces, st.integers(0, 63))
 hash_lists = st.lists(hashes, max_size=5).map(tuple)
+counts = st.integers(0, NUMBER_MAX)
+link_reports = st.builds(
+    LinkReport, nodes, st.integers(-1, NUMBER_MAX), st.integers(-1, 1_000), st.booleans()
+)
 protocols = st.lists(st.integers(1, 65_535), min_size=2, max_size=2).map(sorted)
 
 messages: st.SearchStrategy[Message] = st.one_of(
@@ -212,11 +203,12 @@ messages: st.SearchStrategy[Message] = st.one_of(
         lane=st.integers(0, 1),
         member=members,
         credit_bytes=st.integers(0, 1 << 40),
+        is_wanted=st.booleans(),
     ),
     st.builds(Goodbye, printable, printable),
     st.builds(Ping, st.integers(0, NUMBER_MAX)),
     st.builds(Pong, st.integers(0, NUMBER_MAX)),
-    st.builds(Members, st.lists(members, max_size=3).map(tuple), st.lists(nodes, max_size=3).map(tuple)),
+    st.builds(MemberStream, stream_messages),
     st.builds(Summary, st.lists(st.builds(ShardSummary, shards, deltas, hashes), max_size=3).map(tuple)),
     st.builds(Have, shards, deltas),
     st.builds(Want, numbers, shards, deltas),
@@ -231,4 +223,19 @@ messages: st.SearchStrategy[Message] = st.one_of(
         ChunkOffer,
         st.lists(st.builds(ChunkRef, hashes, st.integers(1, 4 * 1024 * 1024)), max_size=4).map(tuple),
     ),
+    st.builds(MemberDatagram, datagrams),
+    st.builds(ReachWant, counts, nodes),
+    st.builds(ReachAnswer, counts, st.booleans()),
+    st.builds(
+        RelayedNote,
+        nodes,
+        nodes,
+        st.binary(max_size=64),
+        st.text(max_size=200),
+        st.binary(max_size=500),
+        signatures,
+        st.booleans(),
+    ),
+    st.builds(SurveyWant, counts),
+    st.builds(SurveyReport, counts, st.lists(link_reports, max_size=4).map(tuple)),
 )

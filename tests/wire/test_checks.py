@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bellande_mesh_sync.core.data.record import TOMBSTONE, ChunkRef, Manifest
+from bellande_mesh_sync.core.members.member import MemberRecord, record_bytes
+from bellande_mesh_sync.core.members.swim.messages import Datagram, Gossip, StreamPing
 from bellande_mesh_sync.core.messages import (
     ChunkMissing,
     ChunkOffer,
@@ -19,17 +21,23 @@ from bellande_mesh_sync.core.messages import (
     Goodbye,
     Have,
     Hello,
-    Members,
+    MemberDatagram,
+    MemberStream,
     Message,
     Note,
     Ping,
+    ReachAnswer,
+    ReachWant,
     Records,
     StreamEnd,
     Summary,
+    SurveyReport,
+    SurveyWant,
     Want,
 )
+from bellande_mesh_sync.core.survey import LinkReport
 from bellande_mesh_sync.errors import DecodeError, InvalidKeyError
-from bellande_mesh_sync.ids import Shard
+from bellande_mesh_sync.ids import NodeId, Shard
 from bellande_mesh_sync.keys import check_key
 from bellande_mesh_sync.wire import checks
 from bellande_mesh_sync.wire.checks import check_message, check_records
@@ -42,14 +50,17 @@ from tests.wire.making import (
     EXAMPLES,
     HASH,
     INLINE,
-    MEMBER,
-    NODE,
     SHARD,
 )
+from tests.wire.making_datagrams import VERDICT
+from tests.wire.making_members import MEMBER, NODE
 
 change = msgspec.structs.replace
 HELLO = EXAMPLES[0]
 BIG = 2**63
+SHORT = NodeId(bytes(31))
+RELAYED = EXAMPLES[19]
+LINE = LinkReport(NODE, 1_500, 10, True)
 SUMMARY: Any = EXAMPLES[5]
 
 BROKEN_RECORDS: dict[str, Any] = {
@@ -111,15 +122,24 @@ BROKEN: dict[str, Any] = {
     "goodbye with a long code": Goodbye("x" * 65, ""),
     "goodbye with escape codes": Goodbye("closing", "\x1b[31m"),
     "ping below zero": Ping(-1),
-    "member with a short key": Members((change(MEMBER, public_key=b"x"),), ()),
-    "member with a short signature": Members((change(MEMBER, signature=b"x"),), ()),
-    "member with a long name": Members((change(MEMBER, name="ö" * 128),), ()),
-    "member with escape codes": Members((change(MEMBER, name="\x1b[31m"),), ()),
-    "member with too many addresses": Members((change(MEMBER, addresses=("a:1",) * 17),), ()),
-    "member with a long address": Members((change(MEMBER, addresses=("a" * 263,)),), ()),
-    "member with a negative incarnation": Members((change(MEMBER, incarnation=-1),), ()),
-    "linked node of a wrong length": Members((), (NODE[:-1],)),  # type: ignore[arg-type]
-    "too many linked nodes": Members((), (NODE,) * 16_385),
+    "a broken message for a stream": MemberStream(StreamPing(-1)),
+    "a broken datagram over a link": MemberDatagram(Datagram(Gossip(), (change(VERDICT, standing=4),))),
+    "reach number negative": ReachWant(-1, NODE),
+    "reach of a short id": ReachWant(1, SHORT),
+    "reach answer above 63 bits": ReachAnswer(BIG, True),
+    "relayed note from a short id": change(RELAYED, source=SHORT),
+    "relayed note to a short id": change(RELAYED, target=SHORT),
+    "relayed note with a long id": change(RELAYED, id=bytes(65)),
+    "relayed note with a long topic": change(RELAYED, topic="ö" * 513),
+    "relayed note with a short signature": change(RELAYED, signature=bytes(63)),
+    "survey number negative": SurveyWant(-1),
+    "report number above 63 bits": SurveyReport(BIG, ()),
+    "report of a short id": SurveyReport(1, (change(LINE, node=SHORT),)),
+    "report of a round trip below none": SurveyReport(1, (change(LINE, rtt_us=-2),)),
+    "report of a round trip above 63 bits": SurveyReport(1, (change(LINE, rtt_us=BIG),)),
+    "report of a loss below none": SurveyReport(1, (change(LINE, loss_permille=-2),)),
+    "report of more loss than all": SurveyReport(1, (change(LINE, loss_permille=1_001),)),
+    "report of too many members": SurveyReport(1, (LINE,) * 16_385),
     "summary of a bad shard": change(SUMMARY, shards=(change(SUMMARY.shards[0], shard="x"),)),
     "summary of a short fingerprint": change(SUMMARY, shards=(change(SUMMARY.shards[0], fingerprint=b""),)),
     "shard without an index": Have(Shard("fleet"), DOTS),
@@ -158,6 +178,34 @@ BROKEN: dict[str, Any] = {
     "piece too large": ChunkPart(HASH, 0, 4 << 20, bytes(512 * 1024 + 1)),
 }
 
+BROKEN_MEMBERS: dict[str, MemberRecord] = {
+    "short key": change(MEMBER, public_key=b"x"),
+    "short signature": change(MEMBER, signature=b"x"),
+    "long name": change(MEMBER, name="ö" * 128),
+    "escape codes": change(MEMBER, name="\x1b[31m"),
+    "too many addresses": change(MEMBER, addresses=("a:1",) * 17),
+    "long address": change(MEMBER, addresses=("a" * 263,)),
+    "negative incarnation": change(MEMBER, incarnation=-1),
+    "short boot id": change(MEMBER, boot=bytes(7)),
+    "start before time": change(MEMBER, started_ms=-1),
+    "start above 63 bits": change(MEMBER, started_ms=BIG),
+    "port below zero": change(MEMBER, datagram_port=-1),
+    "port above 16 bits": change(MEMBER, datagram_port=65_536),
+    "port without a seal key": change(MEMBER, seal_key=b""),
+    "short seal key": change(MEMBER, seal_key=bytes(31)),
+    "seal key without a port": change(MEMBER, datagram_port=0),
+    "capacity below zero": change(MEMBER, capacity=-1),
+    "capacity beyond all measure": change(MEMBER, capacity=1_000_001),
+    "zone with escape codes": change(MEMBER, zone="\x1b[31m"),
+    "long zone": change(MEMBER, zone="x" * 256),
+    "labels not sorted": change(MEMBER, labels=(("b", ""), ("a", ""))),
+    "label twice": change(MEMBER, labels=(("a", "1"), ("a", "2"))),
+    "label without a name": change(MEMBER, labels=(("", "x"),)),
+    "label with a line break": change(MEMBER, labels=(("a", "x\ny"),)),
+    "label with a long name": change(MEMBER, labels=(("x" * 256, ""),)),
+    "more than a datagram holds": change(MEMBER, more=bytes(1024 - record_bytes(MEMBER) + 2)),
+}
+
 
 def test_the_examples_keep_every_rule() -> None:
     for message in EXAMPLES:
@@ -182,6 +230,34 @@ def test_a_broken_record_is_refused_alone_and_among_good_ones(name: str) -> None
 def test_a_broken_message_is_refused(name: str) -> None:
     with pytest.raises(DecodeError):
         check_message(BROKEN[name])
+
+
+@pytest.mark.parametrize("name", BROKEN_MEMBERS)
+def test_a_broken_member_is_refused_wherever_it_is_told(name: str) -> None:
+    member = BROKEN_MEMBERS[name]
+    for message in (change(HELLO, member=member), MemberDatagram(Datagram(Gossip(), (), (member,)))):
+        with pytest.raises(DecodeError):
+            check_message(message)
+
+
+ALLOWED: dict[str, Any] = {
+    "a member that takes no datagrams": change(HELLO, member=change(MEMBER, datagram_port=0, seal_key=b"")),
+    "a member of an unknown run": change(HELLO, member=change(MEMBER, boot=b"", started_ms=0)),
+    "a member without capacity": change(HELLO, member=change(MEMBER, capacity=0, labels=())),
+    "a member that fills its datagram": change(
+        HELLO, member=change(MEMBER, more=bytes(1024 - record_bytes(MEMBER)))
+    ),
+    "a removed member": MemberDatagram(Datagram(Gossip(), (change(VERDICT, standing=6),))),
+    "a relayed note without a signature": change(RELAYED, signature=b""),  # Refused where it is for.
+    "a full report": SurveyReport(1, (LINE,) * 16_384),
+    "nothing known of a link": SurveyReport(0, (change(LINE, rtt_us=-1, loss_permille=-1),)),
+    "everything lost": SurveyReport(0, (change(LINE, rtt_us=0, loss_permille=1_000),)),
+}
+
+
+@pytest.mark.parametrize("name", ALLOWED)
+def test_what_is_just_within_the_rules_is_taken(name: str) -> None:
+    check_message(ALLOWED[name])
 
 
 def test_a_space_may_itself_be_a_key() -> None:

@@ -21,6 +21,7 @@ from bellande_mesh_sync.core.members.swim.messages import (
     NOTICE_BYTES,
     PING_BYTES,
     PING_REQUEST_BYTES,
+    SLEEP_S_MAX,
     VERDICT_BYTES,
     Ack,
     Datagram,
@@ -36,8 +37,8 @@ from bellande_mesh_sync.errors import DecodeError
 from bellande_mesh_sync.ids import NodeId
 from bellande_mesh_sync.wire.datagrams import decode_datagram, encode_datagram
 from bellande_mesh_sync.wire.limits import DATAGRAM_BYTES_MAX, NUMBER_MAX
-from tests.wire.making import MEMBER, NODE
 from tests.wire.making_datagrams import DATAGRAMS, NOTICE, VERDICT, datagrams
+from tests.wire.making_members import MEMBER, NODE
 
 change = msgspec.structs.replace
 BODY_BYTES: dict[type, int] = {
@@ -81,7 +82,7 @@ def test_the_planned_sizes_hold_for_the_largest_numbers_and_counts() -> None:
         (Gossip(), GOSSIP_BYTES),
         (Digest(bytes(16)), DIGEST_BYTES),
         (Verdict(NODE, top, 3, NODE), VERDICT_BYTES),
-        (SleepNotice(NODE, top, bytes(64)), NOTICE_BYTES),
+        (SleepNotice(NODE, top, SLEEP_S_MAX, bytes(64)), NOTICE_BYTES),
     )
     for message, planned in largest:
         assert len(msgspec.msgpack.encode(message)) <= planned
@@ -127,6 +128,8 @@ BROKEN = {
     "record above its size": Datagram(Gossip(), (), (change(MEMBER, more=bytes(1024)),)),
     "notice of a short id": Datagram(Gossip(), (), (), (change(NOTICE, node=SHORT),)),
     "notice incarnation above 63 bits": Datagram(Gossip(), (), (), (change(NOTICE, incarnation=BIG),)),
+    "notice of a sleep below zero": Datagram(Gossip(), (), (), (change(NOTICE, for_s=-1),)),
+    "notice of too long a sleep": Datagram(Gossip(), (), (), (change(NOTICE, for_s=SLEEP_S_MAX + 1),)),
     "notice signature too short": Datagram(Gossip(), (), (), (change(NOTICE, signature=bytes(63)),)),
     "more updates than a packet has room for": Datagram(Gossip(), (VERDICT,) * 40),
 }

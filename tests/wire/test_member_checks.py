@@ -21,8 +21,8 @@ from bellande_mesh_sync.core.members.swim.messages import (
 from bellande_mesh_sync.errors import DecodeError
 from bellande_mesh_sync.ids import NodeId
 from bellande_mesh_sync.wire.member_checks import check_stream_message
-from tests.wire.making import MEMBER, NODE
 from tests.wire.making_datagrams import NOTICE, STREAM_MESSAGES, VERDICT
+from tests.wire.making_members import MEMBER, NODE
 
 change = msgspec.structs.replace
 SHORT = NodeId(bytes(31))
@@ -32,6 +32,7 @@ ENTRY = Entry(MEMBER, 4, 60, NOTICE)
 
 BROKEN: dict[str, StreamMessage] = {
     "ping sequence negative": StreamPing(-1),
+    "ping incarnation negative": StreamPing(1, -1),
     "pong sequence above 63 bits": StreamPong(2**63),
     "fingerprint too short": Digest(bytes(15)),
     "a sum too few": Buckets(bytes(8 * 255), None),
@@ -43,10 +44,11 @@ BROKEN: dict[str, StreamMessage] = {
     "line of a short id": Lines(BITS, (change(LINE, node=SHORT),)),
     "line incarnation negative": Lines(BITS, (change(LINE, incarnation=-1),)),
     "line of no standing": Lines(BITS, (change(LINE, standing=0),)),
-    "line standing unknown": Lines(BITS, (change(LINE, standing=6),)),
+    "line standing unknown": Lines(BITS, (change(LINE, standing=7),)),
     "too many entries": Entries((ENTRY,) * 1_025, ()),
     "entry with a broken record": Entries((change(ENTRY, record=change(MEMBER, node=SHORT)),), ()),
-    "entry standing unknown": Entries((change(ENTRY, standing=6),), ()),
+    "entry standing unknown": Entries((change(ENTRY, standing=7),), ()),
+    "entry of no standing": Entries((change(ENTRY, standing=0),), ()),
     "entry age negative": Entries((change(ENTRY, age_s=-1),), ()),
     "entry with a broken notice": Entries((change(ENTRY, notice=change(NOTICE, node=SHORT)),), ()),
     "too many wanted": Entries((), (NODE,) * 20_001),

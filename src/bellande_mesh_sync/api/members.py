@@ -65,8 +65,10 @@ async def register_node(call: Call) -> NodeView:
 
 
 async def remove_node(call: Call) -> Removed:
-    """Forget a member that is dead or left, by its id, a start of it, or its name. It expels nobody:
-    if the machine comes back, it is a member again.
+    """Say that a member that is down (dead, asleep or left) will not come back: all nodes are told, and it
+    counts as left. By its id, a start of it, or its name.
+
+    It expels nobody: if the machine comes back, it is a member again.
     """
     node = (await find_node(call.mesh, call.path_rest())).node
     await call.mesh.remove_node(node)
@@ -80,7 +82,7 @@ async def update_own_node(call: Call) -> NodeView:
 
 
 async def cleanup_nodes(call: Call) -> Removed:
-    """Forget every member that has been dead for longer than a time."""
+    """Remove every member that has been dead for longer than a time."""
     wish = await call.json(CleanupWish)
     return Removed(tuple(await call.mesh.cleanup_dead_nodes(wish.older_than_s)))
 
@@ -124,7 +126,7 @@ OPERATIONS: Final = (
         answer=NodeView,
     ),
     Operation(
-        "POST", "/v1/nodes/cleanup", cleanup_nodes, "Forget dead members", "admin", body=CleanupWish,
+        "POST", "/v1/nodes/cleanup", cleanup_nodes, "Remove dead members", "admin", body=CleanupWish,
         answer=Removed,
     ),
     Operation(

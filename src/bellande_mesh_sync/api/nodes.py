@@ -106,7 +106,7 @@ OPERATIONS: Final = (
     Operation("GET", "/v1/nodes", list_nodes, "List members", "observer", query=NodesQuery, answer=NodesPage),
     Operation(
         "GET",
-        "/v1/nodes/nearest/{id}",
+        "/v1/nodes/nearest/{id:rest}",
         find_nearest,
         "Find the nearest members",
         "observer",

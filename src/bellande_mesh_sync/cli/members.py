@@ -48,10 +48,11 @@ def register(session: Session, address: str, timeout: float) -> None:
 @click.argument("node")
 @click.pass_obj
 def remove(session: Session, node: str) -> None:
-    """Forget a member that is dead or left.
+    """Say that a member that is down will not come back.
 
-    NODE is a node's id, the first digits of one, or its name. Nobody is expelled: if the machine comes
-    back, it is a member again. Each node has its own list, so remove it where it disturbs.
+    NODE is a node's id, the first digits of one, or its name; it must be dead, asleep or left. All nodes
+    are told: it counts as left, nobody tries to reach it, and no write waits for its disk. Nobody is
+    expelled: if the machine comes back, it is a member again.
     """
     with session.client() as client:
         removed = client.remove(node)
@@ -62,7 +63,7 @@ def remove(session: Session, node: str) -> None:
 @click.option("--older-than", type=DurationType(), help="Dead for longer than this.  [default: node_timeout]")
 @click.pass_obj
 def cleanup(session: Session, older_than: int | None) -> None:
-    """Forget all members that have been dead for a while."""
+    """Remove all members that have been dead for a while."""
     output = session.output()
     with session.client() as client:
         removed = client.cleanup(older_than)
@@ -71,7 +72,7 @@ def cleanup(session: Session, older_than: int | None) -> None:
         return
     for node in removed:
         output.line(node)
-    output.note(f"forgot {len(removed)}")
+    output.note(f"removed {len(removed)}")
 
 
 @click.command(cls=Command, section=_SECTION, examples=("bms restore",))
@@ -143,8 +144,8 @@ def max_connections(session: Session, count: int) -> None:
 def sleep(session: Session, for_s: int) -> None:
     """Let the node fall silent as planned, without alarm.
 
-    For maintenance, or to save a battery: the others are told that it sleeps. It goes on answering its own programs from what it holds, comes back
-    after this time or with 'bms wake', and catches up.
+    For maintenance, or to save a battery: the others are told that it sleeps. It goes on answering its own
+    programs from what it holds, comes back after this time or with 'bms wake', and catches up.
     """
     with session.client() as client:
         client.sleep(for_s)

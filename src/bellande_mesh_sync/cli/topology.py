@@ -26,10 +26,10 @@ MATRIX_NODES_MAX = 12
 def topology(session: Session, timeout: float, as_list: bool) -> None:
     """Show who sees whom, with round trip, loss and route.
 
-    Every member that can be reached is asked. On a terminal a small mesh is a matrix: in its row a node says what it sees of the one in the column: the
-    round trip in ms and the share of lost probes over a direct link, 'via X' where a third node has links
-    with both, 'none' where nobody has. Otherwise a line for each pair: who, whom, route, over whom, round
-    trip in ms, loss.
+    Every member that can be reached is asked. On a terminal a small mesh is a matrix: in its row a node says
+    what it sees of the one in the column: the round trip in ms and the share of lost probes over a direct
+    link, 'via X' where a third node has links with both, 'none' where nobody has. Otherwise a line for each
+    pair: who, whom, route, over whom, round trip in ms, loss.
     """
     output = session.output()
     with session.client() as client:
@@ -53,8 +53,9 @@ def topology(session: Session, timeout: float, as_list: bool) -> None:
 def why(session: Session, node: str) -> None:
     """Explain why a member is said to be in its state.
 
-    Shows the evidence: probes, what other nodes found, and how well this node is itself. NODE is a node's id, the first digits of one, or its name. It is this node's view; ask another one
-    with --api to hear its own.
+    Shows the evidence: probes, what other nodes found, and how well this node is itself. NODE is a node's
+    id, the first digits of one, or its name. It is this node's view; ask another one with --api to hear its
+    own.
     """
     output = session.output()
     with session.client() as client:
@@ -78,10 +79,7 @@ def _facts(found: Explanation) -> list[tuple[str, object]]:
         ("since_s", f"{found.since_s:.1f}"),
         ("reason", found.reason),
         ("incarnation", found.incarnation),
-        (
-            "own health",
-            "0 (well)" if found.own_health == 0 else f"{found.own_health} (this node doubts itself)",
-        ),
+        ("own_health", _health(found.own_health)),
         ("linked", "yes" if found.linked else "no"),
         ("rtt_ms", rtt_text(found.rtt_ms)),
         ("loss", loss_text(found.loss)),
@@ -89,10 +87,16 @@ def _facts(found: Explanation) -> list[tuple[str, object]]:
         ("last_ack_s", _seconds(found.last_ack_s)),
     ]
     if found.accusers:
-        rows.append(("accused by", ", ".join(each[:ID_LENGTH_SHOWN] for each in found.accusers)))
+        rows.append(("accused_by", ", ".join(each[:ID_LENGTH_SHOWN] for each in found.accusers)))
     if found.dead_in_s is not None:
-        rows.append(("dead in s", f"{found.dead_in_s:.1f}"))
+        rows.append(("dead_in_s", f"{found.dead_in_s:.1f}"))
     return rows
+
+
+def _health(score: int | None) -> str:
+    if score is None:
+        return "-"
+    return f"{score} (this node doubts itself)" if score else "0 (well)"
 
 
 def _seconds(value: float | None) -> str:

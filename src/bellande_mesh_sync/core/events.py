@@ -76,10 +76,11 @@ class AddMember(Struct, frozen=True, gc=False):
 
 
 class RemoveMember(Struct, frozen=True, gc=False):
-    """Forget a member that is down (dead or left). Resolves to True.
+    """A member that is down (dead, asleep or left) will not come back: all are told, and it counts as left.
+    Resolves to True.
 
-    Rejects with not_found, or with still_member while it is alive, suspect or asleep, or is this node:
-    such a one would be back with its next word. If a removed one comes back, it is a member again.
+    Rejects with not_found, or with still_member while it is alive or suspect, or is this node: such a
+    one would be back with its next word. If a removed one comes back, it is a member again.
     """
 
     request: int
@@ -96,7 +97,7 @@ class RestoreMembers(Struct, frozen=True, gc=False):
 
 
 class Cleanup(Struct, frozen=True, gc=False):
-    """Forget every member that has been dead for longer than this. Resolves to a tuple of their ids."""
+    """Remove every member that has been dead for longer than this. Resolves to a tuple of their ids."""
 
     request: int
     older_than_ns: int

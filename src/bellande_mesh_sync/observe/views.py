@@ -12,7 +12,6 @@ from bellande_mesh_sync.core.data.policies import visible
 from bellande_mesh_sync.core.data.record import Record
 from bellande_mesh_sync.core.members.directory import Member
 from bellande_mesh_sync.core.members.member import MemberRecord, MemberState
-from bellande_mesh_sync.core.members.nearest import NearestIndex
 from bellande_mesh_sync.core.node import NodeCore
 from bellande_mesh_sync.core.session.links import Link
 from bellande_mesh_sync.ids import NodeId, Now, node_of, stamp_ms
@@ -75,7 +74,8 @@ def node_view(core: NodeCore, node: NodeId, now: Now) -> NodeView | None:
 
 def own_view(core: NodeCore, now: Now) -> NodeView:
     uptime_s = max(0.0, (now.wall_ms - core.me.started_ms) / 1000) if core.me.started_ms else 0.0
-    return _of_record(core.directory.own, MemberState.ALIVE, "this node", uptime_s, None, now, is_local=True)
+    state = MemberState.ASLEEP if core.membership.is_asleep else MemberState.ALIVE
+    return _of_record(core.directory.own, state, "this node", uptime_s, None, now, is_local=True)
 
 
 def _view_of(core: NodeCore, member: Member, now: Now) -> NodeView:
@@ -129,7 +129,7 @@ def explanation_of(core: NodeCore, node: NodeId, now: Now) -> Explanation | None
         since_s=view.since_s,
         reason=view.reason,
         incarnation=view.incarnation,
-        own_health=0,
+        own_health=None,
         linked=view.linked,
         rtt_ms=view.rtt_ms,
         loss=view.loss,
@@ -143,8 +143,7 @@ def explanation_of(core: NodeCore, node: NodeId, now: Now) -> Explanation | None
 
 def nearest_views(core: NodeCore, point: bytes, count: int, now: Now) -> list[NodeView]:
     """The live members, this node among them, that are nearest to a point, nearest first."""
-    index = NearestIndex([core.me.node, *(member.record.node for member in core.directory.others())])
-    views = (node_view(core, node, now) for node in index.ranked(point))
+    views = (node_view(core, node, now) for node in core.directory.nearest.ranked(point))
     return list(islice((view for view in views if view is not None and view.state in LIVE), count))
 
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, Protocol
+
+from blake3 import blake3
 
 from bellande_mesh_sync.core.config import LocalNode
 from bellande_mesh_sync.core.counters import Counters
-from bellande_mesh_sync.core.effects import MemberChanged, Stop
+from bellande_mesh_sync.core.effects import Log, MemberChanged, PeerForgotten, PeerRecorded, Stop
+from bellande_mesh_sync.core.members.member import MemberRecord
 from bellande_mesh_sync.core.members.swim.config import SwimConfig
 from bellande_mesh_sync.core.members.swim.effects import (
     GoodbyeSaid,
@@ -24,7 +28,8 @@ from bellande_mesh_sync.ids import NodeId
 from bellande_mesh_sync.sim import identity
 from bellande_mesh_sync.sim.datagrams import DatagramNetwork
 from bellande_mesh_sync.sim.identity import SimIdentity
-from bellande_mesh_sync.sim.world import World
+from bellande_mesh_sync.sim.member_links import MemberLinks, number_in
+from bellande_mesh_sync.sim.world import MILLISECOND_NS, World
 
 SOCKET_PACKETS_MAX: Final = 512
 """Packets that a paused process's socket holds for it; the rest gets lost."""
@@ -48,6 +53,15 @@ class Membership(Protocol):
     def wake(self, now_ns: int) -> list[SwimEffect]: ...
 
     def remove(self, node: NodeId, now_ns: int) -> tuple[bool, list[SwimEffect]]: ...
+
+    def hint_silent(self, node: NodeId, now_ns: int) -> list[SwimEffect]: ...
+
+    def met(
+        self, node: NodeId, record: MemberRecord, now_ns: int, *, exchange: bool = False
+    ) -> list[SwimEffect]: ...
+
+    @property
+    def own_record(self) -> MemberRecord: ...
 
     def change_self(self, me: LocalNode, now_ns: int) -> list[SwimEffect]: ...
 
@@ -73,14 +87,17 @@ class HostWatcher(Protocol):
 
     def sends(self, host: MemberHost, effect: SendDatagram) -> None: ...
 
+    def logged(self, host: MemberHost, effect: Log) -> None: ...
+
 
 class MemberHost:
     """Numbered as in the network. Without a machine it is down."""
 
     def __init__(
         self, index: int, who: SimIdentity, world: World, network: DatagramNetwork, watcher: HostWatcher,
-        hosts: dict[NodeId, int],
+        hosts: dict[NodeId, int], links: MemberLinks | None = None,
     ) -> None:  # fmt: skip
+        """With `links` its datagrams are sealed: only who has its present record can open them."""
         self.index = index
         self.who = who
         self.machine: Membership | None = None
@@ -90,13 +107,34 @@ class MemberHost:
         self._network = network
         self._watcher = watcher
         self._hosts = hosts
+        self._links = links
         self._nodes: list[NodeId] = []
+        self._records: dict[NodeId, MemberRecord] = {}
+        """Where others are reached, as the machine says."""
+        self.boot_id = b""
+        self.renew()
         self.counters = Counters()
         self._boot = 0
-        self._is_paused = False
+        self._is_paused = self._is_asleep = False
         self._lag_ns = 0
         self._mailbox: list[tuple[Callable[..., list[SwimEffect]], tuple[Any, ...]]] = []
         self._packets_held = 0
+
+    @property
+    def node(self) -> NodeId:
+        return self.who.node
+
+    @property
+    def is_running(self) -> bool:
+        return self.machine is not None and not self._is_asleep
+
+    @property
+    def is_late(self) -> bool:
+        return self._lag_ns > 0
+
+    def knows_where(self, record: MemberRecord) -> bool:
+        """Whether the machine told it of this record, and of none since."""
+        return self._records.get(record.node) == record
 
     @property
     def address(self) -> str:
@@ -105,8 +143,8 @@ class MemberHost:
     def local_node(self, seeds: tuple[str, ...], zone: str = "") -> LocalNode:
         who = self.who
         return LocalNode(
-            who.node, who.public_key, b"simulated mesh 1", who.name, "writer", b"boot 123", "sim",
-            (self.address,), seeds, who.sign, identity.verify, zone=zone,
+            who.node, who.public_key, b"simulated mesh 1", who.name, "writer", self.boot_id, "sim",
+            (self.address,), seeds, who.sign, identity.verify, self.started_ms, zone=zone,
         )  # fmt: skip
 
     # -- life
@@ -116,16 +154,25 @@ class MemberHost:
         self.machine = machine
         self._nodes = nodes
         self._boot += 1
-        # Ten thousand nodes that each tell of ten thousand: here nobody needs to be told where they are.
-        self.perform(machine.start(self._world.now_ns, tells_records=False))
+        # Ten thousand nodes that each tell of ten thousand: too much where nothing is sealed.
+        self.perform(machine.start(self._world.now_ns, tells_records=self._links is not None))
 
     def kill(self) -> None:
         if self.machine is not None:
             self.incarnation_stored = self.machine.incarnation
         self.machine = None
+        self._records = {}
+        if self._links is not None:
+            self._links.drop(self.index)
         self._boot += 1
-        self._is_paused, self._lag_ns = False, 0
+        self._is_paused = self._is_asleep = False
+        self._lag_ns = 0
         self._drop_mail()
+
+    def renew(self) -> None:
+        """The next start is another run."""
+        self.started_ms = self._world.now_ns // MILLISECOND_NS
+        self.boot_id = blake3(f"{self.index} at {self._world.now_ns}".encode()).digest(8)
 
     def pause(self) -> None:
         self._is_paused = True
@@ -147,17 +194,39 @@ class MemberHost:
 
     def fall_silent(self) -> None:
         """Asleep: the machine's memory lives on, but it hears and does nothing."""
-        self._is_paused = True
+        self._is_paused = self._is_asleep = True
         self._boot += 1
+        if self._links is not None:
+            self._links.drop(self.index)
 
     def wake(self) -> None:
         assert self.machine is not None, "only a sleeping host wakes"
-        self._is_paused = False
+        self._is_paused = self._is_asleep = False
         self._drop_mail()
         self.perform(self.machine.wake(self._world.now_ns))
 
     def _drop_mail(self) -> None:
         self._mailbox, self._packets_held = [], 0
+
+    # -- links
+
+    def hello(self) -> MemberRecord:
+        """What it says of itself to the other end of a new link."""
+        assert self.machine is not None, "only a running host has links"
+        return self.machine.own_record
+
+    def meet(self, record: MemberRecord, *, exchange: bool) -> None:
+        if self.machine is not None:
+            self._handle(partial(self.machine.met, exchange=exchange), record.node, record)
+
+    def miss(self, node: NodeId) -> None:
+        if self.machine is not None:
+            self._handle(self.machine.hint_silent, node)
+
+    def can_open(self, node: NodeId, boot_id: bytes) -> bool:
+        """Whether it has the key of what this run of that node seals."""
+        record = self._records.get(node)
+        return record is not None and record.boot == boot_id
 
     # -- events
 
@@ -173,13 +242,14 @@ class MemberHost:
         self.perform(machine.handle_datagram(self._nodes[source], datagram, self._world.now_ns))
 
     def receive_stream(self, source: int, message: StreamMessage) -> None:
-        machine = self.machine
-        if machine is None:
-            return
+        if self.machine is not None:
+            self._handle(self.machine.handle_stream, self._nodes[source], message)
+
+    def _handle(self, handle: Callable[..., list[SwimEffect]], *arguments: Any) -> None:
         if self._is_paused or self._lag_ns:
-            self._later(machine.handle_stream, self._nodes[source], message)
-            return
-        self.perform(machine.handle_stream(self._nodes[source], message, self._world.now_ns))
+            self._later(handle, *arguments)
+        else:
+            self.perform(handle(*arguments, self._world.now_ns))
 
     def _fire(self, boot: int, timer: SwimTimer) -> None:
         machine = self.machine
@@ -214,7 +284,9 @@ class MemberHost:
         for effect in effects:
             if type(effect) is SendDatagram:
                 self._watcher.sends(self, effect)
-                self._network.send(self.index, self._hosts[effect.target], effect.datagram, effect.size_bytes)
+                number = self._hosts[effect.target] if self._links is None else self._seal(effect.target)
+                if number >= 0:
+                    self._network.send(self.index, number, effect.datagram, effect.size_bytes)
             elif type(effect) is SetTimer:
                 timer = effect.timer
                 self._world.at(timer.due_ns, self._fire, self._boot, timer)
@@ -224,11 +296,35 @@ class MemberHost:
                 self._watcher.changed(self, effect)
             elif type(effect) is GoodbyeSaid:
                 self._watcher.stopped(self, "goodbye")
+            elif type(effect) is PeerRecorded:
+                self._records[effect.record.node] = effect.record
+            elif type(effect) is PeerForgotten:
+                del self._records[effect.node]
+            elif type(effect) is Log:
+                self._watcher.logged(self, effect)
             elif type(effect) is Stop:
                 self._watcher.stopped(self, effect.code)
 
+    def _seal(self, target: NodeId) -> int:
+        """The host that a datagram for this node goes to, and that can open it; else -1."""
+        record = self._records.get(target)
+        assert self._links is not None
+        if record is None or not self._links.takes_datagrams(self.index, record):
+            return -1
+        return number_in(record.addresses[0])
+
     def _send_stream(self, effect: SendStream) -> None:
         target = effect.target
-        number = int(target.partition(":")[2]) if isinstance(target, str) else self._hosts[target]
+        if isinstance(target, str):
+            number = number_in(target)
+            if self._links is not None and not self._links.dial(self.index, number, exchange=False):
+                return
+        elif self._links is not None:
+            record = self._records.get(target)
+            address = -1 if record is None else number_in(record.addresses[0])
+            self._links.send(self.index, target, address, effect.message)
+            return
+        else:
+            number = self._hosts[target]
         if number != self.index:
             self._network.send_stream(self.index, number, effect.message)

@@ -12,7 +12,7 @@ from blake3 import blake3
 
 from bellande_mesh_sync.core.config import LocalNode
 from bellande_mesh_sync.core.counters import Counters
-from bellande_mesh_sync.core.effects import MemberChanged
+from bellande_mesh_sync.core.effects import Log, MemberChanged
 from bellande_mesh_sync.core.members.swim.config import LAN, SwimConfig
 from bellande_mesh_sync.core.members.swim.effects import SendDatagram
 from bellande_mesh_sync.core.members.swim.machine import Swim
@@ -23,11 +23,13 @@ from bellande_mesh_sync.ids import NodeId
 from bellande_mesh_sync.sim import identity
 from bellande_mesh_sync.sim.checkers import Violation
 from bellande_mesh_sync.sim.datagrams import DatagramConfig, DatagramNetwork
-from bellande_mesh_sync.sim.identity import make_identity
+from bellande_mesh_sync.sim.identity import SimIdentity, make_identity
 from bellande_mesh_sync.sim.member_host import MakeMembership, MemberHost, Membership
+from bellande_mesh_sync.sim.member_links import MemberLinks, number_in
 from bellande_mesh_sync.sim.member_promises import (
     ABSENT,
     ASLEEP,
+    DOUBLED,
     DOWN,
     HEAL_NS,
     INCARNATIONS_MAX,
@@ -35,10 +37,12 @@ from bellande_mesh_sync.sim.member_promises import (
     PAUSED,
     RETURN_NS,
     SLEEP_GRACE_S,
+    STOPPED,
     UP,
     Life,
     MemberChecker,
     detection_bound_ns,
+    double_bound_ns,
     missing_bound_ns,
 )
 from bellande_mesh_sync.sim.world import SECOND_NS, World
@@ -61,6 +65,8 @@ class MemberScenario:
     network: DatagramConfig = field(default_factory=DatagramConfig)
     expects_accuracy: bool = True
     """Off where more is lost or late than the promise covers; then false deaths are only counted."""
+    is_sealed: bool = False
+    """Datagrams reach only those who have the keys for them; links are opened and break. Costs time."""
     bytes_per_second_max: int = 40_000
     """Of one node, over the whole run."""
 
@@ -82,6 +88,7 @@ class MemberWorld:
         lives = [Life(UP) for _ in range(scenario.nodes)]
         self.checker = MemberChecker(scenario.config, lives, expects_accuracy=scenario.expects_accuracy)
         self.hosts: list[MemberHost] = []
+        self._links = MemberLinks(self.world, self.network, self.hosts) if scenario.is_sealed else None
         self.packet_bytes_max = 0
         self._make = make
         self._nodes: list[NodeId] = []
@@ -95,10 +102,10 @@ class MemberWorld:
             self._start(host, self._template.copy(), ())
         self._watch_bounds()
 
-    def _add_host(self) -> MemberHost:
+    def _add_host(self, who: SimIdentity | None = None) -> MemberHost:
         index = len(self.hosts)
-        who = make_identity(self.scenario.seed, index)
-        host = MemberHost(index, who, self.world, self.network, self, self._hosts_by_node)
+        who = who or make_identity(self.scenario.seed, index)
+        host = MemberHost(index, who, self.world, self.network, self, self._hosts_by_node, self._links)
         self.hosts.append(host)
         self._nodes.append(who.node)
         self._hosts_by_node[who.node] = index
@@ -114,6 +121,12 @@ class MemberWorld:
 
     def _start(self, host: MemberHost, view: View, seeds: tuple[str, ...]) -> None:
         host.start(self._machine(host, view, seeds), self._nodes)
+        self._dial(host.index, seeds)
+
+    def _dial(self, index: int, addresses: tuple[str, ...]) -> None:
+        if self._links is not None:
+            for address in addresses:
+                self._links.dial(index, number_in(address), exchange=True)
 
     def _machine(self, host: MemberHost, view: View, seeds: tuple[str, ...]) -> Membership:
         rng = self.world.rng(f"node/{host.index}/{host.incarnation_stored}/{self.world.now_ns}")
@@ -132,11 +145,16 @@ class MemberWorld:
 
     def stopped(self, host: MemberHost, reason: str) -> None:
         if reason != "goodbye":
-            raise Violation("identity", host.who.name, "stopped, for it takes itself for a double")
+            self.checker.stopped_double(host.index, self.world.now_ns)
+            host.kill()
+            return
         if self.checker.lives[host.index].state == ASLEEP:
             host.fall_silent()
         else:
             host.kill()
+
+    def logged(self, host: MemberHost, effect: Log) -> None:
+        self.checker.reported(host.index, effect.code)
 
     def sends(self, host: MemberHost, effect: SendDatagram) -> None:
         self._packet_count += 1
@@ -166,6 +184,7 @@ class MemberWorld:
         host = self.hosts[index]
         if not with_book:
             host.incarnation_stored = 0
+        host.renew()
         self.checker.forget_told(index)
         self._come_back(index)
         view = self._template.copy() if with_book else View(self.roster)
@@ -216,6 +235,23 @@ class MemberWorld:
     def wake(self, index: int) -> None:
         self._come_back(index)
         self.hosts[index].wake()
+        self._dial(index, self._some_addresses(index))
+
+    def twin(self, index: int) -> int:
+        """A copy of a node's disk starts as a second node with the same identity: its number."""
+        assert self._links is not None, "only where it matters whose key a packet is sealed for"
+        original = self.hosts[index]
+        assert original.machine is not None, "only a running node has a double"
+        twin = self._add_host(original.who)
+        twin.incarnation_stored = original.machine.incarnation
+        self.checker.doubled(index, self.world.now_ns)
+        self._start(twin, self._template.copy(), self._some_addresses(twin.index))
+        self.world.after(double_bound_ns(self.scenario.config), self._check_one_left, index, twin.index)
+        return twin.index
+
+    @property
+    def has_double(self) -> bool:
+        return any(life.state == DOUBLED for life in self.checker.lives)
 
     def remove(self, operator: int, victim: int) -> None:
         """An operator says on one node that another one, which is down, will not come back."""
@@ -236,6 +272,8 @@ class MemberWorld:
     def split(self, apart: list[int]) -> None:
         self.network.split(apart)
         found = frozenset(apart)
+        if self._links is not None:
+            self._links.watch_split()
         self.checker.split([int(index in found) for index in range(len(self.hosts))], self.world.now_ns)
 
     def cut_one_way(self, source: int, target: int) -> None:
@@ -268,6 +306,9 @@ class MemberWorld:
     def _check_known_missing(self, index: int, since_ns: int) -> None:
         self.checker.check_known_missing(index, since_ns, self.world.now_ns)
 
+    def _check_one_left(self, older: int, newer: int) -> None:
+        self.checker.check_one_left(older, newer, self.world.now_ns)
+
     def _check_known_back(self, index: int, since_ns: int) -> None:
         self.checker.check_known_back(index, since_ns, self.world.now_ns)
 
@@ -287,8 +328,15 @@ class MemberWorld:
         config = self.scenario.config
         if machine.queued_count > config.updates_max + config.accusations_max:
             raise Violation("queue", host.who.name, f"{machine.queued_count} updates wait")
+        if self._links is not None:
+            self._check_records(host, machine.view)
         if machine.incarnation > INCARNATIONS_MAX:
             raise Violation("incarnation", host.who.name, f"is in incarnation {machine.incarnation}")
+
+    def _check_records(self, host: MemberHost, view: View) -> None:
+        for index in view.known():
+            if view.roster.nodes[index] != host.node and not host.knows_where(view.record(index)):
+                raise Violation("peers", host.who.name, "was not told where a member is reached")
 
     def check_traffic(self, seconds: float) -> None:
         for host in self.hosts:
@@ -302,7 +350,7 @@ class MemberWorld:
         own = [0] * len(self.roster)
         for host in self.hosts:
             index = self.roster.find(host.who.node)
-            if index >= 0:
+            if index >= 0 and self.checker.lives[host.index].state not in (DOUBLED, STOPPED):
                 truth[index] = _STANDINGS[self.checker.lives[host.index].state]
                 own[index] = host.incarnation_stored if host.machine is None else host.machine.incarnation
         up = [host for host in self.hosts if host.machine is not None and self._is_up(host.index)]
@@ -322,6 +370,8 @@ class MemberWorld:
 
     def _check_view(self, host: MemberHost, view: View, truth: bytearray, own: list[int]) -> None:
         seen = view.standings.ljust(len(truth), b"\0")
+        if not self.scenario.expects_accuracy:  # Then there are always suspicions.
+            seen = seen.replace(bytes([Standing.SUSPECT]), bytes([Standing.ALIVE]))
         if seen != truth:
             index = next(i for i in range(len(truth)) if seen[i] != truth[i])
             name = self.hosts[self._hosts_by_node[self.roster.nodes[index]]].who.name

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from bellande_mesh_sync.core.members.member import RECORD_BYTES_MAX, MemberRecord, record_bytes
 from bellande_mesh_sync.core.members.swim.messages import (
+    SLEEP_S_MAX,
     Ack,
     Buckets,
     Datagram,
@@ -38,6 +39,7 @@ BOOT_BYTES: Final = 8
 SEAL_KEY_BYTES: Final = 32
 SIGNATURE_BYTES: Final = 64
 _SUM_BYTES: Final = 8
+_VERDICTS: Final = (Standing.SUSPECT, Standing.DEAD, Standing.REMOVED)
 
 
 def require(holds: bool, reason: str) -> None:
@@ -95,12 +97,13 @@ def check_verdict(verdict: Verdict) -> None:
     check_node(verdict.node)
     check_node(verdict.by)
     check_number(verdict.incarnation)
-    require(verdict.standing in (Standing.SUSPECT, Standing.DEAD), "a verdict is neither suspect nor dead")
+    require(verdict.standing in _VERDICTS, "a verdict is neither suspect nor dead nor removed")
 
 
 def check_notice(notice: SleepNotice) -> None:
     check_node(notice.node)
     check_number(notice.incarnation)
+    require(0 <= notice.for_s <= SLEEP_S_MAX, "the time of a sleep is out of range")
     require(len(notice.signature) in (0, SIGNATURE_BYTES), "a notice's signature has not 64 bytes")
 
 
@@ -116,7 +119,12 @@ def check_stream_message(message: StreamMessage) -> None:
     _STREAM_CHECKS[type(message)](message)
 
 
-def _check_sequence(message: StreamPing | StreamPong) -> None:
+def _check_stream_ping(message: StreamPing) -> None:
+    check_number(message.sequence)
+    check_number(message.incarnation)
+
+
+def _check_stream_pong(message: StreamPong) -> None:
     check_number(message.sequence)
 
 
@@ -149,12 +157,12 @@ def _check_entries(message: Entries) -> None:
 
 
 def _check_standing(standing: int) -> None:
-    require(Standing.ALIVE <= standing <= Standing.LEFT, "a member's standing is unknown")
+    require(Standing.ALIVE <= standing <= Standing.REMOVED, "a member's standing is unknown")
 
 
 _STREAM_CHECKS: Final[dict[type, Callable[[Any], None]]] = {
-    StreamPing: _check_sequence,
-    StreamPong: _check_sequence,
+    StreamPing: _check_stream_ping,
+    StreamPong: _check_stream_pong,
     Digest: check_digest,
     Buckets: _check_buckets,
     Lines: _check_lines,

@@ -115,6 +115,11 @@ class Swim:
         return self.beliefs.own.incarnation
 
     @property
+    def own_record(self) -> MemberRecord:
+        """What we say of ourselves now: for the Hello of a link."""
+        return self.beliefs.own
+
+    @property
     def queued_count(self) -> int:
         """Updates and accusations waiting to be sent."""
         return len(self.beliefs.gossip) + len(self.beliefs.accused)
