@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-import socket
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bellande_mesh_sync.addresses import format_address, is_wildcard
 from bellande_mesh_sync.config import Settings
 from bellande_mesh_sync.core.config import CoreConfig
 from bellande_mesh_sync.errors import NotAMemberError
@@ -17,6 +15,7 @@ from bellande_mesh_sync.home import Home, HomeLock
 from bellande_mesh_sync.ids import EPOCH_BYTES
 from bellande_mesh_sync.security.authority import dev_identity, found_mesh
 from bellande_mesh_sync.security.identity import Identity, has_identity, load_identity, save_identity
+from bellande_mesh_sync.shell.own_addresses import reached_at
 from bellande_mesh_sync.store.engines import open_engine
 from bellande_mesh_sync.store.interface import Store
 
@@ -103,19 +102,4 @@ def core_config(settings: Settings) -> CoreConfig:
 
 def advertised(settings: Settings, bound_host: str, bound_port: int) -> tuple[str, ...]:
     """Where others can dial us: as configured, else what we listen on."""
-    if settings.advertise:
-        return settings.advertise
-    if not is_wildcard(bound_host):
-        return (format_address(bound_host, bound_port),)
-    return (format_address(_outward_host(bound_host), bound_port),)
-
-
-def _outward_host(wildcard: str) -> str:
-    """The address of the interface that leads out of here. Connecting a datagram socket sends nothing."""
-    family, far_away = (socket.AF_INET6, "2001:db8::1") if ":" in wildcard else (socket.AF_INET, "192.0.2.1")
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect((far_away, 9))
-        except OSError:
-            return "::1" if ":" in wildcard else "127.0.0.1"  # No network: only this machine can come.
-        return str(probe.getsockname()[0])
+    return settings.advertise or reached_at(bound_host, bound_port)
