@@ -85,7 +85,6 @@ def test_a_mesh_split_in_halves_becomes_one_again_with_all_writes(
     )
 
 
-@pytest.mark.xfail(strict=True, reason="a node that runs does not notice yet that its address changed")
 def test_a_node_is_known_at_its_new_address_and_no_write_is_lost(fleet: Fleet, figure: Figure) -> None:
     moved, others = fleet.nodes[4], [node for node in fleet.nodes if node.host != 4]
     space, old = "moving", moved.address

@@ -24,8 +24,9 @@ from bellande_mesh_sync.sim.__main__ import main as simulator
 from bellande_mesh_sync.sim.checkers import Violation
 from bellande_mesh_sync.sim.datagrams import DatagramConfig
 from bellande_mesh_sync.sim.member_faults import MemberFaults
+from bellande_mesh_sync.sim.member_run import run_members
 from bellande_mesh_sync.sim.member_world import MemberScenario, MemberWorld
-from bellande_mesh_sync.sim.members_command import main, run_members
+from bellande_mesh_sync.sim.members_command import main
 from bellande_mesh_sync.sim.world import MILLISECOND_NS
 
 ROUGH = DatagramConfig(

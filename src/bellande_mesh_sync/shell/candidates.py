@@ -1,4 +1,4 @@
-"""What was heard on the local network and waits to be looked at: bounded, and nothing twice in a row."""
+"""What was heard on the local network and waits to be looked up: bounded, and nothing twice in a row."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ REPEAT_S = 30.0
 
 
 class Candidates:
-    """Names of services to look up, in the order heard, and what was found lately.
+    """Names of services to look up, the latest first, and what was found lately.
 
-    Where more is heard than there is room for, the oldest goes: what a flood pushes out comes again
-    with its owner's next announcement.
+    Where more is heard than there is room for, the oldest goes. The latest comes first, so that who
+    announces itself after a flood need not wait until all of that is looked up.
     """
 
     def __init__(self) -> None:
@@ -27,12 +27,13 @@ class Candidates:
 
     def hear(self, name: str) -> None:
         self._names[name] = None
+        self._names.move_to_end(name)
         if len(self._names) > NAMES_MAX:
             self._names.popitem(last=False)
 
     def take(self) -> str | None:
         """The next name to look up."""
-        return self._names.popitem(last=False)[0] if self._names else None
+        return self._names.popitem()[0] if self._names else None
 
     def is_news(self, found: Found, now_s: float) -> bool:
         """Whether to report this: not if the same was reported less than 30 s ago."""

@@ -8,7 +8,9 @@ import importlib
 import ipaddress
 import logging
 import os
+import secrets
 import socket
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -60,8 +62,7 @@ class Discovery:
     ) -> None:  # fmt: skip
         self._tag = mesh_tag(mesh_id)
         self._node = node
-        self._label = instance_label(self._tag, node)
-        self._own_name = f"{self._label}.{SERVICE_TYPE}"
+        self._own_name = f"{instance_label(self._tag, node)}.{SERVICE_TYPE}"
         self._addresses = addresses
         self._on_found = on_found
         self._retry_s = retry_s
@@ -96,8 +97,7 @@ class Discovery:
     # -- sessions: one for each set of addresses
 
     async def _run(self) -> None:
-        # In a thread, for it takes longer than the loop may stand still.
-        await asyncio.to_thread(importlib.import_module, "zeroconf.asyncio")
+        await asyncio.to_thread(_load_library)
         from zeroconf import Error
 
         while True:
@@ -154,12 +154,13 @@ class Discovery:
             self._own_name,
             port=place.port,
             properties=announced_text(self._tag, self._node),
-            server=f"{self._label}.local.",
+            # A host name of this session's own: others still hold the addresses of the one before.
+            server=f"{secrets.token_hex(8)}.local.",
             parsed_addresses=place.hosts,
         )
 
     def _unavailable(self, error: Exception) -> None:
-        reason = str(error) or type(error).__name__
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         level = logging.DEBUG if self._is_unavailable else logging.WARNING
         self._is_unavailable = True
         log.log(level, "discovery_unavailable (reason: %s)", reason, extra={"facts": {"reason": reason}})
@@ -232,6 +233,15 @@ class Discovery:
             and self._candidates.is_news(found, self._loop.time())
         ):
             self._on_found(found)
+
+
+def _load_library() -> None:
+    """In a thread, for it takes longer than the loop may stand still."""
+    if "zeroconf" not in sys.modules:
+        importlib.import_module("zeroconf.asyncio")
+        # It warns, with a traceback, of each goodbye on an interface that has gone. A program that uses
+        # the library itself keeps its own choice.
+        logging.getLogger("zeroconf").setLevel(logging.ERROR)
 
 
 class _OwnPlace:

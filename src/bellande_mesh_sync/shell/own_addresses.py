@@ -56,12 +56,14 @@ class AddressWatch:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(self._interval_s)
-            addresses = self._addresses_now()
+            try:
+                addresses = self._addresses_now()
+            except OSError as error:
+                log.debug("this machine's addresses cannot be read now: %s", error)
+                continue
             if addresses != self._last:
-                log.info(
-                    "addresses_changed (to: %s)", ", ".join(addresses), extra={"facts": {"to": addresses}}
-                )
                 self._last = addresses
+                log.info("addresses_changed (to: %s)", addresses, extra={"facts": {"to": addresses}})
                 self._on_changed(addresses)
 
 
@@ -136,6 +138,7 @@ def _is_dialable(host: str) -> bool:
 def _is_up(interface: str) -> bool:
     """Whether something is plugged in. Interfaces that cannot know, such as tunnels, say "unknown"."""
     try:
-        return Path("/sys/class/net", interface, "operstate").read_text(encoding="ascii").strip() != "down"
+        state = Path("/sys/class/net", interface, "operstate").read_text(encoding="ascii").strip()
     except OSError:
         return True  # Another system than Linux, or a container that is not shown it.
+    return state in ("up", "unknown")

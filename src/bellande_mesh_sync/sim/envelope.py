@@ -5,18 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final, cast
 
-import msgspec
-
-from bellande_mesh_sync.core.members.swim.messages import Datagram
 from bellande_mesh_sync.core.messages import Message
-from bellande_mesh_sync.errors import DecodeError
 from bellande_mesh_sync.wire.frames import FrameReader, encode_frames
 
 _PIECE_BYTES: Final = 61_000
 """Frames are fed in pieces of this size, so that some come split."""
 _RECENT_MAX: Final = 256
-_encode_datagram = msgspec.msgpack.Encoder().encode
-_decode_datagram = msgspec.msgpack.Decoder(Datagram).decode
 
 
 def pack(messages: Iterable[Message]) -> bytes:
@@ -58,16 +52,3 @@ def decode(reader: FrameReader, frames: bytes) -> tuple[Message, ...]:
             messages += frame[0]
     # Chunks travel beside the codec here, so no ChunkPiece is among them.
     return cast("tuple[Message, ...]", tuple(messages))
-
-
-def pack_datagram(datagram: Datagram) -> bytes:
-    """What of it is sealed."""
-    return _encode_datagram(datagram)
-
-
-def unpack_datagram(body: bytes) -> Datagram:
-    """What was sealed. Raises DecodeError where production would drop the packet."""
-    try:
-        return _decode_datagram(body)
-    except msgspec.MsgspecError as error:
-        raise DecodeError(reason=str(error)) from error

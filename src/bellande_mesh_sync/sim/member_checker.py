@@ -10,20 +10,36 @@ from bellande_mesh_sync.core.effects import MemberChanged
 from bellande_mesh_sync.core.members.member import MemberState
 from bellande_mesh_sync.ids import NodeId
 from bellande_mesh_sync.sim.checkers import Violation
+from bellande_mesh_sync.sim.member_excuses import Excuses
+from bellande_mesh_sync.sim.network import Network
 from bellande_mesh_sync.sim.node import SimNode
 from bellande_mesh_sync.sim.world import SECOND_NS
 
 NOTICE_SLACK_NS: Final = 120 * SECOND_NS
 """What full queues and lost links may add to the time in which a death must be known."""
-GONE: Final = frozenset({str(MemberState.DEAD), str(MemberState.LEFT)})
+GONE: Final = frozenset(
+    map(str, (MemberState.DEAD, MemberState.LEFT, MemberState.ASLEEP, MemberState.REVOKED))
+)
+"""What may be said of a node that is down for long."""
+
+
+def known_dead_ns(config: CoreConfig, members: int) -> int:
+    """After how long at the latest everybody who runs must know that a member is down.
+
+    Each node probes every other one within two rounds, at worst at the pace of the worst local health. The
+    suspicion then lasts no longer than the node timeout.
+    """
+    swim = config.swim
+    probed_ns = 2 * members * swim.health_max * swim.probe_interval_ns
+    return probed_ns + config.node_timeout_ns + NOTICE_SLACK_NS
 
 
 class MemberChecker:
     """Follows what each node announces of the others since its start."""
 
-    def __init__(self, config: CoreConfig) -> None:
-        # A link is silent for three pings before it is dropped, here and where a witness has one.
-        self._notice_max_ns = config.node_timeout_ns + 6 * config.ping_interval_ns + NOTICE_SLACK_NS
+    def __init__(self, config: CoreConfig, network: Network) -> None:
+        self._config = config
+        self._excuses = Excuses(config, network)
         self._states: dict[int, dict[NodeId, str]] = {}
         self._let_go_ns = config.rebalance_after_ns * 9 // 10  # Clocks drift, and announcements come late.
         self._gone_ns: dict[int, dict[NodeId, int]] = {}
@@ -37,7 +53,7 @@ class MemberChecker:
         self._gone_ns[node.index] = {}
 
     def changed(self, node: SimNode, effect: MemberChanged, others: Sequence[SimNode], now_ns: int) -> None:
-        """Only the node itself can say that it left."""
+        """Only the node itself can say that it left, and nobody is dead who runs and can be heard."""
         self._states[node.index][effect.node] = effect.new_state
         if effect.new_state == MemberState.DEAD:
             self._gone_ns[node.index][effect.node] = now_ns
@@ -50,6 +66,17 @@ class MemberChecker:
             raise Violation("members", node.name, f"{effect.node.hex()[:12]} was announced, and is nobody")
         if effect.new_state == MemberState.LEFT and not other.left_count:
             raise Violation("members", node.name, f"{other.name} is said to have left, and never did")
+        if effect.new_state == MemberState.ASLEEP:
+            raise Violation("members", node.name, f"{other.name} is said to sleep, and nobody does here")
+        is_dead = effect.new_state == MemberState.DEAD
+        if is_dead and not self._excuses.of(other, others, now_ns):
+            raise Violation(
+                "members", node.name, f"{other.name} is said to be dead ({effect.reason}), and runs"
+            )
+
+    def look(self, nodes: Sequence[SimNode], now_ns: int) -> None:
+        """Note what goes wrong now; to be called once a second."""
+        self._excuses.look(nodes, now_ns)
 
     def owners(self, index: int, now_ns: int) -> frozenset[NodeId]:
         """Whom a program at this node must take for owners now, beside the node itself: those it has heard of
@@ -67,11 +94,12 @@ class MemberChecker:
 
     def check(self, nodes: Sequence[SimNode], now_ns: int) -> None:
         """Who is down for long is known to be, by everyone who was in a state to notice."""
+        notice_max_ns = known_dead_ns(self._config, len(nodes))
         for other in nodes:
-            if other.is_running or now_ns - other.since_ns < self._notice_max_ns:
+            if other.is_running or now_ns - other.since_ns < notice_max_ns:
                 continue
             for node in nodes:
-                if not self._could_notice(node, now_ns):
+                if not _is_at_work(node) or now_ns - node.since_ns < notice_max_ns:
                     continue
                 state = self._states[node.index].get(other.node)
                 if state is not None and state not in GONE:
@@ -79,10 +107,6 @@ class MemberChecker:
                     raise Violation(
                         "members", node.name, f"{other.name} is {state}, and down for {down_s:.0f} s"
                     )
-
-    def _could_notice(self, node: SimNode, now_ns: int) -> bool:
-        is_at_work = node.is_running and not node.is_paused and not node.event_ns
-        return is_at_work and now_ns - node.since_ns >= self._notice_max_ns
 
     def check_at_rest(self, nodes: Sequence[SimNode]) -> None:
         """Everybody is alive in everybody's eyes, but for a suspicion: packets get lost at any time."""
@@ -93,3 +117,7 @@ class MemberChecker:
                     raise Violation(
                         "members", node.name, f"{other.name} is {state} long after the last fault"
                     )
+
+
+def _is_at_work(node: SimNode) -> bool:
+    return node.is_running and not node.is_paused and not node.event_ns

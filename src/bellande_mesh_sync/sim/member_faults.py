@@ -10,7 +10,7 @@ from bellande_mesh_sync.sim.member_promises import ASLEEP, DOWN, LEFT, UP
 from bellande_mesh_sync.sim.member_world import MemberWorld
 from bellande_mesh_sync.sim.world import MILLISECOND_NS, SECOND_NS
 
-KINDS: Final = ("kill", "pause", "split", "cut", "late", "join", "leave", "sleep", "remove", "change")
+KINDS: Final = ("kill", "pause", "split", "cut", "late", "join", "leave", "sleep", "remove", "change", "twin")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,8 @@ class MemberNemesis:
         self._rng = world.world.rng("nemesis")
         self._is_split = False
         self._is_over = False
+        self.ends_ns = 0
+        """When the last of what it began is over by itself."""
         self.counts: Counter[str] = Counter()
         self._plan()
 
@@ -51,9 +53,11 @@ class MemberNemesis:
         lasts_ns = int((0.2 + self._rng.expovariate(1.0)) * self._faults.lasts_s * SECOND_NS)
         lives = self._members.checker.lives
         up = [index for index, life in enumerate(lives) if life.state == UP]
-        # A split leaves room for nothing else: what it explains could hide what is wrong.
-        if not self._is_split and len(up) > (1 - self._faults.down_ratio_max) * len(lives):
+        # A split or a double leaves room for nothing else: what it explains could hide what is wrong.
+        is_busy = self._is_split or self._members.has_double
+        if not is_busy and len(up) > (1 - self._faults.down_ratio_max) * len(lives):
             self.counts[kind] += 1
+            self.ends_ns = max(self.ends_ns, self._world.now_ns + lasts_ns + 5 * SECOND_NS)
             self._do(kind, up, lasts_ns)
         self._plan()
 
@@ -83,6 +87,9 @@ class MemberNemesis:
             members.leave(victim)
         elif kind == "change":
             members.change(victim)
+        elif kind == "twin":
+            if members.scenario.is_sealed and len(up) > 2 and not members.hosts[victim].is_late:
+                members.twin(victim)
         elif kind == "remove":
             lives = members.checker.lives
             gone = [index for index, life in enumerate(lives) if life.state in (DOWN, ASLEEP, LEFT)]

@@ -128,6 +128,10 @@ class MemberHost:
     def is_running(self) -> bool:
         return self.machine is not None and not self._is_asleep
 
+    @property
+    def is_late(self) -> bool:
+        return self._lag_ns > 0
+
     def knows_where(self, record: MemberRecord) -> bool:
         """Whether the machine told it of this record, and of none since."""
         return self._records.get(record.node) == record

@@ -52,7 +52,7 @@ class MemberLinks:
         self._network = network
         self._hosts = hosts
         self._peers: dict[int, dict[int, None]] = {}
-        """By host: the other ends of its links, the one linked last at the end."""
+        """By host: the other ends of its links."""
 
     # -- opening
 
@@ -63,11 +63,20 @@ class MemberLinks:
         if source == target or not self._hosts[target].is_running or not self._reach(source, target):
             return False
         for one, other in ((source, target), (target, source)):
+            self._replace(one, other)
             self._peers.setdefault(one, {})[other] = None
         config = self._network.config
         delay_ns = STREAM_LEGS * (config.latency_min_ns + config.latency_spread_ns)
         self._world.after(delay_ns, self._opened, source, target, exchange)
         return True
+
+    def _replace(self, host: int, other: int) -> None:
+        """A node has one link with another one: a new run of that takes the place of the one before."""
+        node = self._hosts[other].node
+        for number in [n for n in self._peers.get(host, {}) if n != other and self._hosts[n].node == node]:
+            del self._peers[host][number]
+            del self._peers[number][host]
+            self._world.after(self._network.config.latency_min_ns, self._broken, number, host)
 
     def _opened(self, source: int, target: int, exchange: bool) -> None:
         one, other = self._hosts[source], self._hosts[target]
@@ -78,9 +87,9 @@ class MemberLinks:
         one.meet(hellos[1], exchange=exchange)
 
     def send(self, source: int, target: NodeId, address: int, message: StreamMessage) -> None:
-        """Over the link to this node that was opened last, or over one to the address of its record."""
-        linked = [number for number in self._peers.get(source, {}) if self._hosts[number].node == target]
-        number = linked[-1] if linked else address
+        """Over the link to this node, or over one that is opened to the address of its record."""
+        linked = (number for number in self._peers.get(source, {}) if self._hosts[number].node == target)
+        number = next(linked, address)
         if number >= 0 and self.dial(source, number, exchange=False):
             self._network.send_stream(source, number, message)
 

@@ -22,12 +22,15 @@ HEAL_NS: Final = 60 * SECOND_NS
 """Two parts that hold each other for dead are one mesh again by then."""
 LONG_SPLIT: Final = 4
 """Detection bounds after which all suspicions of a split have ended, even those of nodes in bad health."""
+NEVER_NS: Final = 1 << 62
 SLEEP_GRACE_S: Final = 60
 """A sleeper may be this much later than it said; then it is missed."""
 INCARNATIONS_MAX: Final = 10_000
 """Honest nodes count their incarnations one by one; a run is too short for more."""
 
 UP, PAUSED, DOWN, ASLEEP, LEFT, ABSENT = "up", "paused", "down", "asleep", "left", "absent"
+DOUBLED, STOPPED = "doubled", "stopped"
+"""A host whose identity a newer one has, before and after it knows it."""
 GONE: Final = ("dead", "asleep", "left")
 
 
@@ -40,6 +43,11 @@ def detection_bound_ns(config: SwimConfig, nodes: int) -> int:
 
 def usual_suspicion_ns(config: SwimConfig, nodes: int) -> int:
     return int(config.suspicion_mult * max(1.0, math.log10(nodes)) * config.probe_interval_ns)
+
+
+def double_bound_ns(config: SwimConfig) -> int:
+    """From the start of a second node with one identity until the older one has stopped."""
+    return 12 * config.probe_interval_ns + 60 * config.gossip_interval_ns
 
 
 def missing_bound_ns(config: SwimConfig) -> int:
@@ -59,6 +67,12 @@ class Life:
     """What it last said of itself, if it changed that since its start."""
     is_removed: bool = False
     """An operator said so, since it went down."""
+    steady_ns: int = 0
+    """Before this it shared its identity with another host, and heard only half of what was for it."""
+    newer: int = -1
+    """The host that began with its identity."""
+    doubled_ns: int = 0
+    """When a second node with its identity began."""
     missed_ns: int = 0
     """While it sleeps: before this nobody may say that it is dead."""
     dead_by: dict[int, int] = field(default_factory=dict)
@@ -92,6 +106,10 @@ class MemberChecker:
         self.known_by_all_ns: list[int] = []
         self.joins_ns: list[int] = []
         """From each join to the last node's hearing of it."""
+        self.reports: list[tuple[int, str]] = []
+        """Errors that hosts told their operators: which host, and the code."""
+        self.doubles_ns: list[int] = []
+        """From the start of each double to the stop of the older one."""
         self.digest = blake3()
         self.change_count = 0
 
@@ -101,6 +119,20 @@ class MemberChecker:
         self._told.append({})
         if self._groups:
             self._groups.append(0)
+
+    def doubled(self, older: int, now_ns: int) -> None:
+        """One more host, with the identity of an older one: what is told of a member is now told of it."""
+        newer = len(self.lives)
+        self.add()
+        for told in self._told:
+            if older in told:
+                told[newer] = told.pop(older)
+        life = self.lives[newer]
+        life.heard_by, life.is_new, life.is_removed = None, False, False
+        self.happened(newer, UP, now_ns)
+        life.steady_ns = NEVER_NS
+        self.lives[older].state, self.lives[older].doubled_ns = DOUBLED, now_ns
+        self.lives[older].newer = newer
 
     def state_told(self, observer: int, subject: int) -> str:
         return self._told[observer].get(subject, "alive")
@@ -162,6 +194,17 @@ class MemberChecker:
         # Who joined since was told what one of both parts believed.
         return max(observer, subject) >= len(old) or old[observer] != old[subject]
 
+    def reported(self, host: int, code: str) -> None:
+        self.reports.append((host, code))
+
+    def stopped_double(self, host: int, now_ns: int) -> None:
+        life = self.lives[host]
+        if life.state != DOUBLED:
+            raise Violation("identity", f"n{host}", "stopped, for it takes itself for the older double")
+        self.doubles_ns.append(now_ns - life.doubled_ns)
+        life.state, life.since_ns = STOPPED, now_ns
+        self.lives[life.newer].steady_ns = now_ns
+
     # -- what really happens
 
     def happened(self, host: int, state: str, now_ns: int) -> None:
@@ -210,6 +253,19 @@ class MemberChecker:
             self.known_by_all_ns.append(max(times))
             self.first_to_last_ns.append(max(times) - min(times))
 
+    def check_one_left(self, older: int, newer: int, now_ns: int) -> None:
+        """Two nodes had one identity: only the newer is there, alive for all, and both said so."""
+        life = self.lives[newer]
+        if life.state != UP or self._was_split_since(life.since_ns):
+            return
+        if self.lives[older].state != STOPPED:
+            raise Violation("identity", f"n{older}", "goes on beside a newer node with its identity")
+        if {host for host, code in self.reports if code == "identity_conflict"}.isdisjoint({newer}):
+            raise Violation("identity", f"n{newer}", "did not say that another node has its identity")
+        for observer in self._steady(life.since_ns):
+            if self.state_told(observer, newer) in GONE:
+                raise Violation("identity", f"n{observer}", f"holds n{newer} for gone, which goes on")
+
     def check_known_missing(self, host: int, asleep_since_ns: int, now_ns: int) -> None:
         """A sleeper that did not come back, when all should have missed it."""
         life = self.lives[host]
@@ -254,7 +310,7 @@ class MemberChecker:
 
     def _is_steady(self, host: int, since_ns: int) -> bool:
         life = self.lives[host]
-        return life.state == UP and life.since_ns <= since_ns
+        return life.state == UP and max(life.since_ns, life.steady_ns) <= since_ns
 
     def _was_split_since(self, since_ns: int) -> bool:
         return bool(self._groups) or self._healed_ns > since_ns

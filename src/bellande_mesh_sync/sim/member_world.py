@@ -23,12 +23,13 @@ from bellande_mesh_sync.ids import NodeId
 from bellande_mesh_sync.sim import identity
 from bellande_mesh_sync.sim.checkers import Violation
 from bellande_mesh_sync.sim.datagrams import DatagramConfig, DatagramNetwork
-from bellande_mesh_sync.sim.identity import make_identity
+from bellande_mesh_sync.sim.identity import SimIdentity, make_identity
 from bellande_mesh_sync.sim.member_host import MakeMembership, MemberHost, Membership
 from bellande_mesh_sync.sim.member_links import MemberLinks, number_in
 from bellande_mesh_sync.sim.member_promises import (
     ABSENT,
     ASLEEP,
+    DOUBLED,
     DOWN,
     HEAL_NS,
     INCARNATIONS_MAX,
@@ -36,10 +37,12 @@ from bellande_mesh_sync.sim.member_promises import (
     PAUSED,
     RETURN_NS,
     SLEEP_GRACE_S,
+    STOPPED,
     UP,
     Life,
     MemberChecker,
     detection_bound_ns,
+    double_bound_ns,
     missing_bound_ns,
 )
 from bellande_mesh_sync.sim.world import SECOND_NS, World
@@ -99,9 +102,9 @@ class MemberWorld:
             self._start(host, self._template.copy(), ())
         self._watch_bounds()
 
-    def _add_host(self) -> MemberHost:
+    def _add_host(self, who: SimIdentity | None = None) -> MemberHost:
         index = len(self.hosts)
-        who = make_identity(self.scenario.seed, index)
+        who = who or make_identity(self.scenario.seed, index)
         host = MemberHost(index, who, self.world, self.network, self, self._hosts_by_node, self._links)
         self.hosts.append(host)
         self._nodes.append(who.node)
@@ -142,14 +145,16 @@ class MemberWorld:
 
     def stopped(self, host: MemberHost, reason: str) -> None:
         if reason != "goodbye":
-            raise Violation("identity", host.who.name, "stopped, for it takes itself for a double")
+            self.checker.stopped_double(host.index, self.world.now_ns)
+            host.kill()
+            return
         if self.checker.lives[host.index].state == ASLEEP:
             host.fall_silent()
         else:
             host.kill()
 
     def logged(self, host: MemberHost, effect: Log) -> None:
-        """Errors that only an operator can end."""
+        self.checker.reported(host.index, effect.code)
 
     def sends(self, host: MemberHost, effect: SendDatagram) -> None:
         self._packet_count += 1
@@ -232,6 +237,22 @@ class MemberWorld:
         self.hosts[index].wake()
         self._dial(index, self._some_addresses(index))
 
+    def twin(self, index: int) -> int:
+        """A copy of a node's disk starts as a second node with the same identity: its number."""
+        assert self._links is not None, "only where it matters whose key a packet is sealed for"
+        original = self.hosts[index]
+        assert original.machine is not None, "only a running node has a double"
+        twin = self._add_host(original.who)
+        twin.incarnation_stored = original.machine.incarnation
+        self.checker.doubled(index, self.world.now_ns)
+        self._start(twin, self._template.copy(), self._some_addresses(twin.index))
+        self.world.after(double_bound_ns(self.scenario.config), self._check_one_left, index, twin.index)
+        return twin.index
+
+    @property
+    def has_double(self) -> bool:
+        return any(life.state == DOUBLED for life in self.checker.lives)
+
     def remove(self, operator: int, victim: int) -> None:
         """An operator says on one node that another one, which is down, will not come back."""
         machine = self.hosts[operator].machine
@@ -285,6 +306,9 @@ class MemberWorld:
     def _check_known_missing(self, index: int, since_ns: int) -> None:
         self.checker.check_known_missing(index, since_ns, self.world.now_ns)
 
+    def _check_one_left(self, older: int, newer: int) -> None:
+        self.checker.check_one_left(older, newer, self.world.now_ns)
+
     def _check_known_back(self, index: int, since_ns: int) -> None:
         self.checker.check_known_back(index, since_ns, self.world.now_ns)
 
@@ -326,7 +350,7 @@ class MemberWorld:
         own = [0] * len(self.roster)
         for host in self.hosts:
             index = self.roster.find(host.who.node)
-            if index >= 0:
+            if index >= 0 and self.checker.lives[host.index].state not in (DOUBLED, STOPPED):
                 truth[index] = _STANDINGS[self.checker.lives[host.index].state]
                 own[index] = host.incarnation_stored if host.machine is None else host.machine.incarnation
         up = [host for host in self.hosts if host.machine is not None and self._is_up(host.index)]
@@ -346,6 +370,8 @@ class MemberWorld:
 
     def _check_view(self, host: MemberHost, view: View, truth: bytearray, own: list[int]) -> None:
         seen = view.standings.ljust(len(truth), b"\0")
+        if not self.scenario.expects_accuracy:  # Then there are always suspicions.
+            seen = seen.replace(bytes([Standing.SUSPECT]), bytes([Standing.ALIVE]))
         if seen != truth:
             index = next(i for i in range(len(truth)) if seen[i] != truth[i])
             name = self.hosts[self._hosts_by_node[self.roster.nodes[index]]].who.name

@@ -3,160 +3,56 @@
 from __future__ import annotations
 
 import argparse
-import gc
-import resource
 import sys
 import time
-import tracemalloc
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Final
 
 from bellande_mesh_sync.core.members.swim.config import PROFILES
-from bellande_mesh_sync.sim.campaign import prepare
-from bellande_mesh_sync.sim.checkers import Violation
 from bellande_mesh_sync.sim.datagrams import DatagramConfig
-from bellande_mesh_sync.sim.member_faults import KINDS, MemberFaults, MemberNemesis
-from bellande_mesh_sync.sim.member_promises import HEAL_NS, UP, detection_bound_ns
-from bellande_mesh_sync.sim.member_world import MemberScenario, MemberWorld
-from bellande_mesh_sync.sim.world import MILLISECOND_NS, SECOND_NS
+from bellande_mesh_sync.sim.member_campaign import MemberTally, SeedOutcome, run_seeds
+from bellande_mesh_sync.sim.member_faults import KINDS, MemberFaults
+from bellande_mesh_sync.sim.member_run import run_members
+from bellande_mesh_sync.sim.member_world import MemberScenario
+from bellande_mesh_sync.sim.world import MILLISECOND_NS
 
 PROG: Final = "python -m bellande_mesh_sync.sim members"
 NODES_MAX: Final = 10_000
-
-
-@dataclass(slots=True)
-class MemberOutcome:
-    """How a run went. Times in virtual seconds unless they say otherwise."""
-
-    nodes: int
-    virtual_s: float = 0.0
-    real_s: float = 0.0
-    violation: str = ""
-    detections_s: list[float] = field(default_factory=list)
-    known_by_all_s: list[float] = field(default_factory=list)
-    first_to_last_s: list[float] = field(default_factory=list)
-    joins_s: list[float] = field(default_factory=list)
-    false_deaths: list[str] = field(default_factory=list)
-    packets_per_node_s: float = 0.0
-    bytes_per_node_s: float = 0.0
-    """Sent; as many come in."""
-    packet_count: int = 0
-    view_bytes: int = 0
-    """What one node more takes, beyond what the nodes share."""
-    rss_mib: float = 0.0
-    faults: dict[str, int] = field(default_factory=dict)
-    digest: str = ""
-
-    def lines(self) -> list[str]:
-        return [
-            f"{self.nodes} nodes, {self.virtual_s:.0f} virtual s in {self.real_s:.1f} s "
-            f"({self.virtual_s / max(self.real_s, 1e-9):.2f}x real time), "
-            f"{self.packet_count / max(self.real_s, 1e-9):,.0f} packets per real second",
-            f"kill to each knowing: {_percentiles(self.detections_s)}",
-            f"kill to all knowing: {_percentiles(self.known_by_all_s)}",
-            f"join to all knowing: {_percentiles(self.joins_s)}",
-            f"first to last knowing: {_percentiles(self.first_to_last_s)}",
-            f"false deaths: {len(self.false_deaths)}",
-            f"sent per node: {self.packets_per_node_s:.1f} packets/s, {self.bytes_per_node_s:.0f} bytes/s",
-            f"memory: {self.view_bytes / 1000:.1f} kB per node, process at most {self.rss_mib:.0f} MiB",
-            "faults: " + (", ".join(f"{kind} {n}" for kind, n in sorted(self.faults.items())) or "none"),
-            f"digest: {self.digest[:16]}",
-            f"FAILED {self.violation}" if self.violation else "every promise was kept",
-        ]
-
-
-def run_members(
-    scenario: MemberScenario, minutes: float, faults: MemberFaults, *, kills: int = 0, joins: int = 0
-) -> MemberOutcome:
-    """Trouble for `minutes`, then peace until all must agree. `kills`, `joins`: so many at first."""
-    started = time.perf_counter()
-    outcome = MemberOutcome(scenario.nodes)
-    world = MemberWorld(scenario)
-    thresholds = gc.get_threshold()
-    gc.freeze()  # What a run begins with lives as long as it.
-    prepare()
-    try:
-        _run(world, minutes, faults, kills, joins, outcome)
-    except Violation as violation:
-        outcome.violation = str(violation)
-    finally:
-        gc.set_threshold(*thresholds)
-        gc.unfreeze()
-    outcome.real_s = time.perf_counter() - started
-    _measure(world, outcome)
-    return outcome
-
-
-def _run(
-    world: MemberWorld, minutes: float, faults: MemberFaults, kills: int, joins: int, outcome: MemberOutcome
-) -> None:
-    bound_s = detection_bound_ns(world.scenario.config, len(world.hosts)) / SECOND_NS
-    rng = world.world.rng("kills")
-    pause_s = minutes * 60 / (kills + joins + 1)
-    for _ in range(joins):
-        world.run_for(pause_s * (0.5 + 0.5 * rng.random()))
-        world.join()
-    for _ in range(kills):
-        world.run_for(pause_s * (0.5 + 0.5 * rng.random()))
-        world.kill(rng.choice([i for i, life in enumerate(world.checker.lives) if life.state == UP]))
-    if faults.kinds:
-        nemesis = MemberNemesis(world, faults)
-        world.run_for(minutes * 60)
-        nemesis.stop()
-        outcome.faults = dict(nemesis.counts)
-        world.run_for(8 * faults.lasts_s)  # Until the last pause and split are over.
-        world.heal()
-        world.run_for(HEAL_NS / SECOND_NS)
-    else:
-        world.run_for(max(0.0, minutes * 60 - world.world.now_ns / SECOND_NS))
-    if kills or faults.kinds:
-        world.run_for(bound_s + 1)
-        world.check_agreement()
-    world.check_traffic(world.world.now_ns / SECOND_NS)
-
-
-def _measure(world: MemberWorld, outcome: MemberOutcome) -> None:
-    checker = world.checker
-    seconds = max(world.world.now_ns / SECOND_NS, 1e-9)
-    outcome.virtual_s = seconds
-    outcome.detections_s = [ns / SECOND_NS for ns in checker.detections_ns]
-    outcome.known_by_all_s = [ns / SECOND_NS for ns in checker.known_by_all_ns]
-    outcome.first_to_last_s = [ns / SECOND_NS for ns in checker.first_to_last_ns]
-    outcome.joins_s = [ns / SECOND_NS for ns in checker.joins_ns]
-    outcome.false_deaths = checker.false_deaths
-    outcome.packet_count = sum(world.network.sent_packets)
-    outcome.packets_per_node_s = outcome.packet_count / seconds / len(world.hosts)
-    outcome.bytes_per_node_s = sum(world.network.sent_bytes) / seconds / len(world.hosts)
-    outcome.rss_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    outcome.digest = world.digest()
-    outcome.view_bytes = _bytes_of_one_more(world)
-
-
-def _bytes_of_one_more(world: MemberWorld) -> int:
-    """What the allocator gives for one more node that knows all of the first ones."""
-    tracemalloc.start()
-    try:
-        before, _ = tracemalloc.get_traced_memory()
-        machine = world.make_machine(0)
-        after, _ = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert machine.incarnation > 0
-    return after - before
-
-
-def _percentiles(times_s: Sequence[float]) -> str:
-    if not times_s:
-        return "-"
-    ordered = sorted(times_s)
-    p50, p99 = ordered[len(ordered) // 2], ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))]
-    return f"p50 {p50:.1f} s, p99 {p99:.1f} s, max {ordered[-1]:.1f} s ({len(ordered)} samples)"
+PROGRESS_EVERY: Final = 50
+"""Seeds between two lines of progress where no terminal shows them."""
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = PROG) -> int:
     """0 if every promise was kept, else 1."""
     options = _parse(arguments, prog)
+    return _run_many(options, prog) if options.seeds else _run_one(options)
+
+
+def _run_many(options: argparse.Namespace, prog: str) -> int:
+    def tell(done: SeedOutcome, tally: MemberTally) -> None:
+        if done.outcome.violation:
+            print(f"FAILED seed {done.seed} ({done.what}): {done.outcome.violation}")
+            print(f"--- again: {prog} --seeds 1 --start {done.seed} --minutes {options.minutes:g}")
+        if options.seeds == 1:
+            print("\n".join([f"seed {done.seed}: {done.what}", *done.outcome.lines()]))
+        elif sys.stderr.isatty() or tally.seeds % PROGRESS_EVERY == 0:
+            line = f"{tally.seeds} of {options.seeds} seeds, {len(tally.failed)} failed"
+            print(line, end="\r" if sys.stderr.isatty() else "\n", file=sys.stderr, flush=True)
+
+    began_s = time.perf_counter()
+    tally = run_seeds(
+        iter(range(options.start, options.start + options.seeds)),
+        options.minutes,
+        jobs=options.jobs,
+        time_limit_s=options.time_limit,
+        tell=tell,
+    )
+    print("\n".join(tally.lines(time.perf_counter() - began_s)))
+    return 1 if tally.failed else 0
+
+
+def _run_one(options: argparse.Namespace) -> int:
     network = DatagramConfig(
         latency_min_ns=int((options.latency_ms - options.jitter_ms) * MILLISECOND_NS),
         latency_spread_ns=int(2 * options.jitter_ms * MILLISECOND_NS),
@@ -197,6 +93,15 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace:
         prog=prog,
         description="Run many nodes that do membership only, and check what they promise.",
     )
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        default=0,
+        help="draw so many worlds, each from its seed",
+    )
+    parser.add_argument("--start", type=int, default=1, help="the first of these seeds (default 1)")
+    parser.add_argument("--jobs", type=int, default=1, help="processes at once (default 1)")
+    parser.add_argument("--time-limit", type=float, default=0.0, help="begin no seed after so many seconds")
     parser.add_argument("--nodes", type=_nodes, default=100, help="2 to 10000 (default 100)")
     parser.add_argument("--minutes", type=float, default=5.0, help="virtual minutes of trouble (default 5)")
     parser.add_argument("--seed", type=int, default=1)

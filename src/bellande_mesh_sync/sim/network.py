@@ -17,7 +17,7 @@ from bellande_mesh_sync.sim.envelope import Unpacker, pack
 from bellande_mesh_sync.sim.note_ledger import NoteLedger
 from bellande_mesh_sync.sim.packets import PacketNetwork
 from bellande_mesh_sync.sim.wire_time import NetworkConfig as NetworkConfig
-from bellande_mesh_sync.sim.wire_time import WireTime
+from bellande_mesh_sync.sim.wire_time import Way, WireTime
 from bellande_mesh_sync.sim.world import MILLISECOND_NS, SECOND_NS, World
 
 DIAL_TIMEOUT_NS: Final = 10 * SECOND_NS
@@ -310,6 +310,10 @@ class Network:
         # An ack must come back for a write to count, so a one-way fault stops streams both ways
         # sooner or later; here it stops just the stream it names.
         return (source, target) in self._blocked
+
+    def hampered_ways(self) -> list[Way]:
+        """Those that are closed, stand still, or let only little pass."""
+        return [*self._blocked, *self.times.slow_ways(self.world.now_ns)]
 
     def _resume_stalled(self) -> None:
         for end in list(self._ends.values()):

@@ -104,9 +104,8 @@ class NodeSetup:
     bootstrap: tuple[str, ...]
     make_core: MakeCore
     timer_late_max_ns: int = 2 * MILLISECOND_NS
-    has_datagrams: bool = False
-    """Whether it has a port for datagrams, and hears of late loops and new addresses; without, all goes over
-    links."""
+    has_datagrams: bool = True
+    """Whether it has a port for datagrams; without one all goes over links."""
 
 
 Answer = Callable[[Resolve | Reject | None], None]
@@ -213,10 +212,6 @@ class SimNode:
         """The machine gets another address; for a stopped node."""
         self.address = address
         self._network.register(self, address)
-
-    @property
-    def has_datagrams(self) -> bool:
-        return self._setup.has_datagrams
 
     def rehome(self, address: str, notices_after_ns: int) -> None:
         """The machine gets another address while it runs: its connections go silent, and it is told later."""
@@ -411,7 +406,7 @@ class SimNode:
             return
         lag_ns = self._heartbeat.stood_still(self._still_ns, self._world.now_ns)
         self._still_ns = -1
-        if lag_ns and self.has_datagrams:
+        if lag_ns:
             waiting = (place for place, (event, _) in enumerate(self._inbox) if type(event) is TimerFired)
             self._inbox.insert(next(waiting, len(self._inbox)), (LoopLate(lag_ns), None))
 

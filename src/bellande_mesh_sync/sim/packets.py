@@ -18,9 +18,9 @@ from bellande_mesh_sync.errors import PeerError
 from bellande_mesh_sync.ids import NodeId
 from bellande_mesh_sync.sim.checkers import Violation
 from bellande_mesh_sync.sim.connection import Host
-from bellande_mesh_sync.sim.envelope import pack_datagram, unpack_datagram
 from bellande_mesh_sync.sim.wire_time import NetworkConfig, Way
 from bellande_mesh_sync.sim.world import SECOND_NS
+from bellande_mesh_sync.wire.datagrams import decode_datagram, encode_datagram
 
 if TYPE_CHECKING:
     from bellande_mesh_sync.sim.network import Network
@@ -101,7 +101,7 @@ class PacketNetwork:
         if record is None:
             self._counts["packets_unsealed"] += 1
             return
-        body = pack_datagram(effect.datagram)
+        body = encode_datagram(effect.datagram)
         size_bytes = len(body) + SEAL_BYTES
         if not size_bytes <= effect.size_bytes <= PACKET_BYTES_MAX:
             said = f"takes {size_bytes} bytes, is said to take {effect.size_bytes}"
@@ -191,7 +191,7 @@ class PacketNetwork:
     def _hand_over(self, packet: _Packet) -> str:
         source, target = packet.source, packet.target
         try:
-            datagram = unpack_datagram(packet.body)
+            datagram = decode_datagram(packet.body)
         except PeerError:
             if source.index not in self._network.liars:
                 raise

@@ -24,6 +24,8 @@ from bellande_mesh_sync.sim.world import MICROSECOND_NS, MILLISECOND_NS, SECOND_
 
 KIB: Final = 1024
 SMALL_MESH: Final = 8
+REHOME_STALLS: Final = 6
+"""A link for chunks that fell silent is given up when twice no chunk came for three stall timeouts."""
 JOINS_MAX: Final = FaultConfig().joins_max
 
 
@@ -45,7 +47,7 @@ class Scenario:
     faults: FaultConfig = field(default_factory=FaultConfig)
     liar: LiarConfig = field(default_factory=LiarConfig)
     """How much the last of the first nodes lies."""
-    datagrams: bool = False
+    datagrams: bool = True
     """Whether the nodes have ports for datagrams; without, all goes over links."""
     newer_ratio: float = 0.0
     """How many nodes start with the next protocol version."""
@@ -91,6 +93,7 @@ def _with_datagrams(rng: random.Random, scenario: Scenario) -> Scenario:
     """What goes wrong with datagrams and addresses only. Drawn last: all else of a seed stays as it was."""
     replay_ratio, rehome_s = rng.choice((0.0, 0.0, 0.0, 0.02)), draw_pace(rng, 0.15, 15, 80)
     is_calm = scenario.faults == FaultConfig()
+    silent_s = REHOME_STALLS * scenario.core.stall_timeout_ns / SECOND_NS if rehome_s else 0
     few = max(3, scenario.nodes // 2)
     core = replace(scenario.core, swim=rng.choice((LAN, LAN, FAST)))
     if rng.random() < 0.05:
@@ -98,10 +101,17 @@ def _with_datagrams(rng: random.Random, scenario: Scenario) -> Scenario:
     return replace(
         scenario,
         datagrams=rng.random() < 0.8,
+        liar=_with_lies_in_packets(rng, scenario.liar),
+        settle_s=scenario.settle_s + silent_s,
         core=core,
         network=replace(scenario.network, replay_ratio=replay_ratio),
         faults=scenario.faults if is_calm else replace(scenario.faults, rehome_s=rehome_s),
     )
+
+
+def _with_lies_in_packets(rng: random.Random, liar: LiarConfig) -> LiarConfig:
+    packets_s = draw_pace(rng, 0.6, 0.5, 10)
+    return liar if liar == LiarConfig() else replace(liar, packets_s=packets_s)
 
 
 def _draw_core(rng: random.Random, nodes: int) -> CoreConfig:

@@ -88,6 +88,11 @@ class WireTime:
     def clogged_until_ns(self, way: Way) -> int:
         return self._clogged.get(way, 0) if self._clogged else 0
 
+    def slow_ways(self, now_ns: int) -> list[Way]:
+        """Those that stand still now, or let only little pass."""
+        ways = [way for way, until_ns in self._clogged.items() if until_ns > now_ns]
+        return ways + [way for way, rate in self._rates.items() if rate]
+
     # -- times
 
     def delay_ns(

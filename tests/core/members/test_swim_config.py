@@ -41,6 +41,6 @@ def test_too_few_others_to_confirm_means_that_none_is_waited_for(members: int) -
     assert LAN.suspicion_ns(members, 0) == 4 * SECOND_NS
 
 
-@pytest.mark.parametrize(("members", "copies"), [(1, 8), (9, 8), (10, 8), (99, 8), (100, 12), (10_000, 20)])
+@pytest.mark.parametrize(("members", "copies"), [(1, 16), (9, 16), (99, 16), (9_999, 16), (10_000, 20)])
 def test_copies_grow_with_the_logarithm_of_the_mesh(members: int, copies: int) -> None:
     assert LAN.transmissions_max(members) == copies

@@ -54,7 +54,7 @@ def test_an_update_is_sent_a_bounded_number_of_times() -> None:
     copies = 0
     while queue:
         copies += len(queue.pack(Gossip(), GOSSIP_BYTES, 100)[0].verdicts)
-    assert copies == LAN.transmissions_max(100) == 12
+    assert copies == LAN.transmissions_max(100) == 16
 
 
 def test_what_was_never_sent_goes_first() -> None:

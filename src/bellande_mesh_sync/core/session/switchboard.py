@@ -187,7 +187,9 @@ class Switchboard:
         """Heard of on the local network; a member that we have a link with is no news."""
         if node is not None and self._links.to(node) is not None:
             return []
-        self._dialer.found(addresses)
+        records = [self._membership.directory.record_of(link.peer) for link in self._links.records_links()]
+        known = {address for record in records if record is not None for address in record.addresses}
+        self._dialer.found(address for address in addresses if address not in known)
         return self.dial(now)
 
     def retry_all(self, now: Now) -> tuple[int, list[Effect]]:

@@ -51,8 +51,7 @@ class ProcessFaults:
         start(config.slow_loop_s, self.slow_loop)
         start(config.away_s, self.away)
         start(config.join_s, self.joined)
-        if any(node.has_datagrams for node in self._nodes):
-            start(config.rehome_s, self.rehome)
+        start(config.rehome_s, self.rehome)
 
     def end(self) -> None:
         """Nodes that wait for their time to come back do so now."""
