@@ -22,6 +22,8 @@ LINK_IDLE_NS = 10_000_000_000
 """A link that was used more recently does not make room for another one."""
 DOUBT_NS = 2_000_000_000
 """After a change of address: a link over which nothing comes for so long is gone."""
+RTT_INTERVALS = 3
+"""A busy link is pinged too, so rarely, for its round trip may change."""
 LOGGED_FAILURES = (1, 10, 100)
 """Which failures in a row to reach a node are worth a line in the log."""
 
@@ -237,7 +239,8 @@ class Switchboard:
         if now.mono_ns - max(link.last_heard_ns, link.doubted_ns) > patience_ns:
             self._counters["links_silent"] += 1
             return self.hang_up(link, "silent", f"nothing heard for {silent_ns / 1e9:.1f} s", now)
-        if silent_ns >= self.config.ping_interval_ns or link.ping_number == 0:
+        is_unmeasured = now.mono_ns - link.ping_sent_ns >= RTT_INTERVALS * self.config.ping_interval_ns
+        if silent_ns >= self.config.ping_interval_ns or is_unmeasured:
             return [self._ping(link, now)]
         return []
 
