@@ -39,14 +39,15 @@ class Surroundings:
         self._feed = feed
         self._names = [address for address in settings.bootstrap if not _is_literal(address)]
         self._lookups: asyncio.Task[None] | None = None
-        self._reached = lambda: reached_at(host, port)
         self._moves = not settings.advertise
         self._watch: AddressWatch | None = None
         if is_wildcard(host):
-            self._watch = AddressWatch(addresses_now=self._reached, on_changed=self._moved)
+            self._watch = AddressWatch(addresses_now=lambda: reached_at(host, port), on_changed=self._moved)
         self._discovery: Discovery | None = None
         if settings.discovery and not is_loopback(host):
-            self._discovery = Discovery(mesh_id=mesh_id, node=node, addresses=self._reached(), on_found=feed)
+            self._discovery = Discovery(
+                mesh_id=mesh_id, node=node, addresses=reached_at(host, port), on_found=feed
+            )
 
     async def start(self) -> None:
         if self._discovery is not None:
