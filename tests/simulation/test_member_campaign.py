@@ -33,7 +33,7 @@ def sealed_world(nodes: int = 6, machine: type[Swim] = Swim) -> MemberWorld:
 def test_of_two_nodes_with_one_identity_the_older_stops_and_the_newer_lives_for_everyone(nodes: int) -> None:
     world = sealed_world(nodes)
     newer = world.twin(1)
-    world.run_for(20)
+    world.run_for(22)
     assert world.checker.lives[1].state == STOPPED
     assert world.checker.reports == [(1, "identity_conflict"), (newer, "identity_conflict")]
     assert max(world.checker.doubles_ns) < 10e9
@@ -49,7 +49,7 @@ def test_a_double_that_goes_on_is_found(monkeypatch: pytest.MonkeyPatch) -> None
     world = sealed_world()
     world.twin(1)
     with pytest.raises(Violation, match=r"^identity: n1: goes on beside a newer node"):
-        world.run_for(20)
+        world.run_for(30)
 
 
 def test_a_node_that_stops_without_a_double_is_found() -> None:

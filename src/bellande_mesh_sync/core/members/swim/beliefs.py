@@ -67,6 +67,8 @@ class Beliefs:
         self.suspicions = Suspicions(config)
         self.accused: dict[int, int] = {}
         """Members said to be dead elsewhere and alive here -> the incarnation meant: to be told."""
+        self.is_isolated = False
+        """Nobody was heard for a while: what we find now speaks of us, and nobody is to be told of it."""
         self.is_parting = False
         """We said that we leave or sleep, so no verdict needs an answer."""
         self.own_index = -1
@@ -281,6 +283,10 @@ class Beliefs:
 
     # -- suspicion and death
 
+    def become_isolated(self) -> None:
+        self.is_isolated = True
+        self.gossip.withdraw_all_verdicts()
+
     def suspect(self, index: int, accuser: NodeId, now_ns: int) -> None:
         """`accuser` found a live member silent."""
         if self.view.standings[index] == ALIVE:
@@ -305,6 +311,8 @@ class Beliefs:
         self._set_timer(index, suspicion, now_ns)
 
     def _spread_suspicion(self, index: int, accuser: NodeId, place: int) -> None:
+        if self.is_isolated:
+            return
         record = self.view.record(index)
         self.gossip.add_suspicion(Verdict(record.node, record.incarnation, SUSPECT, accuser), place)
 
@@ -358,8 +366,9 @@ class Beliefs:
 
     def _die(self, index: int, by: NodeId, reason: str, now_ns: int) -> None:
         self._replace(index, self.view.number(index), DEAD, reason, now_ns)
-        record = self.view.record(index)
-        self.gossip.add_death(Verdict(record.node, record.incarnation, DEAD, by))
+        if not self.is_isolated:
+            record = self.view.record(index)
+            self.gossip.add_death(Verdict(record.node, record.incarnation, DEAD, by))
 
     def remove(self, index: int) -> bool:
         """An operator says that a member is gone for good; False if it is not down."""

@@ -385,6 +385,7 @@ class Swim:
     def _reached(self, now_ns: int) -> None:
         """The first message after a time of isolation: what we found in that time speaks of us."""
         silent_ns = now_ns - self._reached_ns
+        self.beliefs.is_isolated = False
         if silent_ns > ISOLATED_PERIODS * self._config.probe_interval_ns:
             self.beliefs.suspicions.deaf_ns += silent_ns
             self._merging.exchange_soon(now_ns)
@@ -420,6 +421,9 @@ class Swim:
     def _probe(self, timer: ProbeDue, now_ns: int) -> None:
         if now_ns - timer.due_ns > self._config.lag_ns:
             self.health.worsen()
+        isolated_ns = self._reached_ns + ISOLATED_PERIODS * self._config.probe_interval_ns
+        if now_ns > isolated_ns and not self.beliefs.is_isolated:
+            self.beliefs.become_isolated()
         missed = self._prober.end()
         if missed is not None:
             self._unreached(missed, now_ns)
