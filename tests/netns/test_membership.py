@@ -119,7 +119,8 @@ def test_a_bad_network_kills_nobody(fleet: Fleet, figure: Figure, seconds: int) 
     by = "tc netem" if fleet.hosts.has_netem else "the relay"
     figure(
         f"{by}: 10 % loss, 25 % reordered, 100 ± 50 ms for {seconds} s: "
-        f"round trips of {round_trip_ms:.0f} ms, no death, {len(written)} writes everywhere {took:.1f} s after the last"
+        f"round trips of {round_trip_ms:.0f} ms, no death, "
+        f"{len(written)} writes everywhere {took:.1f} s after the last"
     )
 
 
