@@ -170,7 +170,8 @@ def test_what_a_run_that_was_killed_left_behind_is_swept(hosts: NetHosts) -> Non
     program = (
         "import sys; from tests.netns.hosts import NetHosts\n"
         "hosts = NetHosts(1).__enter__()\n"
-        "child = hosts.run(0, ['sleep', '600'])\n"
+        "child = hosts.run(0, ['sh', '-c', 'echo inside; exec sleep 600'], stdout=-1)\n"
+        "child.stdout.readline()\n"
         "print(hosts.prefix(0)[-1], child.pid, flush=True); sys.stdin.read()"
     )
     command = [sys.executable, "-c", program]

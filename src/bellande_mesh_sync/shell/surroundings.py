@@ -15,10 +15,9 @@ from bellande_mesh_sync.config import Settings
 from bellande_mesh_sync.core.events import AddressesChanged, Event, Found
 from bellande_mesh_sync.errors import UnreachableError
 from bellande_mesh_sync.ids import NodeId
-from bellande_mesh_sync.shell.boot import advertised
 from bellande_mesh_sync.shell.dialing import resolve
 from bellande_mesh_sync.shell.discovery import Discovery
-from bellande_mesh_sync.shell.own_addresses import AddressWatch
+from bellande_mesh_sync.shell.own_addresses import AddressWatch, reached_at
 
 log = logging.getLogger("bellande_mesh_sync")
 
@@ -40,16 +39,15 @@ class Surroundings:
         self._feed = feed
         self._names = [address for address in settings.bootstrap if not _is_literal(address)]
         self._lookups: asyncio.Task[None] | None = None
-        addresses = advertised(settings, host, port)
+        self._moves = not settings.advertise
         self._watch: AddressWatch | None = None
-        if is_wildcard(host) and not settings.advertise:
-            self._watch = AddressWatch(
-                addresses_now=lambda: advertised(settings, host, port), on_changed=self._moved
-            )
+        if is_wildcard(host):
+            self._watch = AddressWatch(addresses_now=lambda: reached_at(host, port), on_changed=self._moved)
         self._discovery: Discovery | None = None
-        literal = tuple(address for address in addresses if _is_literal(address))
-        if settings.discovery and literal and not is_loopback(host):
-            self._discovery = Discovery(mesh_id=mesh_id, node=node, addresses=literal, on_found=feed)
+        if settings.discovery and not is_loopback(host):
+            self._discovery = Discovery(
+                mesh_id=mesh_id, node=node, addresses=reached_at(host, port), on_found=feed
+            )
 
     async def start(self) -> None:
         if self._discovery is not None:
@@ -70,7 +68,8 @@ class Surroundings:
             await self._discovery.close()
 
     def _moved(self, addresses: tuple[str, ...]) -> None:
-        self._feed(AddressesChanged(addresses))
+        if self._moves:
+            self._feed(AddressesChanged(addresses))
         if self._discovery is not None:
             self._discovery.update(addresses)
 

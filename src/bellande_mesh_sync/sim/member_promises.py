@@ -46,8 +46,11 @@ def usual_suspicion_ns(config: SwimConfig, nodes: int) -> int:
 
 
 def double_bound_ns(config: SwimConfig) -> int:
-    """From the start of a second node with one identity until the older one has stopped."""
-    return 12 * config.probe_interval_ns + 60 * config.gossip_interval_ns
+    """From the start of a second node with one identity until the older one has stopped.
+
+    A few probes, of nodes that doubt themselves: each of the two is deaf while the other is heard.
+    """
+    return 30 * config.probe_interval_ns + 60 * config.gossip_interval_ns
 
 
 def missing_bound_ns(config: SwimConfig) -> int:

@@ -56,6 +56,7 @@ class Membership:
         """`remember` and `forget`: the peer book on disk. `on_left`: what else to do when a member left."""
         self.me = me
         self.on_moved: Callable[[NodeId, Now], list[Effect]] = lambda node, now: []
+        self.on_forgotten: Callable[[NodeId], None] = lambda node: None
         self._on_left = on_left
         self._links = links
         self._counters = counters
@@ -294,6 +295,8 @@ class Membership:
 
     def _forgotten(self, effect: PeerForgotten, now: Now, out: list[Effect]) -> None:
         self._stored.pop(effect.node, None)
+        self._held.pop(effect.node, None)
         self._forget(effect.node)
         self.directory.forgotten(effect.node)
+        self.on_forgotten(effect.node)
         out.append(effect)

@@ -127,7 +127,9 @@ class Dialer:
     def add(self, addresses: Iterable[str]) -> None:
         """An operator says that members answer there."""
         for address in addresses:
-            self._addresses[address] = Target(None, (address,))
+            target = self._addresses.setdefault(address, Target(None, (address,)))
+            target.failures = target.due_ns = 0
+            target.is_found = False
 
     def found(self, addresses: Iterable[str]) -> None:
         """Somebody may answer there."""

@@ -235,7 +235,7 @@ class Switchboard:
             if is_ours and not self._fetcher.is_using(link.link):
                 return self.hang_up(link, "closing", "no chunks to fetch for a while", now)
             return []
-        patience_ns = DOUBT_NS if link.doubted_ns > link.last_heard_ns else 3 * self.config.ping_interval_ns
+        patience_ns = DOUBT_NS if link.doubted_ns >= link.last_heard_ns else 3 * self.config.ping_interval_ns
         if now.mono_ns - max(link.last_heard_ns, link.doubted_ns) > patience_ns:
             self._counters["links_silent"] += 1
             return self.hang_up(link, "silent", f"nothing heard for {silent_ns / 1e9:.1f} s", now)

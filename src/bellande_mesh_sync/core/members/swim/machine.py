@@ -23,6 +23,7 @@ from bellande_mesh_sync.core.members.swim.effects import (
     SetTimer,
     SwimEffect,
 )
+from bellande_mesh_sync.core.members.swim.evidence import Evidence, Explanation, Found
 from bellande_mesh_sync.core.members.swim.exchange import entry_of
 from bellande_mesh_sync.core.members.swim.health import Health
 from bellande_mesh_sync.core.members.swim.hints import Hints
@@ -50,6 +51,7 @@ from bellande_mesh_sync.core.members.swim.messages import (
 )
 from bellande_mesh_sync.core.members.swim.order import ProbeOrder
 from bellande_mesh_sync.core.members.swim.prober import Prober, Round
+from bellande_mesh_sync.core.members.swim.quality import Quality
 from bellande_mesh_sync.core.members.swim.timers import (
     AckOverdue,
     ExchangeDue,
@@ -84,7 +86,11 @@ class Swim:
         self._rng = rng
         self._out: list[SwimEffect] = []
         self.health = Health(config)
-        self.beliefs = Beliefs(config, me, view, incarnation, self.health, counters, self._out)
+        self._quality = Quality(config.qualities_max)
+        self._evidence = Evidence(self.health, self._quality)
+        self.beliefs = Beliefs(
+            config, me, view, incarnation, self.health, counters, self._out, self._evidence
+        )
         self._view = view
         self._prober = Prober(config.relays_max)
         self._order = ProbeOrder(self.beliefs.own_index, rng)
@@ -131,6 +137,26 @@ class Swim:
     def overslept(self) -> list[NodeId]:
         """Who sleeps for longer than it said: dead for the programs here, asleep in the view."""
         return [self._view.roster.nodes[index] for index in self.beliefs.sleepers.late()]
+
+    def quality(self, node: NodeId) -> tuple[int, float]:
+        """Of direct pings to this member: smoothed round trip in ns, and loss ratio. -1: not known."""
+        _, rtt_ns, loss_ratio = self._quality.of(self._view.roster.find(node))
+        return rtt_ns, loss_ratio
+
+    def explain(self, node: NodeId, now_ns: int) -> Explanation:
+        """Why this member stands as it does."""
+        index = self._view.roster.find(node)
+        incarnation = self._view.incarnation(index) if self._view.standing(index) != UNKNOWN else 0
+        suspicion = self.beliefs.suspicions.get(index)
+        acked_ns, rtt_ns, loss_ratio = self._quality.of(index)
+        reason, since_ns = self._evidence.reason(index)
+        return Explanation(
+            node, self.beliefs.state_of(index), since_ns, incarnation, reason,
+            self.health.score, self._evidence.findings(index),
+            () if suspicion is None else tuple(suspicion.accusers),
+            -1 if suspicion is None else suspicion.due_ns, -1 if acked_ns < 0 else now_ns - acked_ns,
+            rtt_ns, loss_ratio,
+        )  # fmt: skip
 
     # -- commands
 
@@ -201,6 +227,7 @@ class Swim:
         self._hear(now_ns)
         index = self._view.roster.find(node)
         if index != self.beliefs.own_index and self._view.standing(index) in (ALIVE, SUSPECT):
+            self._evidence.note(index, Found.LINK_BROKE)
             self._hints.add(index)
             self._probe_soon(now_ns)
         return self._done(now_ns)
@@ -262,7 +289,7 @@ class Swim:
             case PingRequest() as request:
                 self._relay(sender, request, now_ns)
             case Nack() as nack:
-                self._prober.nacked(nack.sequence, sender)
+                self._nacked(sender, nack)
             case Digest() as digest:
                 self._merging.handle_digest(sender, digest)
             case _ as never:
@@ -305,7 +332,7 @@ class Swim:
                 if timer.run == self._run and timer.due_ns == self._probe_due_ns:
                     self._probe(timer, now_ns)
             case AckOverdue():
-                self._ask_helpers(timer.sequence)
+                self._ask_helpers(timer.sequence, now_ns)
             case GossipDue():
                 self._gossips = False
                 self._gossip(now_ns)
@@ -331,6 +358,7 @@ class Swim:
     def note_lag(self, lag_ns: int, now_ns: int) -> list[SwimEffect]:
         """The event loop measured that it ran this much late."""
         self._hear(now_ns)
+        self._evidence.lag_ns = lag_ns
         if lag_ns > self._config.lag_ns:
             self.health.worsen()
         return self._done(now_ns)
@@ -352,11 +380,12 @@ class Swim:
             deaf_ns = now_ns - max(self._heard_ns, self._probe_due_ns)
             if deaf_ns > self._config.lag_ns:
                 self._was_deaf(deaf_ns, now_ns)
-        self._heard_ns = now_ns
+        self._heard_ns = self._evidence.now_ns = now_ns
 
     def _reached(self, now_ns: int) -> None:
         """The first message after a time of isolation: what we found in that time speaks of us."""
         silent_ns = now_ns - self._reached_ns
+        self.beliefs.is_isolated = False
         if silent_ns > ISOLATED_PERIODS * self._config.probe_interval_ns:
             self.beliefs.suspicions.deaf_ns += silent_ns
             self._merging.exchange_soon(now_ns)
@@ -392,6 +421,9 @@ class Swim:
     def _probe(self, timer: ProbeDue, now_ns: int) -> None:
         if now_ns - timer.due_ns > self._config.lag_ns:
             self.health.worsen()
+        isolated_ns = self._reached_ns + ISOLATED_PERIODS * self._config.probe_interval_ns
+        if now_ns > isolated_ns and not self.beliefs.is_isolated:
+            self.beliefs.become_isolated()
         missed = self._prober.end()
         if missed is not None:
             self._unreached(missed, now_ns)
@@ -402,6 +434,8 @@ class Swim:
         if target < 0:
             target = self._order.next(self._view)
         if target >= 0:
+            if self._evidence.has(target) and self._view.standings[target] == SUSPECT:
+                self._evidence.note(target, Found.PROBED)
             probe = self._prober.begin(target, now_ns)
             self._ping(target, probe.sequence)
             self._out.append(SetTimer(AckOverdue(now_ns + self.health.timeout_ns(), probe.sequence)))
@@ -418,7 +452,7 @@ class Swim:
         else:
             self._send(node, ping, PING_BYTES)
 
-    def _ask_helpers(self, sequence: int) -> None:
+    def _ask_helpers(self, sequence: int, now_ns: int) -> None:
         probe = self._prober.round
         if probe is None or probe.sequence != sequence:
             return
@@ -428,15 +462,31 @@ class Swim:
         )
         probe.helpers = tuple(nodes[index] for index in chosen)
         request = PingRequest(sequence, nodes[probe.target])
+        waited = f"for {(now_ns - probe.started_ns) / 1e6:.0f} ms"
+        self._evidence.note(probe.target, Found.UNANSWERED, None, waited)
         for helper in probe.helpers:
+            self._evidence.note(probe.target, Found.ASKED, helper)
             self._send(helper, request, PING_REQUEST_BYTES)
         self._out.append(SendStream(nodes[probe.target], StreamPing(sequence, self.incarnation)))
 
     def _unreached(self, probe: Round, now_ns: int) -> None:
         """Helpers that did not even say that they failed make us doubt ourselves."""
+        self._note_silence(probe)
         self.health.worsen(len(probe.helpers) - len(probe.nacked) if probe.helpers else 1)
         if self._view.standing(probe.target) in (1, SUSPECT):
             self.beliefs.suspect(probe.target, self._node, now_ns)
+
+    def _note_silence(self, probe: Round) -> None:
+        self._quality.unanswered(probe.target)
+        for helper in probe.helpers:
+            if helper not in probe.nacked:
+                self._evidence.note(probe.target, Found.HELPER_SILENT, helper)
+        self._evidence.note(probe.target, Found.STREAM_SILENT)
+
+    def _nacked(self, helper: NodeId, nack: Nack) -> None:
+        probe = self._prober.round
+        if self._prober.nacked(nack.sequence, helper) and probe is not None:
+            self._evidence.note(probe.target, Found.NOT_REACHED, helper)
 
     def _answer(self, sender: NodeId, ping: Ping) -> None:
         index = self._view.roster.find(sender)
@@ -467,7 +517,13 @@ class Swim:
         if self._prober.acked(ack.sequence, sender, target) is not None:
             self.health.improve()
             if sender == target:
-                self.health.took(now_ns - probe.started_ns)
+                trip_ns = now_ns - probe.started_ns
+                self.health.took(trip_ns)
+                self._quality.answered(probe.target, trip_ns, now_ns)
+                self._evidence.note_answer(probe.target, trip_ns)
+            else:
+                self._quality.unanswered(probe.target)
+                self._evidence.note(probe.target, Found.REACHED, sender)
             if self._hints:
                 self._probe_soon(now_ns)
 
@@ -489,6 +545,8 @@ class Swim:
         target = self._view.roster.nodes[probe.target]
         if sender == target and self._prober.acked(sequence, sender, target) is not None:
             self.health.improve()
+            self._quality.unanswered(probe.target)
+            self._evidence.note(probe.target, Found.STREAM_ANSWERED)
 
     def _relay(self, asker: NodeId, request: PingRequest, now_ns: int) -> None:
         index = self._view.roster.find(request.target)
