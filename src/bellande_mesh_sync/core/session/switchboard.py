@@ -245,9 +245,12 @@ class Switchboard:
         return []
 
     def doubt(self, link: Link, now: Now) -> list[Effect]:
-        """One end has another address now: the link may lead nowhere."""
+        """One end has another address now: the link may lead nowhere, and so may those for chunks."""
+        effects: list[Effect] = []
+        for lane in self._links.chunk_lanes(link.peer):
+            effects += self.hang_up(lane, "closing", "an address has changed", now)
         link.doubted_ns = now.mono_ns
-        return [self._ping(link, now)]
+        return [*effects, self._ping(link, now)]
 
     def _ping(self, link: Link, now: Now) -> Effect:
         link.ping_number += 1
