@@ -80,8 +80,13 @@ class Dialer:
             # A member known to be there is dialled by name first: two dials at once would be one too many.
             is_needed = self._resolved.get(address) not in linked and address not in busy
             if is_needed and len(dials) < room and self._is_due(target, now):
-                dials.append(self._start(target))
+                # Who is linked with nobody needs whoever answers there, though that one may be full.
+                dials.append(self._start(target, is_wanted=not linked))
         return dials
+
+    @property
+    def under_way_count(self) -> int:
+        return len(self._under_way)
 
     def due_wanted(self, wanted: Iterable[MemberRecord], linked: set[NodeId], now: Now) -> list[Dial]:
         """Dials for links that something waits for, whether there is room or not."""
