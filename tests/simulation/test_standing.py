@@ -10,7 +10,16 @@ import pytest
 
 from bellande_mesh_sync.core.effects import Effect
 from bellande_mesh_sync.core.events import Event, Received
-from bellande_mesh_sync.core.messages import PROTOCOL_NEWEST, Have, Hello, Members, Message, Ping, Records
+from bellande_mesh_sync.core.members.swim.messages import Entries, Entry, Standing
+from bellande_mesh_sync.core.messages import (
+    PROTOCOL_NEWEST,
+    Have,
+    Hello,
+    MemberStream,
+    Message,
+    Ping,
+    Records,
+)
 from bellande_mesh_sync.core.node import NodeCore
 from bellande_mesh_sync.ids import Now
 from bellande_mesh_sync.sim.envelope import decode, pack
@@ -64,7 +73,7 @@ def test_a_node_that_takes_a_false_hello_is_caught(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_node_that_takes_forged_member_records_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bellande_mesh_sync.core.members.directory.is_genuine", lambda record, verify: True)
+    monkeypatch.setattr("bellande_mesh_sync.core.members.swim.roster.is_genuine", lambda record, verify: True)
     outcome = run(replace(quiet(1), liar=replace(ALL_LIES, false_hello_ratio=0, bent_ratio=0)))
     assert outcome.violation
 
@@ -112,7 +121,7 @@ def messages() -> list[Message]:
     return [
         Ping(3),
         hello_of("a"),
-        Members((member_of("a"), member_of("b")), (member_of("a").node,)),
+        MemberStream(Entries((Entry(member_of("b"), Standing.ALIVE, 0, None),), (member_of("a").node,))),
         Have(SHARD, ((author, ((1, 4),)),)),
         Records(SHARD, 0, (record("fleet/1", author, 1),)),
     ]

@@ -9,6 +9,7 @@ from bellande_mesh_sync.core.counters import Counters
 from bellande_mesh_sync.core.delivery.notes import Notes
 from bellande_mesh_sync.core.effects import Effect, Hangup, Log, Send
 from bellande_mesh_sync.core.events import DialFailed, LinkClosed, LinkOpened
+from bellande_mesh_sync.core.members.member import MemberRecord
 from bellande_mesh_sync.core.members.membership import Membership
 from bellande_mesh_sync.core.members.surveys import Surveys
 from bellande_mesh_sync.core.messages import CHUNKS_LANE, RECORDS_LANE, Ping, Pong
@@ -68,7 +69,7 @@ class Switchboard:
         if len(self._links) >= self.connections_max and not replaces:
             room = self._make_room(link, now, is_wanted=is_wanted)
             if room is None:
-                return self._refuse(link, now)
+                return self._refuse(link, hello.member, now)
             effects += room
         loser = self._links.add(link)
         if loser is link:
@@ -97,9 +98,11 @@ class Switchboard:
             return self.hang_up(unused, "busy", "its place is needed for another link", now)
         return None
 
-    def _refuse(self, link: Link, now: Now) -> list[Effect]:
+    def _refuse(self, link: Link, record: MemberRecord, now: Now) -> list[Effect]:
+        """Without a link, but known: or a newcomer whom all turn away would never be a member."""
         self._counters["links_refused"] += 1
         effects: list[Effect] = [Hangup(link.link, "busy", "this node has as many links as it may")]
+        effects += self._membership.turned_away(link.peer, record, now)
         if link.lane == CHUNKS_LANE and link.is_outbound:
             effects += self._chunks_over_records(link.peer, now)
         return effects
@@ -160,6 +163,8 @@ class Switchboard:
         live, dead = self._membership.directory.live_and_dead()
         effects: list[Effect] = list(self._dialer.due_wanted(self._membership.wanted, linked, now))
         effects += self._dialer.due(live, dead, linked, room, now)
+        if room <= 0:
+            effects += self._dialer.due_unmet(now)
         return effects
 
     def dial_failed(self, event: DialFailed, now: Now) -> list[Effect]:
