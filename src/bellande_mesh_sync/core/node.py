@@ -96,7 +96,7 @@ from bellande_mesh_sync.core.timers import (
 )
 from bellande_mesh_sync.ids import Now
 
-SIGNS_OF_LIFE = frozenset({Ping, Pong, MemberStream, MemberDatagram})
+SIGNS_OF_LIFE = frozenset({Ping, Pong, MemberStream, MemberDatagram, Summary})
 """What a link carries even if nobody needs it."""
 
 

@@ -79,6 +79,10 @@ class MemberChecker:
     def look(self, nodes: Sequence[SimNode], now_ns: int) -> None:
         """Note what goes wrong now; to be called once a second."""
         self._excuses.look(nodes, now_ns)
+        for index, gone_ns in self._gone_ns.items():
+            for node, since_ns in gone_ns.items():
+                if now_ns - since_ns >= self._let_go_ns:
+                    self._left_ns[index][node] = now_ns
 
     def owners(self, index: int, now_ns: int) -> frozenset[NodeId]:
         """Whom a program at this node must take for owners now, beside the node itself: those it has heard of
@@ -90,7 +94,7 @@ class MemberChecker:
             if state != MemberState.LEFT and now_ns - gone_ns.get(node, now_ns) < self._let_go_ns
         )
 
-    def has_left(self, index: int, node: NodeId, since_ns: int, now_ns: int) -> bool:
+    def was_let_go(self, index: int, node: NodeId, since_ns: int, now_ns: int) -> bool:
         """Whether `node` has left since then in the eyes of this one, or was dead for long: what began then
         does not wait for it."""
         gone_ns = self._gone_ns.get(index, {}).get(node, now_ns)

@@ -150,9 +150,9 @@ class Membership:
         held = self._held.pop(link.peer, ())
         return effects + [Send(link.link, MemberStream(message)) for message in held]
 
-    def met_without_link(self, peer: NodeId, record: MemberRecord, now: Now) -> list[Effect]:
-        """It was there, and there is no room for a link with it."""
-        return self._done(self.swim.met(peer, record, now.mono_ns), now)
+    def turned_away(self, peer: NodeId, record: MemberRecord, now: Now) -> list[Effect]:
+        """There is no room for a link with this member; what it said of itself counts all the same."""
+        return self._met(peer, now) + self._done(self.swim.met(peer, record, now.mono_ns), now)
 
     def link_lost(self, peer: NodeId, now: Now) -> list[Effect]:
         """Nothing says that it is gone, but it is worth a look."""

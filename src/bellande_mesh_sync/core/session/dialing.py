@@ -96,6 +96,20 @@ class Dialer:
             if len(self._wanted) < WANTED_DIALS_MAX and self._is_due(target, now)
         ]
 
+    def due_unmet(self, now: Now) -> list[Dial]:
+        """Dials to addresses where nobody has answered yet, though there is no room.
+
+        Whoever is there may belong to a part of the mesh that knows nothing of ours.
+        """
+        return [
+            self._start(target, is_wanted=True)
+            for address, target in self._addresses.items()
+            if address not in self._resolved
+            and not target.is_found
+            and len(self._wanted) < WANTED_DIALS_MAX
+            and self._is_due(target, now)
+        ]
+
     def _targets(self, members: Iterable[MemberRecord], linked: set[NodeId]) -> Iterable[Target]:
         for member in members:
             if member.node in linked or not member.addresses:

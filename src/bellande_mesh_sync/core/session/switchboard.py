@@ -105,10 +105,10 @@ class Switchboard:
         return None
 
     def _refuse(self, link: Link, record: MemberRecord, now: Now) -> list[Effect]:
-        """It may talk to us by datagrams all the same, for which we must know it."""
+        """Without a link, but known: or a newcomer whom all turn away would never be a member."""
         self._counters["links_refused"] += 1
         effects: list[Effect] = [Hangup(link.link, "busy", "this node has as many links as it may")]
-        effects += self._membership.met_without_link(link.peer, record, now)
+        effects += self._membership.turned_away(link.peer, record, now)
         if link.lane == CHUNKS_LANE and link.is_outbound:
             effects += self._chunks_over_records(link.peer, now)
         return effects
@@ -170,6 +170,8 @@ class Switchboard:
         live, dead = self._membership.directory.live_and_dead()
         effects: list[Effect] = list(self._dialer.due_wanted(self._membership.wanted, linked, now))
         effects += self._dialer.due(live, dead, linked, room, now)
+        if room <= 0:
+            effects += self._dialer.due_unmet(now)
         return effects
 
     def dial_failed(self, event: DialFailed, now: Now) -> list[Effect]:
