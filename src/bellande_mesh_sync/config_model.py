@@ -95,7 +95,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, meta
     seconds; patient, with a fifth of the probes. All nodes of a mesh should have the same."""
     bootstrap_nodes: tuple[str, ...] = ()
     """Addresses (HOST:PORT) of members to call first. Two or three that are usually up are enough: the
-    others are learnt from them, and remembered."""
+    others are learnt from them, and remembered. A name may have many addresses: all are tried."""
     sync_interval: _Seconds = 30.0
     """Seconds between two comparisons with a peer. Writes spread at once without it; this bounds how
     long a lost one stays lost. 5 to 300; lower costs traffic that grows with the number of authors."""
@@ -105,8 +105,9 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, meta
     name: str = ""
     """What people call this node, up to 64 characters. Empty: the machine's host name."""
     advertise: tuple[str, ...] = ()
-    """Addresses (HOST:PORT) told to other members. Empty: the listen address. Set it behind NAT or a
-    container's port mapping."""
+    """Addresses (HOST:PORT) told to other members. Empty: the listen address; where that is all
+    interfaces, up to four addresses of this machine, and new ones when they change. Set it behind NAT
+    or a container's port mapping."""
     labels: dict[str, str] = {}
     """What others should know of this node, name and value: `{model = "gantry", floor = "2"}`. Up to 64
     characters each, printable. All of it travels in the node's member record of at most 1,024 bytes, which
@@ -167,8 +168,9 @@ class MeshOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
     node_timeout: _Seconds | None = None
     """See Config.node_timeout (300 s)."""
     enable_discovery: bool = True
-    """Find members on the local network. No effect yet: members are found by `bootstrap_nodes`, by what
-    other members tell, and by who was known before."""
+    """Find members on the local network by multicast DNS, and be found there, on the interfaces of
+    `listen_address`; a node on loopback stays on its machine. Off: by `bootstrap_nodes`, by what other
+    members tell, and by who was known before, which work in any case."""
     bootstrap_nodes: tuple[str, ...] | None = None
     """See Config.bootstrap_nodes."""
     enable_encryption: bool = True

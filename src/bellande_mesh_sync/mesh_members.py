@@ -19,6 +19,7 @@ from bellande_mesh_sync.core import events as on
 from bellande_mesh_sync.core.members.member import RECORD_BYTES_MAX, MemberRecord, record_bytes
 from bellande_mesh_sync.errors import ConfigError, NotFoundError, UnreachableError, UsageError
 from bellande_mesh_sync.observe import views
+from bellande_mesh_sync.observe.reasons import explanation_of
 from bellande_mesh_sync.observe.topology import topology_of
 from bellande_mesh_sync.shell.assembly import Assembly
 from bellande_mesh_sync.shell.runner import now
@@ -97,7 +98,7 @@ class MemberCalls(ABC):
 
     async def why(self, node: str) -> Explanation:
         """The evidence behind this node's verdict on a member. NotFoundError if it is not known."""
-        found = views.explanation_of(self._alive().core, node_id_of_text(node), now())
+        found = explanation_of(self._alive().core, node_id_of_text(node), now())
         if found is None:
             raise NotFoundError(what="node", name=node)
         return found

@@ -11,7 +11,7 @@ from blake3 import blake3
 from bellande_mesh_sync.core import effects as do
 from bellande_mesh_sync.core import events as on
 from bellande_mesh_sync.core.config import CoreConfig
-from bellande_mesh_sync.core.members.member import MemberRecord
+from bellande_mesh_sync.core.members.member import MemberRecord, signed
 from bellande_mesh_sync.core.members.swim.messages import (
     Ack,
     Buckets,
@@ -19,8 +19,10 @@ from bellande_mesh_sync.core.members.swim.messages import (
     Digest,
     Entries,
     Entry,
+    Gossip,
     Line,
     Lines,
+    SleepNotice,
     Standing,
     StreamPing,
     StreamPong,
@@ -62,6 +64,7 @@ from tests.core.making import (
     member_of,
     node_of_name,
     record,
+    sign_as,
     write,
 )
 from tests.core.shuttle import World
@@ -185,17 +188,28 @@ def told(*records: MemberRecord) -> MemberStream:
     return MemberStream(Entries(tuple(Entry(record, Standing.ALIVE, 0, None) for record in records), ()))
 
 
-def test_a_clone_of_a_running_node_does_not_start_an_endless_quarrel() -> None:
-    """Each copy would go above the other's incarnation, for ever and on every disk of the mesh."""
+def clone_of(name: str, incarnation: int, started_ms: int, boot: bytes) -> MemberRecord:
+    """What another run with the same key says of itself."""
+    record = msgspec.structs.replace(member_of(name, incarnation), started_ms=started_ms, boot=boot)
+    return signed(record, sign_as(name))
+
+
+@pytest.mark.parametrize(
+    ("started_ms", "boot", "codes"), [(1, b"clone-01", ["identity_conflict"]), (0, bytes(8), [])]
+)
+def test_of_a_node_and_its_clone_the_one_that_began_earlier_stops(
+    started_ms: int, boot: bytes, codes: list[str]
+) -> None:
+    """Each would go above the other's incarnation, for ever and on every disk of the mesh."""
     world = pair()
     bob = world.nodes["bob"]
-    for incarnation in range(10, 200, 2):
+    first = bob.core.directory.own.incarnation
+    for _ in range(20):
         own = bob.core.directory.own.incarnation
-        world.tell("alice", "bob", told(member_of("bob", max(incarnation, own + 1))))
-    world.run()
-    answers = [m for m in bob.seen(Members) if any(r.node == node_of_name("bob") for r in m.members)]
-    assert len(answers) < 20
-    assert [effect.code for effect in bob.effects if isinstance(effect, do.Stop)] == ["identity_conflict"]
+        world.tell("alice", "bob", told(clone_of("bob", own + 1, started_ms, boot)))
+        world.run()
+    assert [effect.code for effect in bob.seen(do.Stop)] == codes
+    assert bob.core.directory.own.incarnation < first + 200
 
 
 # -- acks --------------------------------------------------------------------------------------
@@ -332,6 +346,10 @@ def hostile_messages(world: World) -> list[Message]:
         MemberStream(StreamPing(7)),
         MemberStream(StreamPong(7)),
         MemberDatagram(Datagram(Ack(1, 0), (Verdict(node_of_name("bob"), 1, 2, node_of_name("alice")),))),
+        MemberDatagram(Datagram(Gossip(), (Verdict(node_of_name("bob"), 1, 6, node_of_name("eve")),))),
+        MemberDatagram(Datagram(Gossip(), (), (), (SleepNotice(node_of_name("alice"), 1, 60, bytes(64)),))),
+        MemberStream(StreamPing(NUMBER_MAX, NUMBER_MAX)),
+        MemberStream(Entries((Entry(member_of("eve"), Standing.REMOVED, NUMBER_MAX, None),), ())),
         ReachWant(1, node_of_name("eve")),
         ReachAnswer(1, True),
         RelayedNote(node_of_name("bob"), node_of_name("alice"), b"id", "", b"", bytes(64)),

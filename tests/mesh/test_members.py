@@ -199,7 +199,6 @@ def test_a_limit_of_links_holds_from_now_on(play: Play) -> None:
     play(scenario)
 
 
-@pytest.mark.xfail(strict=True, raises=AttributeError, reason="the failure detector has no `quality` yet")
 def test_all_tell_whom_they_see(play: Play) -> None:
     async def scenario(make: MeshMaker) -> None:
         nodes = await make.three()

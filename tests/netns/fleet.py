@@ -23,7 +23,7 @@ from tests.netns.announcements import Announcement, announcements_in
 from tests.netns.hosts import NetHosts
 from tools.processes import NodeProcess
 
-DETECTOR = "node_timeout = 3"
+DETECTOR = 'profile = "fast"'
 """The lines of node.toml that set how fast failures are found."""
 
 PORT = 8000

@@ -108,7 +108,12 @@ def sweep() -> list[str]:
     for name in _all_names():
         match = _NAME.fullmatch(name)
         if match is not None and _started(int(match["pid"])) != match["started"]:
-            delete(name)
+            try:
+                delete(name)
+            except NamespaceError:
+                if name in _all_names():
+                    raise
+                continue  # Another run that has just begun was quicker.
             removed.append(name)
     return removed
 

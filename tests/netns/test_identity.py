@@ -11,7 +11,6 @@ from tests.netns.fleet import Fleet
 from tests.netns.hosts import NetHosts
 
 
-@pytest.mark.xfail(strict=True, reason="nodes do not compare the boots of a double yet")
 @pytest.mark.timeout(180)
 def test_of_two_nodes_with_one_identity_the_newer_goes_on(
     tmp_path: Path, figure: Callable[[str], None]

@@ -33,7 +33,7 @@ from bellande_mesh_sync.sim.swarm import Scenario, draw
 from bellande_mesh_sync.wire.frames import FrameReader
 from tests.core.making import SHARD, author_named, hello_of, member_of, record
 
-ALL_LIES = LiarConfig(bent_ratio=0.01, false_hello_ratio=0.4, replay_s=1.0, impossible_s=0.5)
+ALL_LIES = LiarConfig(bent_ratio=0.01, false_hello_ratio=0.4, replay_s=1.0, impossible_s=0.5, packets_s=0.5)
 
 
 def quiet(seed: int, *, nodes: int = 4, faults_s: float = 60.0) -> Scenario:
@@ -61,9 +61,9 @@ def test_honest_members_keep_their_promises_whatever_one_of_them_says(seed: int)
 def test_every_kind_of_lie_is_told() -> None:
     counts: Counter[str] = Counter()
     for seed in range(1, 4):
-        counts += check(run(replace(quiet(seed), liar=replace(ALL_LIES, impossible_s=0.2))))
+        counts += check(run(replace(quiet(seed), liar=replace(ALL_LIES, impossible_s=0.2, packets_s=0.2))))
     told = {name for name in counts if name.startswith("lie ")}
-    assert len(told) == 19, told
+    assert len(told) == 29, told
 
 
 def test_a_node_that_takes_a_false_hello_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,7 +73,10 @@ def test_a_node_that_takes_a_false_hello_is_caught(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_node_that_takes_forged_member_records_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bellande_mesh_sync.core.members.swim.roster.is_genuine", lambda record, verify: True)
+    for room in ("roster", "beliefs"):
+        monkeypatch.setattr(
+            f"bellande_mesh_sync.core.members.swim.{room}.is_genuine", lambda record, verify: True
+        )
     outcome = run(replace(quiet(1), liar=replace(ALL_LIES, false_hello_ratio=0, bent_ratio=0)))
     assert outcome.violation
 
@@ -121,7 +124,7 @@ def messages() -> list[Message]:
     return [
         Ping(3),
         hello_of("a"),
-        MemberStream(Entries((Entry(member_of("b"), Standing.ALIVE, 0, None),), (member_of("a").node,))),
+        MemberStream(Entries((Entry(member_of("a"), Standing.ALIVE, 0, None),), (member_of("b").node,))),
         Have(SHARD, ((author, ((1, 4),)),)),
         Records(SHARD, 0, (record("fleet/1", author, 1),)),
     ]

@@ -229,6 +229,43 @@ def test_a_member_record_replaces_the_older_one_of_the_same_node(store: Store) -
     assert store.open().members == (newer,)
 
 
+def test_a_forgotten_member_is_gone_and_the_others_stay(store: Store) -> None:
+    one, two, three = map(member, ("one", "two", "three"))
+    store.apply([Batch(members=(one, two, three))])
+    store.apply([Batch(forgotten=(two.node, member("nobody").node))])
+    store.close()
+    assert sorted(each.name for each in store.open().members) == ["one", "three"]
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_of_what_batches_say_of_a_member_the_last_word_counts(store: Store, at_once: bool) -> None:
+    """Within a batch, members are forgotten before others come."""
+    one, two, three = map(member, ("one", "two", "three"))
+    newer = msgspec.structs.replace(three, incarnation=2)
+    batches = [
+        Batch(members=(one, two, three)),
+        Batch(forgotten=(one.node,)),
+        Batch(members=(newer,), forgotten=(three.node,)),
+        Batch(forgotten=(two.node,)),
+        Batch(members=(two,)),
+    ]
+    if at_once:
+        store.apply(batches)
+    else:
+        for batch in batches:
+            store.apply([batch])
+    store.close()
+    assert sorted(store.open().members, key=lambda each: each.name) == [newer, two]
+
+
+def test_many_members_are_forgotten_at_once(store: Store) -> None:
+    many = tuple(member(f"n{number}") for number in range(3_000))
+    store.apply([Batch(members=many)])
+    store.apply([Batch(forgotten=tuple(each.node for each in many[1:]))])
+    store.close()
+    assert store.open().members == many[:1]
+
+
 def test_chunks_are_readable_at_once_and_after_a_commit(store: Store) -> None:
     one, two = chunk(b"first" * 1000), chunk(b"second" * 50_000)
     store.add_chunks([one, (two[0], memoryview(bytearray(two[1]))), one])

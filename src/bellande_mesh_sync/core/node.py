@@ -137,6 +137,7 @@ class NodeCore:
         )  # fmt: skip
         self.commands = MemberCommands(self.membership, self.switchboard, self.links)
         self.membership.on_moved = self.commands.moved
+        self.membership.on_forgotten = self.switchboard.forget
         self._rng = rng
         self._handlers = self._route_events()
         self._timers = self._route_timers()

@@ -11,12 +11,12 @@ from bellande_mesh_sync.core.data.context import context_text
 from bellande_mesh_sync.core.data.policies import visible
 from bellande_mesh_sync.core.data.record import Record
 from bellande_mesh_sync.core.members.directory import Member
-from bellande_mesh_sync.core.members.member import MemberRecord, MemberState
+from bellande_mesh_sync.core.members.member import MemberState
 from bellande_mesh_sync.core.node import NodeCore
 from bellande_mesh_sync.core.session.links import Link
 from bellande_mesh_sync.ids import NodeId, Now, node_of, stamp_ms
 from bellande_mesh_sync.keys import shard_of
-from bellande_mesh_sync.values import Change, Entry, Explanation, NodeView, Receipt
+from bellande_mesh_sync.values import Change, Entry, NodeView, Receipt
 
 LIVE: Final = frozenset({"alive", "suspect"})
 
@@ -75,70 +75,46 @@ def node_view(core: NodeCore, node: NodeId, now: Now) -> NodeView | None:
 def own_view(core: NodeCore, now: Now) -> NodeView:
     uptime_s = max(0.0, (now.wall_ms - core.me.started_ms) / 1000) if core.me.started_ms else 0.0
     state = MemberState.ASLEEP if core.membership.is_asleep else MemberState.ALIVE
-    return _of_record(core.directory.own, state, "this node", uptime_s, None, now, is_local=True)
+    own = Member(core.directory.own, state, "this node", now.mono_ns - round(uptime_s * 1e9))
+    return _view(own, now, link=None, rtt_ns=-1, loss_ratio=-1.0, is_local=True)
 
 
 def _view_of(core: NodeCore, member: Member, now: Now) -> NodeView:
-    since_s = (now.mono_ns - member.since_ns) / 1e9
     link = core.links.to(member.record.node)
-    return _of_record(member.record, member.state, member.reason, since_s, link, now, is_local=False)
+    rtt_ns, loss_ratio = core.membership.swim.quality(member.record.node)
+    if link is not None and link.rtt_ns >= 0:
+        rtt_ns = link.rtt_ns
+    return _view(member, now, link=link, rtt_ns=rtt_ns, loss_ratio=loss_ratio, is_local=False)
 
 
-def _of_record(
-    record: MemberRecord, state: MemberState, reason: str, since_s: float, link: Link | None, now: Now,
-    *, is_local: bool,
-) -> NodeView:  # fmt: skip
+def _view(
+    member: Member, now: Now, *, link: Link | None, rtt_ns: int, loss_ratio: float, is_local: bool
+) -> NodeView:
+    record = member.record
     return NodeView(
         node=record.node.hex(),
         name=record.name,
-        state=str(state),
+        state=str(member.state),
         addresses=record.addresses,
         role=record.role,
         software=record.software,
         is_local=is_local,
         linked=link is not None,
-        rtt_ms=_rtt_ms(link),
+        rtt_ms=rtt_ns / 1e6 if rtt_ns >= 0 else None,
         last_heard_s=0.0 if is_local else _heard_s(link, now),
-        reason=reason,
-        since_s=since_s,
+        reason=member.reason,
+        since_s=(now.mono_ns - member.since_ns) / 1e9,
         zone=record.zone,
         labels=dict(record.labels),
         capacity=record.capacity,
         incarnation=record.incarnation,
         datagrams=record.datagram_port != 0,
+        loss=loss_ratio if loss_ratio >= 0 else None,
     )
-
-
-def _rtt_ms(link: Link | None) -> float | None:
-    return link.rtt_ns / 1e6 if link is not None and link.rtt_ns >= 0 else None
 
 
 def _heard_s(link: Link | None, now: Now) -> float | None:
     return (now.mono_ns - link.last_heard_ns) / 1e9 if link is not None else None
-
-
-def explanation_of(core: NodeCore, node: NodeId, now: Now) -> Explanation | None:
-    """What this node knows of a member and why it judges it so; None if it is not known."""
-    view = node_view(core, node, now)
-    if view is None:
-        return None
-    return Explanation(
-        node=view.node,
-        name=view.name,
-        state=view.state,
-        since_s=view.since_s,
-        reason=view.reason,
-        incarnation=view.incarnation,
-        own_health=None,
-        linked=view.linked,
-        rtt_ms=view.rtt_ms,
-        loss=view.loss,
-        last_heard_s=view.last_heard_s,
-        last_ack_s=None,
-        accusers=(),
-        dead_in_s=None,
-        findings=(),
-    )
 
 
 def nearest_views(core: NodeCore, point: bytes, count: int, now: Now) -> list[NodeView]:

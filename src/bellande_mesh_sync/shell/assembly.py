@@ -24,6 +24,7 @@ from bellande_mesh_sync.shell.datagrams import Datagrams
 from bellande_mesh_sync.shell.link_config import LinkConfig
 from bellande_mesh_sync.shell.links import Links
 from bellande_mesh_sync.shell.runner import Runner
+from bellande_mesh_sync.shell.surroundings import Surroundings
 from bellande_mesh_sync.shell.value_io import ValueIo
 from bellande_mesh_sync.store.interface import Store
 
@@ -108,6 +109,12 @@ class Assembly:
             datagram_port = await _listen_for_datagrams(runner.datagrams, settings, port)
             me = _local_node(settings, ground.identity, host, port, runner.datagrams, datagram_port)
             runner.start(core_config(settings), me, state, secrets.randbits(64), new_epoch)
+            surroundings = Surroundings(
+                settings, mesh_id=ground.identity.mesh_id, node=ground.identity.node, host=host, port=port,
+                feed=runner.feed,
+            )  # fmt: skip
+            exits.push_async_callback(surroundings.close)
+            await surroundings.start()
             io = ValueIo(ground.store, executor, runner.chunks_added)
             return cls(ground, runner, io, format_address(host, port), exits.pop_all())
 

@@ -160,7 +160,7 @@ class Discovery:
         )
 
     def _unavailable(self, error: Exception) -> None:
-        reason = str(error) or type(error).__name__
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         level = logging.DEBUG if self._is_unavailable else logging.WARNING
         self._is_unavailable = True
         log.log(level, "discovery_unavailable (reason: %s)", reason, extra={"facts": {"reason": reason}})

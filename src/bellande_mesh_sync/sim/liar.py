@@ -41,6 +41,7 @@ from bellande_mesh_sync.sim.envelope import pack
 from bellande_mesh_sync.sim.identity import SimIdentity
 from bellande_mesh_sync.sim.network import Network
 from bellande_mesh_sync.sim.node import SimNode
+from bellande_mesh_sync.sim.packet_lies import PacketLies
 from bellande_mesh_sync.sim.world import SECOND_NS, WALL_START_MS, World
 from bellande_mesh_sync.wire.limits import FRAME_HEADER_BYTES
 
@@ -60,6 +61,8 @@ class LiarConfig:
     """Mean seconds between two times at which it says something again that it has said before."""
     impossible_s: float = 0.0
     """The same for messages that no honest node would send."""
+    packets_s: float = 0.0
+    """The same for datagrams."""
 
 
 class Liar:
@@ -76,6 +79,7 @@ class Liar:
         self._me = me
         self._network = network
         self._rng = world.rng("liar")
+        self._packets = PacketLies(world.rng("lies in packets"), node, me, network, self.counts)
         self._said: deque[bytes] = deque(maxlen=REPLAYED_MAX)
         self._lies: tuple[Callable[[], Message], ...] = (
             self._have_of_the_future,
@@ -101,7 +105,12 @@ class Liar:
 
     def start(self) -> None:
         self.is_lying = True
-        for mean_s, act in ((self._config.replay_s, self._replay), (self._config.impossible_s, self._invent)):
+        config = self._config
+        for mean_s, act in (
+            (config.replay_s, self._replay),
+            (config.impossible_s, self._invent),
+            (config.packets_s, self._packets.tell),
+        ):
             if mean_s > 0:
                 self._plan(mean_s, act)
 

@@ -12,6 +12,9 @@ from bellande_mesh_sync.sim.world import MILLISECOND_NS, SECOND_NS
 
 KINDS: Final = ("kill", "pause", "split", "cut", "late", "join", "leave", "sleep", "remove", "change", "twin")
 
+CUT_NODES_MIN: Final = 5
+"""With fewer up a cut goes: when one more is gone there may be no way around it (seed 191)."""
+
 
 @dataclass(frozen=True, slots=True)
 class MemberFaults:
@@ -63,6 +66,8 @@ class MemberNemesis:
 
     def _do(self, kind: str, up: list[int], lasts_ns: int) -> None:
         members = self._members
+        if len(up) < CUT_NODES_MIN:
+            members.network.heal()
         victim = self._rng.choice(up)
         if kind == "kill":
             members.kill(victim)
@@ -77,7 +82,8 @@ class MemberNemesis:
             self._world.after(lasts_ns, self._heal)
         elif kind == "cut":
             members.network.heal()  # One at a time: several could leave a node with no way at all.
-            members.cut_one_way(victim, self._rng.choice(up))
+            if len(up) >= CUT_NODES_MIN:
+                members.cut_one_way(victim, self._rng.choice(up))
         elif kind == "late":
             members.run_late(victim, int(self._rng.uniform(50, 800)) * MILLISECOND_NS)
             self._world.after(lasts_ns, members.run_late, victim, 0)

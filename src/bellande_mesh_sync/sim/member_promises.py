@@ -22,6 +22,7 @@ HEAL_NS: Final = 60 * SECOND_NS
 """Two parts that hold each other for dead are one mesh again by then."""
 LONG_SPLIT: Final = 4
 """Detection bounds after which all suspicions of a split have ended, even those of nodes in bad health."""
+NEVER_NS: Final = 1 << 62
 SLEEP_GRACE_S: Final = 60
 """A sleeper may be this much later than it said; then it is missed."""
 INCARNATIONS_MAX: Final = 10_000
@@ -45,8 +46,11 @@ def usual_suspicion_ns(config: SwimConfig, nodes: int) -> int:
 
 
 def double_bound_ns(config: SwimConfig) -> int:
-    """From the start of a second node with one identity until the older one has stopped."""
-    return 12 * config.probe_interval_ns + 60 * config.gossip_interval_ns
+    """From the start of a second node with one identity until the older one has stopped.
+
+    A few probes, of nodes that doubt themselves: each of the two is deaf while the other is heard.
+    """
+    return 30 * config.probe_interval_ns + 60 * config.gossip_interval_ns
 
 
 def missing_bound_ns(config: SwimConfig) -> int:
@@ -66,6 +70,10 @@ class Life:
     """What it last said of itself, if it changed that since its start."""
     is_removed: bool = False
     """An operator said so, since it went down."""
+    steady_ns: int = 0
+    """Before this it shared its identity with another host, and heard only half of what was for it."""
+    newer: int = -1
+    """The host that began with its identity."""
     doubled_ns: int = 0
     """When a second node with its identity began."""
     missed_ns: int = 0
@@ -125,7 +133,9 @@ class MemberChecker:
         life = self.lives[newer]
         life.heard_by, life.is_new, life.is_removed = None, False, False
         self.happened(newer, UP, now_ns)
+        life.steady_ns = NEVER_NS
         self.lives[older].state, self.lives[older].doubled_ns = DOUBLED, now_ns
+        self.lives[older].newer = newer
 
     def state_told(self, observer: int, subject: int) -> str:
         return self._told[observer].get(subject, "alive")
@@ -196,6 +206,7 @@ class MemberChecker:
             raise Violation("identity", f"n{host}", "stopped, for it takes itself for the older double")
         self.doubles_ns.append(now_ns - life.doubled_ns)
         life.state, life.since_ns = STOPPED, now_ns
+        self.lives[life.newer].steady_ns = now_ns
 
     # -- what really happens
 
@@ -302,7 +313,7 @@ class MemberChecker:
 
     def _is_steady(self, host: int, since_ns: int) -> bool:
         life = self.lives[host]
-        return life.state == UP and life.since_ns <= since_ns
+        return life.state == UP and max(life.since_ns, life.steady_ns) <= since_ns
 
     def _was_split_since(self, since_ns: int) -> bool:
         return bool(self._groups) or self._healed_ns > since_ns

@@ -101,11 +101,17 @@ def _with_datagrams(rng: random.Random, scenario: Scenario) -> Scenario:
     return replace(
         scenario,
         datagrams=rng.random() < 0.8,
+        liar=_with_lies_in_packets(rng, scenario.liar),
         settle_s=scenario.settle_s + silent_s,
         core=core,
         network=replace(scenario.network, replay_ratio=replay_ratio),
         faults=scenario.faults if is_calm else replace(scenario.faults, rehome_s=rehome_s),
     )
+
+
+def _with_lies_in_packets(rng: random.Random, liar: LiarConfig) -> LiarConfig:
+    packets_s = draw_pace(rng, 0.6, 0.5, 10)
+    return liar if liar == LiarConfig() else replace(liar, packets_s=packets_s)
 
 
 def _draw_core(rng: random.Random, nodes: int) -> CoreConfig:

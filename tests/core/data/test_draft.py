@@ -51,3 +51,22 @@ def test_a_claim_keeps_both_the_dots_and_the_row_they_became() -> None:
     draft.claim(SHARD, ALICE, 4, 5, (1, 9), [1, 6])
     assert draft.ranges == [(SHARD, ALICE, 4, 5)]
     assert draft.batch(0).intervals == (IntervalChange(SHARD, ALICE, 1, 9, (1, 6)),)
+
+
+def test_of_what_is_said_of_a_member_within_a_batch_the_last_word_counts() -> None:
+    bob, carol = member_of("bob"), member_of("carol")
+    draft = Draft()
+    draft.remember(bob)
+    draft.remember(carol)
+    draft.forget(bob.node)
+    draft.forget(carol.node)
+    draft.remember(carol)
+    batch = draft.batch(0)
+    assert batch.forgotten == (bob.node, carol.node)  # They go before the others come.
+    assert batch.members == (carol,)
+
+
+def test_a_member_to_forget_is_worth_a_commit() -> None:
+    draft = Draft()
+    draft.forget(member_of("bob").node)
+    assert not draft.is_empty()

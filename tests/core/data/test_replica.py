@@ -7,7 +7,7 @@ from bellande_mesh_sync.core.data.policies import last_writer
 from bellande_mesh_sync.core.data.record import TOMBSTONE
 from bellande_mesh_sync.ids import author_of, format_version
 from bellande_mesh_sync.keys import shard_of
-from tests.core.making import SHARD, Disk, at, author_named, deletion, node_of_name, record, write
+from tests.core.making import SHARD, Disk, at, author_named, deletion, member_of, node_of_name, record, write
 
 BOB, CAROL = author_named("bob"), author_named("carol")
 
@@ -211,3 +211,27 @@ def test_a_context_cannot_replace_writes_that_were_not_made_yet() -> None:
     peer.commit()
     assert disk.live() == {second}
     assert peer.live() == {second}
+
+
+def test_the_last_word_on_each_member_that_the_disk_refused_goes_with_a_later_batch() -> None:
+    disk = Disk()
+    bob, carol, dave = map(member_of, ("bob", "carol", "dave"))
+    disk.replica.draft.remember(bob)
+    disk.seal()
+    disk.replica.draft.remember(carol)
+    disk.replica.draft.forget(dave.node)
+    disk.seal()
+    disk.replica.draft.forget(bob.node)
+    disk.seal()
+    disk.refuse()
+    assert disk.waiting == []
+    disk.replica.draft.remember(dave)  # Newer than what was refused.
+    disk.replica.try_again()
+    disk.seal()
+    (commit,) = disk.waiting
+    assert {member.node for member in commit.batch.members} == {carol.node, dave.node}
+    assert commit.batch.forgotten == (bob.node,)
+    disk.commit()
+    disk.replica.try_again()
+    disk.seal()
+    assert disk.waiting == []

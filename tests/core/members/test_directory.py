@@ -1,188 +1,222 @@
-"""The directory: whom it believes, and what state it holds each member to be in."""
+"""The directory: what programs and people are told of each member, and whose disks count."""
 
 from __future__ import annotations
 
-import msgspec
-
 from bellande_mesh_sync.core.config import CoreConfig
-from bellande_mesh_sync.core.counters import Counters
+from bellande_mesh_sync.core.effects import MemberChanged
 from bellande_mesh_sync.core.members.directory import Directory
-from bellande_mesh_sync.core.members.member import INCARNATION_JUMP_MAX, MemberRecord, MemberState, is_genuine
-from bellande_mesh_sync.core.session.links import Links
-from tests.core.making import at, link_to, local_node, member_of, node_of_name, verify
+from bellande_mesh_sync.core.members.member import MemberRecord
+from bellande_mesh_sync.core.members.swim.roster import Roster
+from bellande_mesh_sync.core.members.swim.view import ALIVE, ASLEEP, DEAD, LEFT, REMOVED, SUSPECT, View
+from bellande_mesh_sync.ids import NodeId
+from tests.core.making import at, member_of, node_of_name, verify
+from tests.core.members.swimming import put
 
-BOB, CAROL = node_of_name("bob"), node_of_name("carol")
-TIMEOUT_S = CoreConfig().node_timeout_ns / 1e9
+ALICE, BOB, CAROL = map(node_of_name, ("alice", "bob", "carol"))
 REBALANCE_S = CoreConfig().rebalance_after_ns / 1e9
-FORGET_S = CoreConfig().forget_after_ns / 1e9
+NAMES = {ALIVE: "alive", SUSPECT: "suspect", DEAD: "dead", ASLEEP: "asleep", LEFT: "left", REMOVED: "left"}
 
 
 class Place:
-    def __init__(self, *stored: MemberRecord, config: CoreConfig | None = None) -> None:
-        me = local_node("alice")
-        self.links = Links(me.node)
-        self.counters = Counters()
-        self.directory = Directory(config or CoreConfig(), me, self.links, self.counters, stored)
+    """Alice's directory over a view that the test fills; `stored` is the peer book."""
+
+    def __init__(self, *stored: MemberRecord) -> None:
+        self.view = View(Roster(verify))
+        put(self.view, member_of("alice"))
+        for record in stored:
+            put(self.view, record, LEFT if record.left else ALIVE)
+        self.directory = Directory(CoreConfig(), ALICE, self.view)
         self.directory.start(at())
 
-    def apply(self, record: MemberRecord, seconds: float = 0.0) -> bool:
-        return self.directory.apply(record, at(seconds))[0]
+    def become(self, name: str, standing: int, seconds: float = 0.0) -> list[MemberChanged]:
+        """The failure detector believes this now, and says so."""
+        put(self.view, member_of(name), standing, at(seconds).mono_ns)
+        node = node_of_name(name)
+        change = MemberChanged(node, name, "whatever", NAMES[standing], f"now {NAMES[standing]}")
+        return self.directory.changed(change, at(seconds))
 
     def state(self, name: str) -> str:
         member = self.directory.get(node_of_name(name))
-        assert member is not None
-        return str(member.state)
+        return "" if member is None else member.state.value
 
 
-def test_a_newer_record_is_news_and_an_older_one_is_not() -> None:
-    place = Place()
-    assert place.apply(member_of("bob", 2))
-    assert not place.apply(member_of("bob", 2))
-    assert not place.apply(member_of("bob", 1))
-    assert place.apply(member_of("bob", 3, addresses=("new:1",)))
-    assert place.directory.get(BOB).record.addresses == ("new:1",)  # type: ignore[union-attr]
+# -- the peer book
 
 
-def test_a_record_with_a_wrong_signature_is_refused_and_counted() -> None:
-    place = Place()
-    assert not place.apply(msgspec.structs.replace(member_of("bob"), role="admin"))
-    assert place.directory.get(BOB) is None
-    assert place.counters["member_records_refused"] == 1
+def test_who_is_only_known_from_the_peer_book_is_shown_as_suspect_or_as_left() -> None:
+    place = Place(member_of("bob"), member_of("carol", left=True))
+    assert (place.state("bob"), place.state("carol")) == ("suspect", "left")
+    assert place.directory.get(BOB).reason == "known from the peer book"  # type: ignore[union-attr]
+    assert place.directory.has_unheard
 
 
-def test_an_incarnation_that_jumps_too_far_is_refused() -> None:
-    place = Place()
-    place.apply(member_of("bob", 1))
-    assert not place.apply(member_of("bob", 2 + INCARNATION_JUMP_MAX))
-    assert place.counters["member_records_refused"] == 1
-    assert place.apply(member_of("bob", 1 + INCARNATION_JUMP_MAX))
-
-
-def test_there_is_room_for_so_many_members_and_no_more() -> None:
-    place = Place(config=CoreConfig(members_max=2))
-    assert place.apply(member_of("bob"))
-    assert place.apply(member_of("carol"))
-    assert not place.apply(member_of("dave"))
-    assert place.counters["member_records_over_limit"] == 1
-    assert place.apply(member_of("bob", 2))  # Who is known may still change.
-
-
-def test_a_new_run_takes_a_higher_incarnation_than_the_one_before() -> None:
-    place = Place(member_of("alice", 7), member_of("bob"))
-    assert place.directory.own.incarnation == 8
-    assert is_genuine(place.directory.own, verify)
-    assert [member.record.name for member in place.directory.others()] == ["bob"]
-
-
-def test_a_higher_incarnation_of_ourselves_is_overtaken() -> None:
-    place = Place()
-    assert place.apply(member_of("alice", 41, left=True))
-    assert place.directory.own.incarnation == 42
-    assert not place.directory.own.left
-    assert not place.apply(place.directory.own)
-    assert not place.apply(member_of("alice", 41))
-
-
-def test_a_forged_record_of_ourselves_is_not_answered() -> None:
-    place = Place()
-    assert not place.apply(msgspec.structs.replace(member_of("alice", 41), signature=bytes(64)))
-    assert place.directory.own.incarnation == 1
-
-
-def test_a_member_is_alive_while_linked_then_suspect_then_dead() -> None:
-    place = Place()
-    place.apply(member_of("bob"))
-    assert place.state("bob") == MemberState.SUSPECT
-    link = link_to("bob")
-    place.links.add(link)
-    (change,) = place.directory.evaluate(at(1))
-    assert (change.old_state, change.new_state, change.reason) == ("suspect", "alive", "linked")
-    assert place.directory.evaluate(at(2)) == []
-    place.links.remove(link.link)
-    (change,) = place.directory.evaluate(at(10))
-    assert (change.old_state, change.new_state) == ("alive", "suspect")
-    assert place.directory.evaluate(at(1.9 + TIMEOUT_S)) == []
-    (change,) = place.directory.evaluate(at(2.1 + TIMEOUT_S))
-    assert (change.old_state, change.new_state) == ("suspect", "dead")
-    assert f"{TIMEOUT_S:.0f} s" in change.reason
-
-
-def test_a_linked_peer_can_vouch_for_a_member() -> None:
-    place = Place()
-    place.apply(member_of("bob"))
-    place.apply(member_of("carol"))
-    link = link_to("bob")
-    place.links.add(link)
-    link.reported = (CAROL,)
-    changes = {change.name: change for change in place.directory.evaluate(at(1))}
-    assert changes["carol"].new_state == "alive"
-    assert changes["carol"].reason == "no link from here; bob has one"
-    link.reported = ()
-    (change,) = place.directory.evaluate(at(2))
-    assert (change.name, change.new_state) == ("carol", "suspect")
-
-
-def test_who_left_stays_left_and_who_returns_is_judged_anew() -> None:
-    place = Place()
-    place.apply(member_of("bob", 1))
-    _, (change,) = place.directory.apply(member_of("bob", 2, left=True), at(1))
-    assert (change.new_state, change.reason) == ("left", "it said goodbye")
-    assert place.directory.evaluate(at(10 * TIMEOUT_S)) == []
-    _, (change,) = place.directory.apply(member_of("bob", 3), at(10 * TIMEOUT_S))
-    assert (change.old_state, change.new_state) == ("left", "suspect")  # Not dead: the silence starts now.
-
-
-def test_a_newcomer_that_has_left_already_is_known_as_left() -> None:
-    place = Place()
-    news, (change,) = place.directory.apply(member_of("bob", 1, left=True), at())
-    assert news
-    assert (change.old_state, change.new_state) == ("", "left")
-
-
-def test_owners_are_all_but_those_who_left_or_are_dead_for_long() -> None:
-    place = Place()
-    for name in ("bob", "carol", "dave"):
-        place.apply(member_of(name))
-    place.links.add(link_to("bob"))
-    place.apply(member_of("dave", 2, left=True))
-    place.directory.evaluate(at(1))
-    me = node_of_name("alice")
-    assert place.directory.owners(at(1)) == {me, BOB, CAROL}
-    dead_s = TIMEOUT_S + 1
-    place.directory.evaluate(at(dead_s))
-    assert place.state("carol") == "dead"
-    assert place.directory.owners(at(dead_s + REBALANCE_S - 1)) == {me, BOB, CAROL}
-    place.directory.evaluate(at(dead_s + REBALANCE_S))
-    assert place.directory.owners(at(dead_s + REBALANCE_S)) == {me, BOB}
-
-
-def test_the_dead_are_dialled_until_they_are_forgotten_and_those_who_left_are_not() -> None:
-    place = Place(member_of("bob"), member_of("carol", 1, left=True))
-    assert [record.name for record in place.directory.to_dial(at(FORGET_S - 1))] == ["bob"]
-    assert place.directory.to_dial(at(FORGET_S)) == []
-
-
-def test_the_silence_of_those_in_the_peer_book_counts_from_the_start() -> None:
-    me = local_node("alice")
-    links = Links(me.node)
-    directory = Directory(CoreConfig(), me, links, Counters(), [member_of("bob")])
+def test_the_doubt_counts_from_the_start_of_this_run() -> None:
+    view = View(Roster(verify))
+    put(view, member_of("bob"))
+    directory = Directory(CoreConfig(), ALICE, view)
     directory.start(at(1e6))
-    assert directory.evaluate(at(1e6 + TIMEOUT_S - 1)) == []
-    assert directory.evaluate(at(1e6 + TIMEOUT_S))[0].new_state == "dead"
+    assert directory.get(BOB).since_ns == at(1e6).mono_ns  # type: ignore[union-attr]
 
 
-def test_a_leaving_node_says_so_under_a_new_incarnation() -> None:
+def test_a_member_of_the_peer_book_that_was_heard_is_alive_and_that_is_told_once() -> None:
+    place = Place(member_of("bob"), member_of("carol"))
+    (change,) = place.directory.heard(BOB, "linked", at(1))
+    assert change == MemberChanged(BOB, "bob", "suspect", "alive", "linked")
+    assert place.directory.heard(BOB, "linked", at(2)) == []
+    assert place.state("carol") == "suspect"
+    assert place.directory.has_unheard
+
+
+def test_hearing_a_stranger_or_somebody_who_left_changes_nothing() -> None:
+    place = Place(member_of("carol", left=True))
+    assert place.directory.heard(BOB, "linked", at()) == []
+    assert place.directory.heard(CAROL, "linked", at()) == []
+    assert place.state("carol") == "left"
+
+
+def test_all_that_are_still_in_doubt_are_cleared_together() -> None:
+    place = Place(member_of("bob"), member_of("carol"), member_of("dave"))
+    place.directory.heard(BOB, "linked", at())
+    changes = place.directory.all_heard("known to the members met", at(3))
+    assert {change.name for change in changes} == {"carol", "dave"}
+    assert {change.reason for change in changes} == {"known to the members met"}
+    assert not place.directory.has_unheard
+    assert place.directory.all_heard("again", at(4)) == []
+
+
+def test_what_the_failure_detector_finds_ends_the_doubt_and_is_told_only_if_it_shows() -> None:
+    place = Place(member_of("bob"), member_of("carol"))
+    assert place.become("bob", SUSPECT, 1) == []  # It was shown as that already,
+    assert place.directory.get(BOB).reason == "now suspect"  # type: ignore[union-attr]
+    (change,) = place.become("bob", DEAD, 9)
+    assert (change.old_state, change.new_state) == ("suspect", "dead")
+    assert [change.name for change in place.directory.all_heard("known", at(10))] == ["carol"]
+    assert place.state("bob") == "dead"  # and nobody clears it afterwards.
+
+
+# -- what is told
+
+
+def test_a_newcomer_comes_from_no_state() -> None:
     place = Place()
-    record = place.directory.leave()
-    assert record.left
-    assert record.incarnation == 2
-    assert is_genuine(record, verify)
-    assert place.apply(member_of("alice", 9))
-    assert place.directory.own.left  # Overtaken, and still leaving.
+    assert place.become("bob", ALIVE, 1) == [MemberChanged(BOB, "bob", "", "alive", "now alive")]
+    assert place.state("bob") == "alive"
 
 
-def test_a_newcomer_is_told_everything_our_own_record_first() -> None:
-    place = Place(member_of("carol"), member_of("bob"))
-    first, *rest = place.directory.records()
-    assert first == place.directory.own
-    assert [record.node for record in rest] == sorted([BOB, CAROL])
+def test_each_change_is_told_from_what_was_last_shown() -> None:
+    place = Place()
+    steps = [place.become("bob", standing, 1)[0] for standing in (ALIVE, SUSPECT, DEAD, ASLEEP, ALIVE, LEFT)]
+    assert [change.old_state for change in steps] == ["", "alive", "suspect", "dead", "asleep", "alive"]
+    assert place.become("bob", LEFT, 2) == []
+
+
+def test_the_time_in_a_state_begins_with_it_and_another_reason_does_not_begin_it_anew() -> None:
+    place = Place()
+    place.become("bob", ALIVE, 1)
+    place.become("bob", DEAD, 5)
+    place.become("bob", DEAD, 9)
+    assert place.directory.get(BOB).since_ns == at(5).mono_ns  # type: ignore[union-attr]
+
+
+def test_a_stranger_has_the_beginning_of_its_id_for_a_name_and_no_entry() -> None:
+    place = Place()
+    assert place.directory.name_of(BOB) == BOB.hex()[:12]
+    assert place.directory.record_of(BOB) is None
+    assert place.directory.get(BOB) is None
+    assert place.directory.name_of(ALICE) == "alice"
+    assert place.directory.own.node == ALICE
+
+
+def test_all_others_come_in_the_order_of_their_ids() -> None:
+    place = Place(*(member_of(f"n{number}") for number in range(20)))
+    nodes = [member.record.node for member in place.directory.others()]
+    assert nodes == sorted(nodes)
+    assert len(nodes) == 20
+    assert ALICE not in nodes
+
+
+# -- whom to dial, and who is near
+
+
+def test_suspects_are_dialled_like_the_living_and_who_sleeps_or_left_is_not() -> None:
+    place = Place()
+    for name, standing in (
+        ("a", ALIVE), ("s", SUSPECT), ("d", DEAD), ("z", ASLEEP), ("l", LEFT), ("r", REMOVED),
+    ):  # fmt: skip
+        place.become(name, standing)
+    live, dead = place.directory.live_and_dead()
+    assert {record.name for record in live} == {"a", "s"}
+    assert [record.name for record in dead] == ["d"]
+    assert [name for name in "asdzlr" if place.directory.is_live(node_of_name(name))] == ["a", "s"]
+    assert not place.directory.is_live(BOB)
+
+
+def test_who_is_nearest_is_asked_among_all_members_this_node_included() -> None:
+    place = Place(member_of("bob"))
+    place.become("carol", ALIVE)
+    place.become("carol", DEAD)
+    assert len(place.directory.nearest) == 3
+    for node in (ALICE, BOB, CAROL):
+        assert place.directory.nearest.nearest(node, 1) == [node]
+
+
+def test_nothing_is_left_of_a_member_that_is_forgotten() -> None:
+    place = Place(member_of("bob"), member_of("carol"))
+    place.view.forget(place.view.roster.find(BOB))
+    place.directory.forgotten(BOB)
+    assert place.directory.get(BOB) is None
+    assert [member.record.name for member in place.directory.others()] == ["carol"]
+    assert BOB not in place.directory.nearest.nearest(BOB, 9)
+    assert BOB not in place.directory.owners(at())
+    assert [change.name for change in place.directory.all_heard("known", at())] == ["carol"]
+    place.directory.forgotten(BOB)
+    assert place.become("bob", ALIVE)[0].old_state == ""
+
+
+# -- whose disks count
+
+
+def owners(place: Place, seconds: float) -> set[NodeId]:
+    return set(place.directory.owners(at(seconds)))
+
+
+def test_all_members_are_owners_even_those_that_are_in_doubt() -> None:
+    place = Place(member_of("bob"), member_of("carol", left=True))
+    place.become("dave", SUSPECT)
+    assert owners(place, 0) == {ALICE, BOB, node_of_name("dave")}
+
+
+def test_who_is_dead_or_asleep_for_long_is_no_owner_any_more() -> None:
+    for standing in (DEAD, ASLEEP):
+        place = Place(member_of("bob"), member_of("carol"))
+        place.become("bob", standing, 5)
+        assert owners(place, 5) == {ALICE, BOB, CAROL}
+        assert owners(place, 4.9 + REBALANCE_S) == {ALICE, BOB, CAROL}
+        assert owners(place, 5 + REBALANCE_S) == {ALICE, CAROL}
+        place.become("bob", ALIVE, 6 + REBALANCE_S)
+        assert owners(place, 6 + REBALANCE_S) == {ALICE, BOB, CAROL}
+
+
+def test_several_that_died_one_after_the_other_cease_to_count_one_after_the_other() -> None:
+    place = Place(member_of("bob"), member_of("carol"))
+    place.become("bob", DEAD, 5)
+    place.become("carol", DEAD, 9)
+    assert owners(place, 9) == {ALICE, BOB, CAROL}
+    assert owners(place, 5 + REBALANCE_S) == {ALICE, CAROL}
+    assert owners(place, 9 + REBALANCE_S) == {ALICE}
+
+
+def test_who_left_is_no_owner_from_that_moment() -> None:
+    place = Place(member_of("bob"))
+    assert owners(place, 1) == {ALICE, BOB}
+    place.become("bob", LEFT, 2)
+    assert owners(place, 2) == {ALICE}
+
+
+def test_a_sleeper_that_is_found_dead_is_counted_from_its_death() -> None:
+    place = Place()
+    place.become("bob", ALIVE)
+    place.become("bob", ASLEEP, 1)
+    place.become("bob", DEAD, 100)
+    assert owners(place, 99 + REBALANCE_S) == {ALICE, BOB}
+    assert owners(place, 100 + REBALANCE_S) == {ALICE}

@@ -273,6 +273,21 @@ def test_a_node_that_was_stopped_kills_nobody_and_doubts_itself() -> None:
     assert node.state_of("carol") == ALIVE
 
 
+def test_what_a_node_finds_while_it_hears_nobody_is_told_to_nobody() -> None:
+    """Found by a member world (26 nodes, `fast`, seed 258): cut off for long, it then told of deaths."""
+    node = Node("alice", OTHERS)
+    node.accuse("bob", "carol", SUSPECT)
+    told = set()
+    while node.state_of("dave") != DEAD:
+        node.next_timer()
+        if node.now_ns > 8 * SECOND_NS:
+            verdicts = [(sent.target, v) for sent in node.datagrams() for v in sent.datagram.verdicts]
+            told |= {v.standing for target, v in verdicts if v.node != target}
+    node.accuse("bob", "erin", SUSPECT)
+    told |= {v.standing for sent in node.datagrams() for v in sent.datagram.verdicts}
+    assert DEAD not in told
+
+
 def test_a_lagging_event_loop_makes_the_node_slower_to_judge() -> None:
     node = Node("alice", OTHERS)
     patient_ns = node.swim.health.timeout_ns()

@@ -62,7 +62,7 @@ class Replica:
         self._open: deque[OpenCommit] = deque()
         self._next_commit = 1
         self._draft = Draft()
-        self._refused_members: dict[NodeId, MemberRecord] = {}
+        self._refused_members: dict[NodeId, MemberRecord | None] = {}
         self._refused_epoch = b""
         self.uncommitted_bytes = 0
 
@@ -241,6 +241,7 @@ class Replica:
             # These must not be forgotten by a restart: they go with the next batch. Not at once, or a
             # full disk would be asked again as fast as it can refuse.
             self._refused_epoch = commit.draft.epoch or self._refused_epoch
+            self._refused_members.update(dict.fromkeys(commit.draft.forgotten))
             self._refused_members.update((member.node, member) for member in commit.draft.members)
         return lost
 
@@ -249,7 +250,11 @@ class Replica:
         self._draft.epoch = self._draft.epoch or self._refused_epoch
         newer = {member.node for member in self._draft.members} | set(self._draft.forgotten)
         for node, member in self._refused_members.items():
-            if node not in newer:
+            if node in newer:
+                continue
+            if member is None:
+                self._draft.forget(node)
+            else:
                 self._draft.remember(member)
         self._refused_members.clear()
         self._refused_epoch = b""

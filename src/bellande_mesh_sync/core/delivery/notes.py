@@ -50,7 +50,7 @@ class Notes:
         self._routes: dict[NodeId, tuple[NodeId, int]] = {}
         """Target -> a neighbour that had a link with it, and when it said so."""
         self._recent: dict[bytes, None] = {}
-        """Ids of notes that came over neighbours."""
+        """Senders and ids of notes that came over neighbours."""
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -78,6 +78,10 @@ class Notes:
 
     def _look_for_a_way(self, command: SendNote, target: NodeId, now: Now) -> list[Effect]:
         """Ask neighbours, and dial it ourselves meanwhile."""
+        if target == self._me.node:
+            return self._unroutable(command, target, "it is this node itself")
+        if target == self._me.node:
+            return self._unroutable(command, target, "it is this node itself")
         if not self._membership.directory.is_live(target):
             return self._unroutable(command, target, "it is not there")
         relay = self._relay_for(target, now)
@@ -114,7 +118,7 @@ class Notes:
     def _unroutable(self, command: SendNote, target: NodeId, why: str) -> list[Effect]:
         self._counters["notes_unroutable"] += 1
         address = self._membership.directory.name_of(target)
-        reason = f"no link with this node is open, and {why}"
+        reason = f"no link with it is open, and {why}"
         return [Reject(command.request, "unreachable", {"address": address, "reason": reason})]
 
     # -- waiting
@@ -175,11 +179,12 @@ class Notes:
         if source is None or not self._me.verify(source.public_key, note.signature, text):
             self._counters["notes_forged"] += 1
             return []
-        if note.id in self._recent:
+        key = note.source + note.id
+        if key in self._recent:
             return []  # A neighbour that sends it again cannot make it come twice.
         if len(self._recent) >= RECENT_MAX:
             del self._recent[next(iter(self._recent))]
-        self._recent[note.id] = None
+        self._recent[key] = None
         self._counters["notes_received"] += 1
         return [Deliver(note.source, note.topic, note.body)]
 

@@ -19,6 +19,7 @@ from bellande_mesh_sync.core.events import (
     UpdateSelf,
     Wake,
 )
+from bellande_mesh_sync.core.members.member import MemberState
 from bellande_mesh_sync.core.members.membership import Membership
 from bellande_mesh_sync.core.session.links import Links
 from bellande_mesh_sync.core.session.switchboard import Switchboard
@@ -44,6 +45,9 @@ class MemberCommands:
 
     def remove(self, command: RemoveMember, now: Now) -> list[Effect]:
         member = self._membership.directory.get(command.node)
+        if command.node == self._membership.me.node:
+            facts = {"node": command.node.hex(), "state": MemberState.ALIVE.value}
+            return [Reject(command.request, "still_member", facts)]
         if member is None:
             facts = {"what": "node", "name": command.node.hex()}
             return [Reject(command.request, "not_found", facts)]

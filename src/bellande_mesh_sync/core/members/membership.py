@@ -56,6 +56,7 @@ class Membership:
         """`remember` and `forget`: the peer book on disk. `on_left`: what else to do when a member left."""
         self.me = me
         self.on_moved: Callable[[NodeId, Now], list[Effect]] = lambda node, now: []
+        self.on_forgotten: Callable[[NodeId], None] = lambda node: None
         self._on_left = on_left
         self._links = links
         self._counters = counters
@@ -152,9 +153,17 @@ class Membership:
         return self._done(self.swim.hint_silent(peer, now.mono_ns), now)
 
     def tick(self, now: Now) -> list[Effect]:
+        self._drop_undialable()
         if self._settled_ns and now.mono_ns >= self._settled_ns and self.directory.has_unheard:
             return list(self.directory.all_heard("known to the members met", now))
         return []
+
+    def _drop_undialable(self) -> None:
+        """What waits for a link that will never be there must not keep others from theirs."""
+        for node in list(self._held):
+            record = self.directory.record_of(node)
+            if record is None or not record.addresses:
+                del self._held[node]
 
     @property
     def wanted(self) -> list[MemberRecord]:
@@ -183,6 +192,7 @@ class Membership:
         return self.change_self(self.me, now)
 
     def leave(self, now: Now) -> list[Effect]:
+        self.is_asleep = False  # Or it would wake in the middle of it.
         effects = self._done(self.swim.leave(now.mono_ns), now)
         return effects + self._tell_all(Datagram(Gossip(), records=(self.directory.own,)))
 
@@ -289,6 +299,8 @@ class Membership:
 
     def _forgotten(self, effect: PeerForgotten, now: Now, out: list[Effect]) -> None:
         self._stored.pop(effect.node, None)
+        self._held.pop(effect.node, None)
         self._forget(effect.node)
         self.directory.forgotten(effect.node)
+        self.on_forgotten(effect.node)
         out.append(effect)

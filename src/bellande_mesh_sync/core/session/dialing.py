@@ -16,6 +16,8 @@ UNWANTED = frozenset({"busy", "duplicate", "too_many_links"})
 """Codes with which a peer closes a link that is fine, because it wants no further one."""
 WANTED_DIALS_MAX = 16
 """Dials under way at once for links that something waits for, beyond the room there is."""
+UNDER_WAY_MAX = 128
+"""Handshakes at once: a newcomer in a mesh of thousands does not begin with all of them."""
 DEAD_DIALS_MAX = 4
 """Dead members tried in one round: a thousand of them must not keep us from the living."""
 FOUND_MAX = 256
@@ -61,6 +63,7 @@ class Dialer:
     ) -> list[Dial]:  # fmt: skip
         """The dials to start now, at most `room` of them: members first, then addresses."""
         dials: list[Dial] = []
+        room = min(room, UNDER_WAY_MAX - len(self._under_way))
         for target in self._targets(live, linked):
             if len(dials) >= room:
                 return dials
@@ -138,7 +141,9 @@ class Dialer:
     def add(self, addresses: Iterable[str]) -> None:
         """An operator says that members answer there."""
         for address in addresses:
-            self._addresses[address] = Target(None, (address,))
+            target = self._addresses.setdefault(address, Target(None, (address,)))
+            target.failures = target.due_ns = 0
+            target.is_found = False
 
     def found(self, addresses: Iterable[str]) -> None:
         """Somebody may answer there."""

@@ -23,6 +23,8 @@ LINK_IDLE_NS = 10_000_000_000
 """A link that was used more recently does not make room for another one."""
 DOUBT_NS = 2_000_000_000
 """After a change of address: a link over which nothing comes for so long is gone."""
+RTT_INTERVALS = 3
+"""A busy link is pinged too, so rarely, for its round trip may change."""
 LOGGED_FAILURES = (1, 10, 100)
 """Which failures in a row to reach a node are worth a line in the log."""
 
@@ -192,7 +194,9 @@ class Switchboard:
         """Heard of on the local network; a member that we have a link with is no news."""
         if node is not None and self._links.to(node) is not None:
             return []
-        self._dialer.found(addresses)
+        records = [self._membership.directory.record_of(link.peer) for link in self._links.records_links()]
+        known = {address for record in records if record is not None for address in record.addresses}
+        self._dialer.found(address for address in addresses if address not in known)
         return self.dial(now)
 
     def retry_all(self, now: Now) -> tuple[int, list[Effect]]:
@@ -236,18 +240,22 @@ class Switchboard:
             if is_ours and not self._fetcher.is_using(link.link):
                 return self.hang_up(link, "closing", "no chunks to fetch for a while", now)
             return []
-        patience_ns = DOUBT_NS if link.doubted_ns > link.last_heard_ns else 3 * self.config.ping_interval_ns
+        patience_ns = DOUBT_NS if link.doubted_ns >= link.last_heard_ns else 3 * self.config.ping_interval_ns
         if now.mono_ns - max(link.last_heard_ns, link.doubted_ns) > patience_ns:
             self._counters["links_silent"] += 1
             return self.hang_up(link, "silent", f"nothing heard for {silent_ns / 1e9:.1f} s", now)
-        if silent_ns >= self.config.ping_interval_ns or link.ping_number == 0:
+        is_unmeasured = now.mono_ns - link.ping_sent_ns >= RTT_INTERVALS * self.config.ping_interval_ns
+        if silent_ns >= self.config.ping_interval_ns or is_unmeasured:
             return [self._ping(link, now)]
         return []
 
     def doubt(self, link: Link, now: Now) -> list[Effect]:
-        """One end has another address now: the link may lead nowhere."""
+        """One end has another address now: the link may lead nowhere, and so may those for chunks."""
+        effects: list[Effect] = []
+        for lane in self._links.chunk_lanes(link.peer):
+            effects += self.hang_up(lane, "closing", "an address has changed", now)
         link.doubted_ns = now.mono_ns
-        return [self._ping(link, now)]
+        return [*effects, self._ping(link, now)]
 
     def _ping(self, link: Link, now: Now) -> Effect:
         link.ping_number += 1

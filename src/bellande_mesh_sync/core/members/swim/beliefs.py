@@ -12,6 +12,7 @@ from bellande_mesh_sync.core.members.member import INCARNATION_JUMP_MAX, MemberR
 from bellande_mesh_sync.core.members.swim.config import SwimConfig
 from bellande_mesh_sync.core.members.swim.doubles import LEAP, Doubles, Meeting
 from bellande_mesh_sync.core.members.swim.effects import SetTimer, SwimEffect
+from bellande_mesh_sync.core.members.swim.evidence import Evidence, Found
 from bellande_mesh_sync.core.members.swim.gossip import GossipQueue, Update
 from bellande_mesh_sync.core.members.swim.health import Health
 from bellande_mesh_sync.core.members.swim.messages import (
@@ -51,13 +52,14 @@ class Beliefs:
 
     def __init__(
         self, config: SwimConfig, me: LocalNode, view: View, incarnation: int, health: Health,
-        counters: Counters, out: list[SwimEffect],
+        counters: Counters, out: list[SwimEffect], evidence: Evidence,
     ) -> None:  # fmt: skip
         self._config = config
         self._me = me
         self._health = health
         self._counters = counters
         self._out = out
+        self._evidence = evidence
         self._doubles = Doubles()
         self.view = view
         self.sleepers = Sleepers(view)
@@ -65,6 +67,8 @@ class Beliefs:
         self.suspicions = Suspicions(config)
         self.accused: dict[int, int] = {}
         """Members said to be dead elsewhere and alive here -> the incarnation meant: to be told."""
+        self.is_isolated = False
+        """Nobody was heard for a while: what we find now speaks of us, and nobody is to be told of it."""
         self.is_parting = False
         """We said that we leave or sleep, so no verdict needs an answer."""
         self.own_index = -1
@@ -279,9 +283,14 @@ class Beliefs:
 
     # -- suspicion and death
 
+    def become_isolated(self) -> None:
+        self.is_isolated = True
+        self.gossip.withdraw_all_verdicts()
+
     def suspect(self, index: int, accuser: NodeId, now_ns: int) -> None:
         """`accuser` found a live member silent."""
         if self.view.standings[index] == ALIVE:
+            self._evidence.note(index, Found.ACCUSED, accuser)
             reason = f"no answer to {self._name_of(accuser)}"
             self._begin_suspicion(index, accuser, reason, now_ns)
             self._spread_suspicion(index, accuser, 0)
@@ -290,6 +299,7 @@ class Beliefs:
         assert suspicion is not None, "a suspect without a suspicion"
         mark = suspicion.mark
         if self.suspicions.confirm(suspicion, accuser, self.view.live_count, now_ns):
+            self._evidence.note(index, Found.ACCUSED, accuser, "confirmed")
             self._spread_suspicion(index, accuser, len(suspicion.accusers) - 1)
         if suspicion.mark != mark:
             self._set_timer(index, suspicion, now_ns)
@@ -301,6 +311,8 @@ class Beliefs:
         self._set_timer(index, suspicion, now_ns)
 
     def _spread_suspicion(self, index: int, accuser: NodeId, place: int) -> None:
+        if self.is_isolated:
+            return
         record = self.view.record(index)
         self.gossip.add_suspicion(Verdict(record.node, record.incarnation, SUSPECT, accuser), place)
 
@@ -332,6 +344,7 @@ class Beliefs:
         if is_last_call:
             # A late confirmation may have made it due at once: the answers still get their time.
             suspicion.is_called = True
+            self._evidence.note(index, Found.LAST_CALL)
             suspicion.due_ns = max(suspicion.due_ns, now_ns + patience_ns)
         elif suspicion.due_ns <= now_ns:
             self._end_suspicion(index, suspicion, now_ns)
@@ -353,8 +366,9 @@ class Beliefs:
 
     def _die(self, index: int, by: NodeId, reason: str, now_ns: int) -> None:
         self._replace(index, self.view.number(index), DEAD, reason, now_ns)
-        record = self.view.record(index)
-        self.gossip.add_death(Verdict(record.node, record.incarnation, DEAD, by))
+        if not self.is_isolated:
+            record = self.view.record(index)
+            self.gossip.add_death(Verdict(record.node, record.incarnation, DEAD, by))
 
     def remove(self, index: int) -> bool:
         """An operator says that a member is gone for good; False if it is not down."""
@@ -383,8 +397,15 @@ class Beliefs:
         record = self.view.record(index)
         if is_other_record:
             self._out.append(PeerRecorded(record))
+        if (old != UNKNOWN or standing >= DEAD) and old != standing:
+            self._note_became(index, standing, reason)
         if old_name != _NAMES[standing]:
             self._out.append(MemberChanged(record.node, record.name, old_name, _NAMES[standing], reason))
+
+    def _note_became(self, index: int, standing: int, reason: str) -> None:
+        if standing == ALIVE:
+            reason = f"it said so in incarnation {self.view.incarnation(index)}"
+        self._evidence.note_became(index, _NAMES[standing], reason)
 
     def state_of(self, index: int) -> str:
         """As programs are told it; empty for a stranger."""
@@ -395,6 +416,7 @@ class Beliefs:
         for index in self.sleepers.new_late(self.own_index, now_ns):
             record = self.view.record(index)
             reason = f"it said that it sleeps for {self.sleepers.for_s(index)} s, and is not back"
+            self._evidence.note_became(index, _NAMES[DEAD], reason)
             self._out.append(MemberChanged(record.node, record.name, _NAMES[ASLEEP], _NAMES[DEAD], reason))
 
     def is_outdated(self, index: int, now_ns: int) -> bool:
@@ -406,6 +428,7 @@ class Beliefs:
         """Of a member that is down for so long that nobody asks for it any more."""
         self._out.append(PeerForgotten(self.view.roster.nodes[index]))
         self.sleepers.put(index, UNKNOWN)
+        self._evidence.forget(index)
         self.view.forget(index)
 
     # -- what to tell a member of itself

@@ -54,6 +54,8 @@ class SwimConfig:
     accusations_max: int = 20_000
     answers_max: int = 8
     """State exchanges answered within one probe interval."""
+    qualities_max: int = 2048
+    """Members of whom round trips and losses are kept; of a larger mesh those probed last."""
     members_max: int = 20_000
     forget_after_ns: int = 72 * 3600 * SECOND_NS
 

@@ -70,6 +70,12 @@ class GossipQueue:
             self._fresh.pop((node, kind), None)
             self._sent.pop((node, kind), None)
 
+    def withdraw_all_verdicts(self) -> None:
+        """What was found about anybody is not worth passing on. Cost: O(updates)."""
+        for queue in (self._fresh, self._sent):
+            for key in [key for key in queue if key[1] >= _DEATH]:
+                del queue[key]
+
     def _add(self, key: Key, update: Update, size_bytes: int) -> None:
         self._sent.pop(key, None)
         self._fresh[key] = (update, size_bytes, 0)

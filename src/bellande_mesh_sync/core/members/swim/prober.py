@@ -64,12 +64,15 @@ class Prober:
         self.round = None
         return probe
 
-    def nacked(self, sequence: int, sender: NodeId) -> None:
+    def nacked(self, sequence: int, sender: NodeId) -> bool:
+        """A helper did not reach the target; whether that is news."""
         probe = self.round
         if probe is None or probe.sequence != sequence:
-            return
-        if sender in probe.helpers and sender not in probe.nacked:
-            probe.nacked = (*probe.nacked, sender)
+            return False
+        if sender not in probe.helpers or sender in probe.nacked:
+            return False
+        probe.nacked = (*probe.nacked, sender)
+        return True
 
     # -- for others
 
