@@ -21,6 +21,8 @@ GONE: Final = frozenset(
     map(str, (MemberState.DEAD, MemberState.LEFT, MemberState.ASLEEP, MemberState.REVOKED))
 )
 """What may be said of a node that is down for long."""
+UNTOLD: Final = frozenset(map(str, (MemberState.SUSPECT, MemberState.LEFT)))
+"""How a member of the peer book may be shown."""
 
 
 def known_dead_ns(config: CoreConfig, members: int) -> int:
@@ -79,6 +81,18 @@ class MemberChecker:
     def look(self, nodes: Sequence[SimNode], now_ns: int) -> None:
         """Note what goes wrong now; to be called once a second."""
         self._excuses.look(nodes, now_ns)
+
+    def check_shown(self, nodes: Sequence[SimNode]) -> None:
+        """What programs are shown when they ask is what they were told.
+
+        Of whom nothing was told yet only the peer book speaks, and a book does not know who is alive.
+        """
+        for node in nodes:
+            for member, state in node.members_shown().items():
+                told = self._states[node.index].get(member, "nothing")
+                if state != told and (told != "nothing" or state not in UNTOLD):
+                    text = f"{member.hex()[:12]} is shown as {state}, and {told} was told of it"
+                    raise Violation("members", node.name, text)
 
     def owners(self, index: int, now_ns: int) -> frozenset[NodeId]:
         """Whom a program at this node must take for owners now, beside the node itself: those it has heard of

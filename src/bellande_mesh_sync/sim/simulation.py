@@ -268,6 +268,7 @@ class Simulation:
         """Bounds: nothing that others can make grow may grow without end."""
         self.world.after(CHECK_INTERVAL_NS, self._check)
         self.members.look(self.nodes, self.world.now_ns)
+        self.members.check_shown(self.settled())
         core = self.scenario.core
         # A page that was being read when the credit ran out is still sent, one of each stream; and a push
         # goes out whole while any credit is left.
