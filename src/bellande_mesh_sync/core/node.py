@@ -169,7 +169,7 @@ class NodeCore:
             LinkClosed: self.switchboard.closed,
             DialFailed: self.switchboard.dial_failed,
             Received: self._received,
-            DatagramReceived: lambda event, now: membership.handle_datagram(event.peer, event.datagram, now),
+            DatagramReceived: lambda event, now: membership.packet_came(event.peer, event.datagram, now),
             Found: lambda event, now: self.switchboard.found(event.node, event.addresses, now),
             AddressesChanged: commands.move,
             SealKeyChanged: commands.change_key,

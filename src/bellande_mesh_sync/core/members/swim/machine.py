@@ -38,6 +38,7 @@ from bellande_mesh_sync.core.members.swim.messages import (
     StreamMessage,
     StreamPing,
     StreamPong,
+    Verdict,
 )
 from bellande_mesh_sync.core.members.swim.probing import Probing
 from bellande_mesh_sync.core.members.swim.quality import Quality
@@ -121,6 +122,10 @@ class Swim:
         """Of direct pings to this member: smoothed round trip in ns, and loss ratio. -1: not known."""
         _, rtt_ns, loss_ratio = self._quality.of(self._view.roster.find(node))
         return rtt_ns, loss_ratio
+
+    def against(self, node: NodeId) -> Verdict | None:
+        """What we hold against this member, as far as it can refute it."""
+        return self.beliefs.against(self._view.roster.find(node))
 
     def explain(self, node: NodeId, now_ns: int) -> Explanation:
         """Why this member stands as it does."""
