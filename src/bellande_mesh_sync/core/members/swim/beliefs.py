@@ -17,6 +17,7 @@ from bellande_mesh_sync.core.members.swim.gossip import GossipQueue, Update
 from bellande_mesh_sync.core.members.swim.health import Health
 from bellande_mesh_sync.core.members.swim.messages import (
     NOTICE_BYTES,
+    SLEEP_S_MAX,
     VERDICT_BYTES,
     Entry,
     SleepNotice,
@@ -238,11 +239,11 @@ class Beliefs:
         record = entry.record
         if record.node == self.own.node:
             self._meet_ourselves(record)
-            if entry.standing >= DEAD:
+            if entry.standing >= SUSPECT:
                 self._refute(record.incarnation)
             return False
         view = self.view
-        since_ns = now_ns - max(entry.age_s, 0) * _SECOND_NS
+        since_ns = now_ns - self._age_ns(entry)
         was_live = view.standing(view.roster.find(record.node)) in (ALIVE, SUSPECT)
         is_news = self._is_newer(record) and self._take_entry(entry, was_live, since_ns, spread)
         index = view.roster.find(record.node)
@@ -261,8 +262,7 @@ class Beliefs:
     def _take_entry(self, entry: Entry, was_live: bool, since_ns: int, spread: bool) -> bool:
         record = entry.record
         is_dead = entry.standing in (DEAD, REMOVED) and not record.left and not was_live
-        for_s = entry.notice.for_s if entry.notice is not None else 0
-        is_old = (entry.age_s - for_s) * _SECOND_NS >= self._config.forget_after_ns
+        is_old = self._age_ns(entry) >= self._age_max_ns(entry)
         if is_old and entry.standing >= DEAD and not was_live:
             return False  # We forgot it, or never needed to know.
         number = self._accept(record)
@@ -275,6 +275,14 @@ class Beliefs:
         if spread:
             self.gossip.add_record(record, self.view.roster.sizes[number])
         return True
+
+    def _age_ns(self, entry: Entry) -> int:
+        """An absurd age counts as the one at which the member is forgotten."""
+        return min(max(entry.age_s, 0) * _SECOND_NS, self._age_max_ns(entry))
+
+    def _age_max_ns(self, entry: Entry) -> int:
+        for_s = 0 if entry.notice is None else min(max(entry.notice.for_s, 0), SLEEP_S_MAX)
+        return self._config.forget_after_ns + for_s * _SECOND_NS
 
     def _accuse(self, index: int, now_ns: int) -> None:
         if len(self.accused) < self._config.accusations_max:
