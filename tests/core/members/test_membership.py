@@ -11,6 +11,7 @@ from bellande_mesh_sync.core import effects as do
 from bellande_mesh_sync.core.config import CoreConfig
 from bellande_mesh_sync.core.members.member import MemberRecord, is_genuine, signed
 from bellande_mesh_sync.core.members.membership import HELD_MESSAGES_MAX, HELD_NODES_MAX, SETTLING_NS
+from bellande_mesh_sync.core.members.swim.doubles import mark_of
 from bellande_mesh_sync.core.members.swim.messages import (
     Ack,
     Buckets,
@@ -370,7 +371,12 @@ def test_a_node_that_wakes_up_probes_again_in_a_new_incarnation() -> None:
 def test_of_a_live_double_the_older_run_stops_and_says_so_once() -> None:
     place = Place(member_of("bob"))
     for incarnation in range(100, 10_000, 100):
-        later = msgspec.structs.replace(member_of("alice", incarnation), boot=b"otherrun", started_ms=9)
+        later = msgspec.structs.replace(
+            member_of("alice", incarnation),
+            boot=b"otherrun",
+            started_ms=9,
+            more=mark_of(place.membership.directory.own),
+        )
         place.hear("bob", Datagram(Gossip(), (), (signed(later, sign_as("alice")),)))
         if place.of(do.Stop):
             break
