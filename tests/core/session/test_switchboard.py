@@ -339,6 +339,52 @@ def test_an_address_heard_of_is_dialled_unless_its_member_is_linked() -> None:
     ]  # fmt: skip
 
 
+def test_an_address_heard_of_that_leads_to_a_linked_member_leaves_its_link_alone() -> None:
+    """Or anyone on the network could have all links replaced for ever."""
+    world = World("alice", "bob")
+    alice, bob = world.nodes["alice"], world.nodes["bob"]
+    first, _ = world.connect("alice", "bob")
+    world.pass_time(20)
+    alice.handle(on.Found(None, ("elsewhere:1",)))
+    dial = alice.seen(do.Dial)[-1]
+    assert (dial.address, dial.peer) == ("elsewhere:1", None)
+    alice.jobs.clear()  # It does not fail.
+    world.connect("alice", "bob", dial=dial.dial)
+    world.pass_time(3)
+    assert first.is_open
+    assert [link.link for link in alice.core.links.records_links()] == [first.number]
+    for node in (alice, bob):
+        assert node.core.counters["links_opened"] == 1
+        assert node.core.counters["links_lost"] == 0
+
+
+def test_a_peer_that_moved_and_dials_anew_takes_the_place_of_its_old_link_at_once() -> None:
+    alone = Alone()
+    alone.open("bob")
+    alone.pass_time(20)
+    hello = msgspec.structs.replace(
+        hello_of("bob"), member=member_of("bob", 2, addresses=("elsewhere:1",))
+    )
+    alone.names[2] = "bob"
+    alone.node.handle(on.LinkOpened(2, node_of_name("bob"), hello, "elsewhere:1", 0))
+    assert [link.link for link in alone.core.links.records_links()] == [2]
+
+
+def test_a_peer_that_lost_its_link_unnoticed_is_taken_in_once_the_old_one_is_silent() -> None:
+    alone = Alone()
+    alone.open("bob")
+    alone.pass_time(1)
+    alone.dead.add("bob")
+    alone.pass_time(PING_S)
+    alone.open("bob")
+    assert alone.linked() == ["bob"]
+    assert alone.hangups() == [("bob", "duplicate")]
+    assert alone.core.links.get(1) is not None
+    alone.pass_time(PING_S + 1)
+    third = alone.open("bob")
+    assert [link.link for link in alone.core.links.records_links()] == [third]
+
+
 # -- what is remembered of the gone
 
 

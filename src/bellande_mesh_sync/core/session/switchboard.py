@@ -53,6 +53,7 @@ class Switchboard:
         self._counters = counters
         self._dialer = Dialer(config, me.bootstrap, rng)
         membership.has_room = self._has_room
+        links.healthy_ns = 2 * config.ping_interval_ns
         self._no_chunk_links: dict[NodeId, int] = {}
         """Peers that turned a link for chunks away, and until when none is dialled to them again."""
 
@@ -71,8 +72,11 @@ class Switchboard:
         if self.closed_because:
             return [Hangup(link.link, "closing", self.closed_because)]
         effects: list[Effect] = []
-        replaces = link.lane == RECORDS_LANE and self._links.to(link.peer) is not None
-        if len(self._links) >= self.connections_max and not replaces:
+        is_second = link.lane == RECORDS_LANE and self._links.to(link.peer) is not None
+        if is_second and not link.is_outbound:
+            # It may say that it has moved: then the old link is in doubt, and makes way.
+            effects += self._membership.turned_away(link.peer, hello.member, now)
+        if len(self._links) >= self.connections_max and not is_second:
             room = self._make_room(link, now, is_wanted=is_wanted)
             if room is None:
                 return self._refuse(link, hello.member, now)
@@ -245,7 +249,7 @@ class Switchboard:
             if is_ours and not self._fetcher.is_using(link.link):
                 return self.hang_up(link, "closing", "no chunks to fetch for a while", now)
             return []
-        patience_ns = DOUBT_NS if link.doubted_ns >= link.last_heard_ns else 3 * self.config.ping_interval_ns
+        patience_ns = DOUBT_NS if link.is_doubted else 3 * self.config.ping_interval_ns
         if now.mono_ns - max(link.last_heard_ns, link.doubted_ns) > patience_ns:
             self._counters["links_silent"] += 1
             return self.hang_up(link, "silent", f"nothing heard for {silent_ns / 1e9:.1f} s", now)
