@@ -238,8 +238,11 @@ class NodeCore:
         if self.fetcher.has_work:
             effects += self.switchboard.dial_for_chunks(now)
         if self.membership.needs_dials:
-            self.membership.needs_dials = False
+            self.membership.needs_dials = self.membership.wants_links = False
             effects += self.switchboard.dial(now)
+        elif self.membership.wants_links:
+            self.membership.wants_links = False
+            effects += self.switchboard.dial_wanted(now)
         commit = self.replica.seal()
         if commit is not None:
             effects.append(commit)

@@ -91,7 +91,9 @@ class Membership:
         """When the peer book is as good as what others know; 0 while we have not heard of anybody."""
         self.is_asleep = False
         self.needs_dials = False
-        """Somebody new is known, or something waits for a link."""
+        """Somebody new is known."""
+        self.wants_links = False
+        """Something waits for a link."""
         self.has_room: Callable[[], bool] = lambda: True
         """Whether one link more may be opened without another one going."""
         self._says_goodbye = False
@@ -205,7 +207,7 @@ class Membership:
     def want_link(self, node: NodeId) -> None:
         if len(self._held) < HELD_NODES_MAX:
             self._held.setdefault(node, [])
-            self.needs_dials = True
+            self.wants_links = True
 
     def _met(self, peer: NodeId, now: Now) -> list[Effect]:
         if not self._settled_ns:
@@ -319,7 +321,7 @@ class Membership:
             held = self._held.setdefault(target, [])
             held.append(effect.message)
             del held[:-HELD_MESSAGES_MAX]
-            self.needs_dials = True
+            self.wants_links = True
 
     def _recorded(self, effect: PeerRecorded, now: Now, out: list[Effect]) -> None:
         record = effect.record
