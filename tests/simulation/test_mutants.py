@@ -8,14 +8,12 @@ from __future__ import annotations
 import pytest
 
 from bellande_mesh_sync.core.data.replica import Replica
-from bellande_mesh_sync.sim.simulation import run
-from bellande_mesh_sync.sim.swarm import draw
 from tests.simulation.mutants.catalogue import GROUPS, MUTANTS
-from tests.simulation.mutants.hunting import hunt, load_finds
+from tests.simulation.mutants.hunting import break_of, hunt, load_finds
 from tests.simulation.mutants.planting import Mutant, planted
 
 FINDS = load_finds()
-RUNS = sorted({(find.seed, find.nodes, find.minutes) for find in FINDS.values()})
+RUNS = sorted({(find.world, find.seed, find.nodes, find.minutes) for find in FINDS.values()})
 
 
 def test_each_planted_bug_has_a_name_of_its_own_and_is_found() -> None:
@@ -30,9 +28,11 @@ def test_a_planted_bug_is_found_by_its_check(name: str) -> None:
     assert again == find, "run 'python -m tools.mutants --record --write' if seeds draw something else now"
 
 
-@pytest.mark.parametrize(("seed", "nodes", "minutes"), RUNS)
-def test_nothing_is_found_where_no_bug_is_planted(seed: int, nodes: tuple[int, int], minutes: float) -> None:
-    assert run(draw(seed, nodes=nodes, minutes=minutes)).violation == ""
+@pytest.mark.parametrize(("world", "seed", "nodes", "minutes"), RUNS)
+def test_nothing_is_found_where_no_bug_is_planted(
+    world: str, seed: int, nodes: tuple[int, int], minutes: float
+) -> None:
+    assert break_of(world, seed, nodes=nodes, minutes=minutes)[0] == ""
 
 
 def test_a_bug_is_gone_when_its_block_ends() -> None:

@@ -102,6 +102,26 @@ REGRESSIONS = {
         workload=WorkloadConfig(requests_per_s=3, chunked_ratio=0.5, chunk_bytes=9000, chunks_max=3),
         faults=FaultConfig(reset_s=2.0, kill_s=15.0, lasts_mean_s=3),
     ),
+    # A node that had as many links as it may turned newcomers away and forgot what they said of themselves,
+    # so those whom all turned away were never members: nobody could open their datagrams.
+    "newcomers_whom_all_turn_away_are_members": Scenario(
+        1033,
+        6,
+        faults_s=20,
+        settle_s=60,
+        core=replace(_QUICK, connections_max=3),
+        knows_members=False,
+    ),
+    # Four nodes had found each other and had no room for a fifth link, so they never dialled the address of
+    # their seed; that one and another node were a mesh of their own.
+    "a_seed_is_dialled_though_there_is_no_room_for_a_link": Scenario(
+        1034,
+        6,
+        faults_s=20,
+        settle_s=60,
+        core=replace(_QUICK, connections_max=3),
+        knows_members=False,
+    ),
 }
 """What once went wrong, as whole scenarios: they stay what they are when the swarm draws differently."""
 

@@ -90,7 +90,7 @@ class RemoveMember(Struct, frozen=True, gc=False):
 class RestoreMembers(Struct, frozen=True, gc=False):
     """Dial every known member that has no link and did not leave, now and not after its pause.
 
-    Resolves to how many are tried.
+    Resolves to how many are tried at once; where there are many, the others follow within seconds.
     """
 
     request: int

@@ -96,7 +96,7 @@ from bellande_mesh_sync.core.timers import (
 )
 from bellande_mesh_sync.ids import Now
 
-SIGNS_OF_LIFE = frozenset({Ping, Pong, MemberStream, MemberDatagram})
+SIGNS_OF_LIFE = frozenset({Ping, Pong, MemberStream, MemberDatagram, Summary})
 """What a link carries even if nobody needs it."""
 
 
@@ -295,13 +295,13 @@ class NodeCore:
         return [*self.exchange.compare(), SetTimer(RepairDue(), now.mono_ns + pause_ns)]
 
     def _meet_a_stranger(self) -> None:
-        """With room for only some links, groups may have formed: now and then one of another is asked."""
-        links = self.links.records_links()
-        if len(links) < self.switchboard.connections_max:
-            return
-        linked = {link.peer for link in links}
-        live, _ = self.directory.live_and_dead()
-        others = [member.node for member in live if member.node not in linked]
+        """Where nodes have room for only some links, groups may have formed that turn all others away.
+
+        So now and then a link with somebody else is wanted, for which a full node makes room.
+        """
+        linked = {link.peer for link in self.links.records_links()}
+        live, dead = self.directory.live_and_dead()
+        others = [member.node for member in live + dead if member.node not in linked]
         if others:
             self.membership.want_link(self._rng.choice(others))
 

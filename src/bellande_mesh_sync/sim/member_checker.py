@@ -45,7 +45,7 @@ class MemberChecker:
         self._gone_ns: dict[int, dict[NodeId, int]] = {}
         """Since when each node holds another one for dead."""
         self._left_ns: dict[int, dict[NodeId, int]] = {}
-        """When each node last heard of another one that it left."""
+        """When each node last held another one for gone for good: left, or dead for long."""
 
     def started(self, node: SimNode) -> None:
         self._states[node.index] = {}
@@ -58,7 +58,9 @@ class MemberChecker:
         if effect.new_state == MemberState.DEAD:
             self._gone_ns[node.index][effect.node] = now_ns
         else:
-            self._gone_ns[node.index].pop(effect.node, None)
+            gone_ns = self._gone_ns[node.index].pop(effect.node, now_ns)
+            if now_ns - gone_ns >= self._let_go_ns:
+                self._left_ns[node.index][effect.node] = now_ns
         if effect.new_state == MemberState.LEFT:
             self._left_ns[node.index][effect.node] = now_ns
         other = next((other for other in others if other.node == effect.node), None)
@@ -77,6 +79,10 @@ class MemberChecker:
     def look(self, nodes: Sequence[SimNode], now_ns: int) -> None:
         """Note what goes wrong now; to be called once a second."""
         self._excuses.look(nodes, now_ns)
+        for index, gone_ns in self._gone_ns.items():
+            for node, since_ns in gone_ns.items():
+                if now_ns - since_ns >= self._let_go_ns:
+                    self._left_ns[index][node] = now_ns
 
     def owners(self, index: int, now_ns: int) -> frozenset[NodeId]:
         """Whom a program at this node must take for owners now, beside the node itself: those it has heard of
@@ -88,9 +94,11 @@ class MemberChecker:
             if state != MemberState.LEFT and now_ns - gone_ns.get(node, now_ns) < self._let_go_ns
         )
 
-    def has_left(self, index: int, node: NodeId, since_ns: int) -> bool:
-        """Whether `node` has left since then in the eyes of this one. A write does not wait for it again."""
-        return self._left_ns.get(index, {}).get(node, -1) >= since_ns
+    def was_let_go(self, index: int, node: NodeId, since_ns: int, now_ns: int) -> bool:
+        """Whether `node` has left since then in the eyes of this one, or was dead for long: what began then
+        does not wait for it."""
+        gone_ns = self._gone_ns.get(index, {}).get(node, now_ns)
+        return now_ns - gone_ns >= self._let_go_ns or self._left_ns.get(index, {}).get(node, -1) >= since_ns
 
     def check(self, nodes: Sequence[SimNode], now_ns: int) -> None:
         """Who is down for long is known to be, by everyone who was in a state to notice."""

@@ -71,7 +71,9 @@ class Simulation:
         )
         self.ack_checker.owners = lambda index: self.members.owners(index, self.world.now_ns)
         self.ack_checker.lets_go = scenario.core.rebalance_after_ns < HOUR_NS
-        self.ack_checker.has_left = self.members.has_left
+        self.ack_checker.was_let_go = lambda index, node, since_ns: self.members.was_let_go(
+            index, node, since_ns, self.world.now_ns
+        )
         self.context_checker = ContextChecker()
         self.workload.resolved = self.context_checker.resolved
         self.faults = Faults(self.world, scenario.faults, self.nodes, self.network)

@@ -310,6 +310,8 @@ def test_a_sleeping_node_tells_for_how_long_over_every_link_and_then_hears_nothi
     told = [(number, datagram.notices) for number, datagram in place.sent(MemberDatagram)]
     assert [(link.link, (notice,)) for link in links] == told[-2:]
     assert place.membership.is_asleep
+    place.run_until(3)  # The word gets around for a second.
+    place.effects.clear()
     place.hear("bob", Datagram(Gossip(), (Verdict(CAROL, 1, 3, BOB),)))
     assert place.effects == []
     assert place.run_until(60) == []

@@ -113,7 +113,7 @@ def test_a_burst_of_hints_is_a_short_queue_without_repetition() -> None:
     node = Node("alice", names)
     for name in names * 2:
         hint(node, name)
-    assert len(node.swim._hints) == HINTS_MAX
+    assert len(node.swim._probing.hints) == HINTS_MAX
 
 
 def test_nothing_is_hinted_of_ourselves_of_strangers_and_of_the_dead() -> None:
@@ -121,7 +121,7 @@ def test_nothing_is_hinted_of_ourselves_of_strangers_and_of_the_dead() -> None:
     node.accuse("bob", "carol", DEAD)
     for name in ("alice", "mallory", "carol"):
         hint(node, name)
-    assert not node.swim._hints
+    assert not node.swim._probing.hints
 
 
 # -- whom we met

@@ -53,9 +53,9 @@ MUTANTS = (
     Mutant(
         "suspects_are_no_owners",
         "A member that nobody reaches at the moment does not count for quorum and all.",
-        Directory.owners,
-        "in (MemberState.ALIVE, MemberState.SUSPECT)",
-        "== MemberState.ALIVE",
+        Directory._count_owners,
+        "not in (MemberState.LEFT, MemberState.REVOKED)",
+        "not in (MemberState.LEFT, MemberState.REVOKED, MemberState.SUSPECT)",
     ),
     Mutant(
         "acks_are_not_told",

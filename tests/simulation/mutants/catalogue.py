@@ -6,7 +6,15 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from tests.simulation.mutants import acks, data, disk_order, escaped, members_and_links, spreading
+from tests.simulation.mutants import (
+    acks,
+    data,
+    disk_order,
+    escaped,
+    members_and_links,
+    spreading,
+    swim,
+)
 from tests.simulation.mutants.planting import Mutant
 
 GROUPS: Final[Mapping[str, tuple[Mutant, ...]]] = MappingProxyType(
@@ -16,6 +24,7 @@ GROUPS: Final[Mapping[str, tuple[Mutant, ...]]] = MappingProxyType(
         "what callers are told": acks.MUTANTS,
         "what waits for the disk": disk_order.MUTANTS,
         "members and links": members_and_links.MUTANTS,
+        "who is alive": swim.MUTANTS,
     }
 )
 """The bugs that the simulator has to find."""

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from bellande_mesh_sync.core.data.clock import HybridClock
 from bellande_mesh_sync.core.data.replica import Replica
-from bellande_mesh_sync.core.node import NodeCore
 from bellande_mesh_sync.core.session.links import Links
+from bellande_mesh_sync.core.session.switchboard import Switchboard
 from bellande_mesh_sync.core.spreading import push
 from bellande_mesh_sync.core.spreading.acks import Acks, Waiting
 from bellande_mesh_sync.core.spreading.exchange import Exchange
@@ -125,8 +125,8 @@ MUTANTS = (
     Mutant(
         "silent_link_stays",
         "A link on which nothing is heard any more is pinged and never closed.",
-        NodeCore._look_after,
-        "silent_ns > 3 * self.config.ping_interval_ns",
-        "silent_ns > 3 * self.config.ping_interval_ns and link.ping_number == 0",
+        Switchboard._look_after,
+        "> patience_ns",
+        "> patience_ns and link.ping_number == 0",
     ),
 )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bellande_mesh_sync.core.members.directory import Directory
-from bellande_mesh_sync.core.node import NodeCore
+from bellande_mesh_sync.core.delivery.notes import Notes
+from bellande_mesh_sync.core.members.swim.beliefs import Beliefs
 from bellande_mesh_sync.core.session.dialing import Dialer
 from bellande_mesh_sync.core.spreading.exchange import Exchange
 from tests.simulation.mutants.planting import Mutant
@@ -12,16 +12,16 @@ MUTANTS = (
     Mutant(
         "returning_member_stays_gone",
         "A member that said goodbye and came back is still held for gone.",
-        Directory._judge,
-        "if member.record.left:",
-        "if member.record.left or member.state == MemberState.LEFT:",
+        Beliefs.apply_record,
+        "LEFT if record.left else ALIVE",
+        "LEFT if record.left or self.view.standing(index) == LEFT else ALIVE",
     ),
     Mutant(
         "refutation_is_not_newer",
         "A node that hears of a later run of itself answers with a record that is no newer.",
-        Directory._refute,
-        "self._sign_own(record.incarnation + 1, left=self.own.left)",
-        "self._sign_own(record.incarnation, left=self.own.left)",
+        Beliefs._meet_ourselves,
+        "self.reincarnate(record.incarnation + leap, left=self.own.left)",
+        "self.reincarnate(record.incarnation - 1, left=self.own.left)",
     ),
     Mutant(
         "member_is_dialled_once",
@@ -40,9 +40,9 @@ MUTANTS = (
     Mutant(
         "notes_go_over_every_link",
         "A note to all goes over links for chunks too, so programs get it twice.",
-        NodeCore._send_note,
-        "self.links.records_links()",
-        "self.links.all_links()",
+        Notes.send,
+        "self._links.records_links()",
+        "self._links.all_links()",
     ),
     Mutant(
         "overtaken_store_goes_on_numbering",

@@ -8,7 +8,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import CodeType, FunctionType
-from typing import Any, cast
+from typing import Any, Final, cast
+
+MESH: Final = "mesh"
+"""Whole nodes, with disks and clients."""
+MEMBERS: Final = "members"
+"""Membership alone: more nodes, and more of what goes wrong between them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +27,8 @@ class Mutant:
     right: str
     """A piece of the function's source, there once. When the core changes it, the mutant must follow."""
     wrong: str
+    world: str = MESH
+    """The simulator that has to find it: MESH or MEMBERS."""
 
     @property
     def place(self) -> str:

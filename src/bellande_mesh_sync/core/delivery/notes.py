@@ -80,6 +80,8 @@ class Notes:
         """Ask neighbours, and dial it ourselves meanwhile."""
         if target == self._me.node:
             return self._unroutable(command, target, "it is this node itself")
+        if target == self._me.node:
+            return self._unroutable(command, target, "it is this node itself")
         if not self._membership.directory.is_live(target):
             return self._unroutable(command, target, "it is not there")
         relay = self._relay_for(target, now)

@@ -104,8 +104,9 @@ class MemberCommands:
 
     def sleep(self, command: Sleep, now: Now) -> list[Effect]:
         effects: list[Effect] = []
-        if not self._membership.is_asleep:
-            effects += self._membership.sleep(-(-command.for_ns // SECOND_NS), now)
+        was_asleep = self._membership.is_asleep
+        effects += self._membership.sleep(-(-command.for_ns // SECOND_NS), now)
+        if not was_asleep:
             self._switchboard.closed_because = SLEEPING
             effects += self._switchboard.hang_up_all("closing", SLEEPING, now)
         self._sleep += 1

@@ -25,7 +25,13 @@ from bellande_mesh_sync.core.members.member import MemberRecord, MemberState
 from bellande_mesh_sync.core.members.swim.effects import GoodbyeSaid, SendStream, SwimEffect
 from bellande_mesh_sync.core.members.swim.effects import SetTimer as SetSwimTimer
 from bellande_mesh_sync.core.members.swim.machine import Swim
-from bellande_mesh_sync.core.members.swim.messages import Datagram, Gossip, SleepNotice, StreamMessage
+from bellande_mesh_sync.core.members.swim.messages import (
+    Datagram,
+    Gossip,
+    SleepNotice,
+    StreamMessage,
+    StreamPing,
+)
 from bellande_mesh_sync.core.members.swim.roster import Roster
 from bellande_mesh_sync.core.members.swim.timers import SwimTimer
 from bellande_mesh_sync.core.members.swim.view import ALIVE, LEFT, View
@@ -80,6 +86,10 @@ class Membership:
         self.is_asleep = False
         self.needs_dials = False
         """Somebody new is known, or something waits for a link."""
+        self.has_room: Callable[[], bool] = lambda: True
+        """Whether one link more may be opened without another one going."""
+        self._says_goodbye = False
+        """Going to sleep: what is under way still gets around."""
         self._is_stopped = False
         self._perform: dict[type, Callable[[Any, Now, list[Effect]], None]] = {
             SendDatagram: self._send_datagram,
@@ -90,7 +100,7 @@ class Membership:
             MemberChanged: self._changed,
             PeerRecorded: self._recorded,
             PeerForgotten: self._forgotten,
-            GoodbyeSaid: lambda effect, now, out: None,  # It was said over all links before.
+            GoodbyeSaid: self._goodbye_said,
             Log: lambda effect, now, out: out.append(effect),
             Stop: self._stop,
         }
@@ -124,7 +134,7 @@ class Membership:
         return self._done(self.swim.handle_stream(peer, message, now.mono_ns), now)
 
     def handle_timer(self, timer: SwimTimer, now: Now) -> list[Effect]:
-        if self.is_asleep:
+        if self.is_asleep and not self._says_goodbye:
             return []  # All are set again when we wake.
         return self._done(self.swim.handle_timer(timer, now.mono_ns), now)
 
@@ -139,6 +149,10 @@ class Membership:
         effects += self.directory.heard(link.peer, "linked", now)
         held = self._held.pop(link.peer, ())
         return effects + [Send(link.link, MemberStream(message)) for message in held]
+
+    def turned_away(self, peer: NodeId, record: MemberRecord, now: Now) -> list[Effect]:
+        """There is no room for a link with this member; what it said of itself counts all the same."""
+        return self._met(peer, now) + self._done(self.swim.met(peer, record, now.mono_ns), now)
 
     def link_lost(self, peer: NodeId, now: Now) -> list[Effect]:
         """Nothing says that it is gone, but it is worth a look."""
@@ -193,8 +207,10 @@ class Membership:
         return effects + self._tell_all(Datagram(Gossip(), records=(self.directory.own,)))
 
     def sleep(self, for_s: int, now: Now) -> list[Effect]:
-        effects = self._done(self.swim.sleep(for_s, now.mono_ns), now)
-        self.is_asleep = True
+        """Said over links and, for a second, by gossip. Said again, it needs datagrams to be heard."""
+        effects = self._done(self.swim.wake(now.mono_ns), now) if self.is_asleep else []
+        effects += self._done(self.swim.sleep(for_s, now.mono_ns), now)
+        self.is_asleep = self._says_goodbye = True
         notice = self._own_notice()
         return effects + self._tell_all(Datagram(Gossip(), notices=(notice,)))
 
@@ -247,6 +263,9 @@ class Membership:
             if change.new_state == MemberState.LEFT:
                 out.extend(self._on_left(change.node))
 
+    def _goodbye_said(self, effect: GoodbyeSaid, now: Now, out: list[Effect]) -> None:
+        self._says_goodbye = False
+
     def _stop(self, effect: Stop, now: Now, out: list[Effect]) -> None:
         if not self._is_stopped:
             self._is_stopped = True
@@ -270,6 +289,8 @@ class Membership:
         link = self._links.to(target)
         if link is not None:
             out.append(Send(link.link, MemberStream(effect.message)))
+        elif isinstance(effect.message, StreamPing) and not self.has_room():
+            return  # Helpers have links; a ping is not worth another one.
         elif target in self._held or len(self._held) < HELD_NODES_MAX:
             held = self._held.setdefault(target, [])
             held.append(effect.message)

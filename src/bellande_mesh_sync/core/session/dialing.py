@@ -80,8 +80,13 @@ class Dialer:
             # A member known to be there is dialled by name first: two dials at once would be one too many.
             is_needed = self._resolved.get(address) not in linked and address not in busy
             if is_needed and len(dials) < room and self._is_due(target, now):
-                dials.append(self._start(target))
+                # Who is linked with nobody needs whoever answers there, though that one may be full.
+                dials.append(self._start(target, is_wanted=not linked))
         return dials
+
+    @property
+    def under_way_count(self) -> int:
+        return len(self._under_way)
 
     def due_wanted(self, wanted: Iterable[MemberRecord], linked: set[NodeId], now: Now) -> list[Dial]:
         """Dials for links that something waits for, whether there is room or not."""
@@ -89,6 +94,20 @@ class Dialer:
             self._start(target, is_wanted=True)
             for target in self._targets(wanted, linked)
             if len(self._wanted) < WANTED_DIALS_MAX and self._is_due(target, now)
+        ]
+
+    def due_unmet(self, now: Now) -> list[Dial]:
+        """Dials to addresses where nobody has answered yet, though there is no room.
+
+        Whoever is there may belong to a part of the mesh that knows nothing of ours.
+        """
+        return [
+            self._start(target, is_wanted=True)
+            for address, target in self._addresses.items()
+            if address not in self._resolved
+            and not target.is_found
+            and len(self._wanted) < WANTED_DIALS_MAX
+            and self._is_due(target, now)
         ]
 
     def _targets(self, members: Iterable[MemberRecord], linked: set[NodeId]) -> Iterable[Target]:

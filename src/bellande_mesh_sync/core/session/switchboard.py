@@ -9,6 +9,7 @@ from bellande_mesh_sync.core.counters import Counters
 from bellande_mesh_sync.core.delivery.notes import Notes
 from bellande_mesh_sync.core.effects import Effect, Hangup, Log, Send
 from bellande_mesh_sync.core.events import DialFailed, LinkClosed, LinkOpened
+from bellande_mesh_sync.core.members.member import MemberRecord
 from bellande_mesh_sync.core.members.membership import Membership
 from bellande_mesh_sync.core.members.surveys import Surveys
 from bellande_mesh_sync.core.messages import CHUNKS_LANE, RECORDS_LANE, Ping, Pong
@@ -51,8 +52,12 @@ class Switchboard:
         self._surveys = surveys
         self._counters = counters
         self._dialer = Dialer(config, me.bootstrap, rng)
+        membership.has_room = self._has_room
         self._no_chunk_links: dict[NodeId, int] = {}
         """Peers that turned a link for chunks away, and until when none is dialled to them again."""
+
+    def _has_room(self) -> bool:
+        return len(self._links.records_links()) < self.connections_max
 
     # -- coming
 
@@ -70,7 +75,7 @@ class Switchboard:
         if len(self._links) >= self.connections_max and not replaces:
             room = self._make_room(link, now, is_wanted=is_wanted)
             if room is None:
-                return self._refuse(link, now)
+                return self._refuse(link, hello.member, now)
             effects += room
         loser = self._links.add(link)
         if loser is link:
@@ -99,9 +104,11 @@ class Switchboard:
             return self.hang_up(unused, "busy", "its place is needed for another link", now)
         return None
 
-    def _refuse(self, link: Link, now: Now) -> list[Effect]:
+    def _refuse(self, link: Link, record: MemberRecord, now: Now) -> list[Effect]:
+        """Without a link, but known: or a newcomer whom all turn away would never be a member."""
         self._counters["links_refused"] += 1
         effects: list[Effect] = [Hangup(link.link, "busy", "this node has as many links as it may")]
+        effects += self._membership.turned_away(link.peer, record, now)
         if link.lane == CHUNKS_LANE and link.is_outbound:
             effects += self._chunks_over_records(link.peer, now)
         return effects
@@ -158,10 +165,13 @@ class Switchboard:
         if self.closed_because:
             return []
         linked = {link.peer for link in self._links.records_links()}
-        room = self.connections_max - len(linked)  # Links for chunks make room for those for records.
+        # Links for chunks make room for those for records.
+        room = self.connections_max - len(linked) - self._dialer.under_way_count
         live, dead = self._membership.directory.live_and_dead()
         effects: list[Effect] = list(self._dialer.due_wanted(self._membership.wanted, linked, now))
         effects += self._dialer.due(live, dead, linked, room, now)
+        if room <= 0:
+            effects += self._dialer.due_unmet(now)
         return effects
 
     def dial_failed(self, event: DialFailed, now: Now) -> list[Effect]:
@@ -245,9 +255,12 @@ class Switchboard:
         return []
 
     def doubt(self, link: Link, now: Now) -> list[Effect]:
-        """One end has another address now: the link may lead nowhere."""
+        """One end has another address now: the link may lead nowhere, and so may those for chunks."""
+        effects: list[Effect] = []
+        for lane in self._links.chunk_lanes(link.peer):
+            effects += self.hang_up(lane, "closing", "an address has changed", now)
         link.doubted_ns = now.mono_ns
-        return [self._ping(link, now)]
+        return [*effects, self._ping(link, now)]
 
     def _ping(self, link: Link, now: Now) -> Effect:
         link.ping_number += 1
