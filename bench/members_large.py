@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+
 from bench.measure import Report, progress
 from bench.members_worlds import add_curve
 
@@ -14,4 +16,6 @@ def run(runs: int) -> Report:
     for nodes, kills, joins in LARGE:
         progress(f"{nodes} members: the curve")
         add_curve(report, nodes, 1.0, kills=kills, joins=joins)
+    peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    report.add("the whole process, at most", "MiB", [peak_kib / 1024])
     return report

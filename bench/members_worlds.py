@@ -80,4 +80,3 @@ def add_curve(report: Report, nodes: int, minutes: float, *, kills: int, joins: 
     report.add("  false deaths", "", [len(outcome.false_deaths)], at_most=0)
     speed = outcome.virtual_s / outcome.real_s
     report.add("  speed, all nodes in one thread", "x real time", [speed], "real time: of this machine")
-    report.add("  the whole process", "MiB", [outcome.rss_mib], "real: of this process so far")
