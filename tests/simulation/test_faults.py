@@ -8,7 +8,6 @@ from typing import Any, Final
 import pytest
 
 from bellande_mesh_sync.core.config import CoreConfig
-from bellande_mesh_sync.core.members.swim.config import LAN
 from bellande_mesh_sync.core.node import NodeCore
 from bellande_mesh_sync.sim.faults import FaultConfig
 from bellande_mesh_sync.sim.simulation import Simulation
@@ -59,7 +58,6 @@ _QUICK = CoreConfig(
     node_timeout_ns=10 * SECOND_NS,
     forget_after_ns=15 * SECOND_NS,
     clock_drift_max_ms=2_000,
-    swim=replace(LAN, heal_interval_ns=3 * SECOND_NS),
 )
 
 

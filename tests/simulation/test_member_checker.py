@@ -144,3 +144,19 @@ def test_who_is_down_for_long_must_be_known_to_be() -> None:
     mesh.say("suspect")
     with pytest.raises(Violation, match="n1 is suspect, and down for"):
         mesh.made.members.check(mesh.nodes, mesh.made.world.now_ns)
+
+
+def test_what_programs_see_is_what_they_were_told() -> None:
+    mesh = Mesh()
+    members = mesh.made.members
+    members.check_shown(mesh.nodes)
+    mesh.say("suspect")
+    with pytest.raises(Violation, match="is shown as alive, and suspect was told"):
+        members.check_shown(mesh.nodes)
+
+
+def test_of_whom_nothing_was_told_is_not_shown_alive() -> None:
+    mesh = Mesh()
+    mesh.made.members.started(mesh.nodes[0])
+    with pytest.raises(Violation, match="is shown as alive, and nothing was told"):
+        mesh.made.members.check_shown(mesh.nodes)

@@ -16,7 +16,6 @@ from bellande_mesh_sync.sim.node import SimNode
 from bellande_mesh_sync.sim.packets import SOCKET_PACKETS_MAX
 from bellande_mesh_sync.sim.simulation import Simulation
 from bellande_mesh_sync.sim.swarm import REHOME_STALLS, Scenario
-from bellande_mesh_sync.sim.wire_time import NetworkConfig
 from bellande_mesh_sync.sim.workload import WorkloadConfig
 from bellande_mesh_sync.sim.world import MILLISECOND_NS, SECOND_NS
 
@@ -40,7 +39,6 @@ def mesh(faults: FaultConfig | None = None, *, seconds: float = 20, datagrams: b
         faults_s=seconds,
         settle_s=60,
         datagrams=datagrams,
-        network=NetworkConfig(stall_timeout_mean_ns=600 * SECOND_NS),  # No system gives a connection up.
         workload=WorkloadConfig(),
         faults=faults or FaultConfig(),
     )

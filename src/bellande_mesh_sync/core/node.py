@@ -289,7 +289,6 @@ class NodeCore:
 
     def _repair(self, now: Now) -> list[Effect]:
         self.replica.try_again()
-        self.pulls.try_again()
         self._meet_a_stranger()
         pause_ns = round(self.config.sync_interval_ns * (0.9 + 0.2 * self._rng.random()))
         return [*self.exchange.compare(), SetTimer(RepairDue(), now.mono_ns + pause_ns)]

@@ -298,8 +298,8 @@ class AckChecker:
         self._seen = seen
         self.owners: Callable[[int], frozenset[NodeId]] = lambda index: frozenset()
         """Whom the programs of a node know as owners, at least, beside itself."""
-        self.was_let_go: Callable[[int, NodeId, int], bool] = lambda index, node, since_ns: False
-        """Whether a node has not counted another one at some time since then."""
+        self.has_left: Callable[[int, NodeId, int], bool] = lambda index, node, since_ns: False
+        """Whether one has left since then, in the eyes of a node."""
         self._heads: dict[tuple[int, str], list[tuple[Dot, int]]] = {}
         """By (node, key): acknowledged versions and when, but for those that a later one replaced."""
 
@@ -334,7 +334,7 @@ class AckChecker:
         Args:
             owners: whom it knew of when it asked. More may have come since, and some may have left.
         """
-        waited_for = sum(not self.was_let_go(index, node, asked_ns) for node in owners)
+        waited_for = sum(not self.has_left(index, node, asked_ns) for node in owners)
         need = need_of(ack, 1 + waited_for)
         if any(len(receipt.nodes) < need for receipt in receipts):
             raise Violation("ack_level", f"n{index}", f"{ack} with {in_words(receipts[0])}, {need} needed")

@@ -21,6 +21,8 @@ GONE: Final = frozenset(
     map(str, (MemberState.DEAD, MemberState.LEFT, MemberState.ASLEEP, MemberState.REVOKED))
 )
 """What may be said of a node that is down for long."""
+UNTOLD: Final = frozenset(map(str, (MemberState.SUSPECT, MemberState.LEFT)))
+"""How a member of the peer book may be shown."""
 
 
 def known_dead_ns(config: CoreConfig, members: int) -> int:
@@ -84,6 +86,18 @@ class MemberChecker:
                 if now_ns - since_ns >= self._let_go_ns:
                     self._left_ns[index][node] = now_ns
 
+    def check_shown(self, nodes: Sequence[SimNode]) -> None:
+        """What programs are shown when they ask is what they were told.
+
+        Of whom nothing was told yet only the peer book speaks, and a book does not know who is alive.
+        """
+        for node in nodes:
+            for member, state in node.members_shown().items():
+                told = self._states[node.index].get(member, "nothing")
+                if state != told and (told != "nothing" or state not in UNTOLD):
+                    text = f"{member.hex()[:12]} is shown as {state}, and {told} was told of it"
+                    raise Violation("members", node.name, text)
+
     def owners(self, index: int, now_ns: int) -> frozenset[NodeId]:
         """Whom a program at this node must take for owners now, beside the node itself: those it has heard of
         and that have not left, nor are dead for long."""
@@ -94,7 +108,7 @@ class MemberChecker:
             if state != MemberState.LEFT and now_ns - gone_ns.get(node, now_ns) < self._let_go_ns
         )
 
-    def was_let_go(self, index: int, node: NodeId, since_ns: int, now_ns: int) -> bool:
+    def has_left(self, index: int, node: NodeId, since_ns: int, now_ns: int) -> bool:
         """Whether `node` has left since then in the eyes of this one, or was dead for long: what began then
         does not wait for it."""
         gone_ns = self._gone_ns.get(index, {}).get(node, now_ns)

@@ -370,7 +370,7 @@ class MemberWorld:
 
     def _check_view(self, host: MemberHost, view: View, truth: bytearray, own: list[int]) -> None:
         seen = view.standings.ljust(len(truth), b"\0")
-        if not self.scenario.expects_accuracy:  # Then there are always suspicions.
+        if self.scenario.network.loss_ratio:  # Then there is a suspicion now and then; it ends by itself.
             seen = seen.replace(bytes([Standing.SUSPECT]), bytes([Standing.ALIVE]))
         if seen != truth:
             index = next(i for i in range(len(truth)) if seen[i] != truth[i])

@@ -6,7 +6,7 @@ import random
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 from bellande_mesh_sync.core.config import CoreConfig, LocalNode
 from bellande_mesh_sync.core.effects import (
@@ -47,6 +47,7 @@ from bellande_mesh_sync.core.events import (
 )
 from bellande_mesh_sync.core.members.member import MemberRecord
 from bellande_mesh_sync.core.messages import ChunkMissing, Hello, Message
+from bellande_mesh_sync.core.node import NodeCore
 from bellande_mesh_sync.core.reader import RecordReader, StoredState
 from bellande_mesh_sync.errors import StorageError
 from bellande_mesh_sync.ids import NodeId, Now
@@ -544,6 +545,13 @@ class SimNode:
     def backlog(self) -> dict[str, int]:
         """What waits in the core, by name; a dead one's counts for nothing."""
         return {} if self.core is None else self.core.backlog()
+
+    def members_shown(self) -> dict[NodeId, str]:
+        """The state of each other member, as programs see it; a dead process shows nothing."""
+        if self.core is None:
+            return {}
+        members = cast(NodeCore, self.core).directory.others()
+        return {member.record.node: member.state.value for member in members}
 
     def make_hello(self, lane: int) -> Hello:
         assert self.core is not None

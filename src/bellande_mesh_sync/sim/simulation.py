@@ -71,7 +71,7 @@ class Simulation:
         )
         self.ack_checker.owners = lambda index: self.members.owners(index, self.world.now_ns)
         self.ack_checker.lets_go = scenario.core.rebalance_after_ns < HOUR_NS
-        self.ack_checker.was_let_go = lambda index, node, since_ns: self.members.was_let_go(
+        self.ack_checker.has_left = lambda index, node, since_ns: self.members.has_left(
             index, node, since_ns, self.world.now_ns
         )
         self.context_checker = ContextChecker()
@@ -268,6 +268,7 @@ class Simulation:
         """Bounds: nothing that others can make grow may grow without end."""
         self.world.after(CHECK_INTERVAL_NS, self._check)
         self.members.look(self.nodes, self.world.now_ns)
+        self.members.check_shown(self.settled())
         core = self.scenario.core
         # A page that was being read when the credit ran out is still sent, one of each stream; and a push
         # goes out whole while any credit is left.

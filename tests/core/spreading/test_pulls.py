@@ -336,23 +336,62 @@ def test_a_stream_of_which_everything_came_waits_for_nothing_else() -> None:
     assert asking.known() == dots(BOB, (1, 1))
 
 
-def test_no_more_ended_streams_wait_for_what_is_held_off_than_the_bound() -> None:
+def test_no_more_ended_streams_of_a_link_wait_for_what_is_held_off_than_the_bound() -> None:
     asking = Asking()
     asking.held_off.note(SHARD, record("fleet/x", DAVE, 1, stamp=at().wall_ms + 600_000 << 16), at())
-    for number in range(1, pulls_module.ENDED_MAX + 10):
+    last = pulls_module.ENDED_MAX + 9
+    for number in range(1, last + 1):
         asking.offered("bob", dots(BOB, (number, number)))
         asking.end(number, ((BOB, ((1, number),)), (DAVE, ((1, 1),))))
     assert len(asking.pulls) == pulls_module.ENDED_MAX
-    assert asking.counters["streams_given_up"] == 9
+    assert asking.counters["streams_joined"] == 9
     assert asking.known() == ()
-    # Its time comes, and with it all that waited is concluded; the rest is asked for after a comparison.
+    # None of them was given up: nothing is asked for twice, and when its time comes all is concluded.
+    asking.offered("bob", dots(BOB, (1, last)))
+    assert len(asking.asked()) == last
     asking.disk.accept(record("fleet/x", DAVE, 1))
     asking.commit()
     assert len(asking.pulls) == 0
-    assert asking.known() == ((BOB, ((1, pulls_module.ENDED_MAX),)), (DAVE, ((1, 1),)))
-    last = pulls_module.ENDED_MAX + 9
-    asking.offered("bob", dots(BOB, (1, last)))
+    assert asking.known() == ((BOB, ((1, last),)), (DAVE, ((1, 1),)))
+
+
+def test_more_ended_streams_than_the_bound_that_all_wait_for_each_other_conclude_together() -> None:
+    """Both senders know all dots, and each stream asked for one that only the next record replaced."""
+    last = 2 * pulls_module.ENDED_MAX
+    asking = Asking(CoreConfig(streams_max=last))
+    asking.disk.accept(record("fleet/x", DAVE, 1, context=((BOB, last, ()),)))
+    asking.commit()
+    whole = ((BOB, ((1, last),)), (DAVE, ((1, 1),)))
+    for number in range(1, last + 1):
+        asking.offered("bob" if number % 7 else "carol", dots(BOB, (number, number)))
+        asking.take(asking.pulls.handle_pull_due(NUMBER["carol"], at()))
+    for number in range(1, last):
+        asking.end(number, whole)
+    assert asking.known() == dots(DAVE, (1, 1))
+    asking.end(last, whole)
+    asking.commit()
     assert len(asking.pulls) == 0
-    asking.pulls.try_again()
-    asking.offered("bob", dots(BOB, (1, last)))
-    assert asking.asked()[-1] == (1, dots(BOB, (pulls_module.ENDED_MAX + 1, last)))
+    assert asking.known() == whole
+    assert len(asking.asked()) == last
+
+
+def test_a_dot_that_its_sender_learned_of_only_after_it_was_asked_is_not_taken_as_obsolete() -> None:
+    asking = Asking()
+    asking.held_off.note(SHARD, record("fleet/x", DAVE, 1, stamp=at().wall_ms + 600_000 << 16), at())
+    for number in range(1, pulls_module.ENDED_MAX + 1):
+        asking.offered("bob", dots(BOB, (number, number)))
+        asking.end(number, ((BOB, ((1, number),)), (DAVE, ((1, 1),))))
+    surplus = pulls_module.ENDED_MAX + 1
+    live, last = surplus + 1, surplus + 2
+    asking.offered("bob", dots(BOB, (surplus, live)))
+    asking.end(surplus, ((BOB, ((1, surplus),)), (DAVE, ((1, 1),))))
+    asking.offered("bob", dots(BOB, (last, last)))
+    asking.end(live, ((BOB, ((1, last),)), (DAVE, ((1, 1),))))
+    assert asking.asked()[-1] == (1, dots(BOB, (live, live)))
+    asking.disk.accept(record("fleet/x", DAVE, 1))
+    asking.commit()
+    assert asking.known() == ((BOB, ((1, pulls_module.ENDED_MAX - 1),)), (DAVE, ((1, 1),)))
+    asking.arrived(last, record("fleet/y", BOB, live))
+    asking.end(last, ((BOB, ((1, last),)), (DAVE, ((1, 1),))))
+    asking.commit()
+    assert asking.known() == ((BOB, ((1, last),)), (DAVE, ((1, 1),)))

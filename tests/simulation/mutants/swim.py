@@ -8,8 +8,10 @@ from bellande_mesh_sync.core.members.swim.gossip import GossipQueue
 from bellande_mesh_sync.core.members.swim.machine import Swim
 from bellande_mesh_sync.core.members.swim.merging import Merging
 from bellande_mesh_sync.core.members.swim.prober import Prober
+from bellande_mesh_sync.core.members.swim.probing import Probing
 from bellande_mesh_sync.core.members.swim.sleepers import Sleepers
 from bellande_mesh_sync.core.members.swim.suspicion import Suspicions
+from bellande_mesh_sync.core.members.swim.telling import Telling
 from tests.simulation.mutants.planting import MEMBERS, Mutant
 
 MUTANTS = (
@@ -71,7 +73,7 @@ MUTANTS = (
     Mutant(
         "accused_are_not_told",
         "A member that another part of the mesh holds for dead is suspected and not told.",
-        Swim._tell_accused,
+        Telling._tell_accused,
         "for index in list(accused)[:TELLS_MAX]:",
         "for index in list(accused)[:0]:",
         MEMBERS,
@@ -96,7 +98,7 @@ MUTANTS = (
         "paused_process_ends_its_round",
         "Who was pinged just before the process stood still counts as silent when it goes on.",
         Swim._was_deaf,
-        "    self._prober.end()\n",
+        "    self._probing.end_round()\n",
         "",
         MEMBERS,
     ),
@@ -111,7 +113,7 @@ MUTANTS = (
     Mutant(
         "nobody_is_asked_to_ping",
         "A member that does not answer a direct ping is suspected without others being asked.",
-        Swim._ask_helpers,
+        Probing.ask_helpers,
         "if probe is None or probe.sequence != sequence:",
         "if True:",
         MEMBERS,
@@ -127,7 +129,7 @@ MUTANTS = (
     Mutant(
         "suspect_is_not_told_with_a_ping",
         "A suspect is pinged without hearing that it is suspected.",
-        Swim._ping,
+        Probing._ping,
         "if self._view.standings[target] == SUSPECT:",
         "if False:",
         MEMBERS,

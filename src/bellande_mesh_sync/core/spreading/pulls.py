@@ -20,8 +20,9 @@ from bellande_mesh_sync.ids import Author, Dot, NodeId, Now, Shard, node_of
 WANT_RANGES_MAX = 4096
 """Ranges in one Want; what is beyond is asked for when the stream has ended."""
 ENDED_MAX = 32
-"""Ended streams of a shard that may wait for what else their senders knew. With a record held off because
-its writer's clock is ahead they wait for minutes, and each commit looks at all of them."""
+"""Ended streams of a shard that may wait, each for itself, for what else their senders knew; of those beyond,
+the ones of a link wait as one. With a record held off because its writer's clock is ahead they wait for
+minutes, and each commit looks at all of them."""
 
 
 @dataclass(slots=True, eq=False)
@@ -56,6 +57,25 @@ class Pull:
         """Whether the stream has ended and each of its records is on disk or given up."""
         return self.knowledge is not None and not self.uncommitted_count
 
+    def absorb(self, other: Pull) -> None:
+        """Let another ended stream of the same link conclude with this one, once all is here that the sender
+        knew at the end of either.
+
+        A dot that it did not know when the stream that asked for it ended may be live, even if it knew it at
+        the end of the other: it belongs to neither any more and is free to be asked for again.
+        """
+        assert self.knowledge is not None, "only a stream that has ended waits for others"
+        assert other.knowledge is not None, "only a stream that has ended waits for others"
+        self.dots = Knowledge(_common(self.knowledge, self.dots))
+        self.dots.merge(_common(other.knowledge, other.dots))
+        self.came.merge(other.came.delta())
+        self.told.merge(other.told.delta())
+        self.knowledge = self.told.delta()
+        self.mark += 1
+        # What one lacked of the other's dots is obsolete now, so waiting for it would be in vain.
+        lacked = [dot for dot in (self.lacks, other.lacks) if dot and not self.dots.contains(*dot)]
+        self.lacks = lacked[0] if lacked else None
+
 
 @dataclass(slots=True, eq=False)
 class Offers:
@@ -82,8 +102,6 @@ class Pulls:
         self._held_off = held_off
         self._pulls: dict[int, Pull] = {}
         self._offers: dict[int, Offers] = {}
-        self._given_up: dict[Shard, Knowledge] = {}
-        """Dots of ended streams beyond `ENDED_MAX`: not asked for again before the next comparison."""
         self._next_stream = 1
 
     # -- offers
@@ -140,8 +158,6 @@ class Pulls:
                 missing = pull.dots.missing_from(missing)
         if missing:
             missing = Knowledge(self._arriving(shard)).missing_from(missing)
-        if missing and shard in self._given_up:
-            missing = self._given_up[shard].missing_from(missing)
         if missing and (early := self._held_off.among(shard, now)) is not None:
             missing = early.missing_from(missing)
         return missing
@@ -259,11 +275,7 @@ class Pulls:
         effects: list[Effect] = []
         for pull in [*done, *(pull for pull in ended if pull.is_tainted)]:
             del self._pulls[pull.stream]
-        waiting = [pull for pull in all_ended if pull.stream in self._pulls]
-        for pull in waiting[ENDED_MAX:]:
-            del self._pulls[pull.stream]
-            self._given_up.setdefault(shard, Knowledge()).merge(pull.dots.delta())
-            self._counters["streams_given_up"] += 1
+        self._join_surplus([pull for pull in all_ended if pull.stream in self._pulls])
         for pull in done:
             link = self._links.get(pull.link)
             if link is not None:
@@ -272,9 +284,20 @@ class Pulls:
                 effects += self.offered(link, shard, pull.knowledge, now)
         return effects
 
-    def try_again(self) -> None:
-        """What was given up may be asked for again, when somebody offers it."""
-        self._given_up.clear()
+    def _join_surplus(self, waiting: Sequence[Pull]) -> None:
+        """Keep few ended streams, and give none up: it may have found obsolete just what the others lack.
+
+        Only those of one link join, so that a peer whose knowledge cannot be had delays no other's.
+        """
+        latest: dict[int, Pull] = {}
+        for number, pull in enumerate(waiting):
+            earlier = latest.get(pull.link)
+            if number < ENDED_MAX or earlier is None:
+                latest[pull.link] = pull
+                continue
+            earlier.absorb(pull)
+            del self._pulls[pull.stream]
+            self._counters["streams_joined"] += 1
 
     def handle_overdue(self, stream: int, mark: int, now: Now) -> tuple[list[Effect], bool]:
         """(effects, whether a stream was given up and repair should look elsewhere)."""
