@@ -32,7 +32,7 @@ BENCHMARKS: dict[str, Callable[[int], Report]] = {
     "members_large": members_large.run,
 }
 LONG = ("members_large",)
-"""Only when asked for: ten minutes and more."""
+"""Only when asked for: a gigabyte of memory, and minutes even on an idle machine."""
 
 BUSY_CORES_MAX = 0.3
 

@@ -75,7 +75,7 @@ def add_curve(report: Report, nodes: int, minutes: float, *, kills: int, joins: 
     report.add(f"{nodes:,} nodes: kill to all knowing", "s", outcome.known_by_all_s)
     report.add("  first to last knowing", "s", outcome.first_to_last_s)
     report.add("  join to all knowing", "s", outcome.joins_s)
-    report.add("  sent by a node, kills and joins included", "bytes/s", [outcome.bytes_per_node_s])
+    report.add("  sent by a node, with these events", "bytes/s", [outcome.bytes_per_node_s])
     report.add("  own memory of a node's view", "kB", [outcome.view_bytes / 1000])
     report.add("  false deaths", "", [len(outcome.false_deaths)], at_most=0)
     speed = outcome.virtual_s / outcome.real_s
