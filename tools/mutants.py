@@ -150,8 +150,8 @@ def _summary(found: Hunted, options: argparse.Namespace) -> str:
     return (
         f"{len(finds)} of {len(found)} are found, the hardest by seed {worst}. Each run has {low} to {high} "
         f"nodes and {options.minutes:g} virtual minutes with faults, or as many members alone as its seed "
-        f"says ({NODES[0]} to {NODES[1]}) where the bug is in the failure detector; seeds are tried from 1 "
-        f"up, until {options.seeds} are done or {options.time_limit:g} seconds of real time are over."
+        f"says ({NODES[0]} to {NODES[1]}) where the bug is in the failure detector; seeds are tried "
+        f"from 1 up, until {options.seeds} are done or {options.time_limit:g} seconds of real time are over."
     )
 
 

@@ -12,6 +12,7 @@ from bellande_mesh_sync.core.members.directory import Directory
 from bellande_mesh_sync.core.members.membership import Membership
 from bellande_mesh_sync.core.members.swim.beliefs import Beliefs
 from bellande_mesh_sync.core.members.swim.machine import Swim
+from bellande_mesh_sync.core.members.swim.prober import Prober
 from bellande_mesh_sync.core.members.swim.probing import Probing
 from bellande_mesh_sync.core.members.swim.suspicion import Suspicions
 from bellande_mesh_sync.core.members.swim.telling import Telling
@@ -255,5 +256,14 @@ MUTANTS = (
         Notes._receive,
         "or not self._me.verify(source.public_key, note.signature, text)",
         "",
+    ),
+    # Who is suspected for it says that it lives; needs a bound on how often the healthy are suspected.
+    Mutant(
+        "ack_of_a_helper_is_not_taken",
+        "A ping that a helper brought through does not count.",
+        Prober.acked,
+        "if sender != target and sender not in probe.helpers:",
+        "if sender != target:",
+        MEMBERS,
     ),
 )

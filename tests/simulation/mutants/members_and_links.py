@@ -14,9 +14,9 @@ MUTANTS = (
     Mutant(
         "returning_member_stays_gone",
         "A member that said goodbye and came back is still held for gone.",
-        Beliefs.apply_record,
-        "LEFT if record.left else ALIVE",
-        "LEFT if record.left or self.view.standing(index) == LEFT else ALIVE",
+        Beliefs._replace,
+        "old = self.view.standing(index)\n",
+        "old = self.view.standing(index)\n    standing = max(old, standing) if old == LEFT else standing\n",
     ),
     Mutant(
         "refutation_is_not_newer",

@@ -7,7 +7,6 @@ from bellande_mesh_sync.core.members.swim.beliefs import Beliefs
 from bellande_mesh_sync.core.members.swim.doubles import Doubles
 from bellande_mesh_sync.core.members.swim.gossip import GossipQueue
 from bellande_mesh_sync.core.members.swim.merging import Merging
-from bellande_mesh_sync.core.members.swim.prober import Prober
 from bellande_mesh_sync.core.members.swim.probing import Probing
 from bellande_mesh_sync.core.members.swim.sleepers import Sleepers
 from tests.simulation.mutants.planting import MEMBERS, Mutant
@@ -66,14 +65,6 @@ MUTANTS = (
         Probing.ask_helpers,
         "if probe is None or probe.sequence != sequence:",
         "if True:",
-        MEMBERS,
-    ),
-    Mutant(
-        "ack_of_a_helper_is_not_taken",
-        "A ping that a helper brought through does not count.",
-        Prober.acked,
-        "if sender != target and sender not in probe.helpers:",
-        "if sender != target:",
         MEMBERS,
     ),
     Mutant(
