@@ -136,7 +136,7 @@ class NodeCore:
             self.counters, rng,
         )  # fmt: skip
         self.commands = MemberCommands(self.membership, self.switchboard, self.links)
-        self.membership.on_moved = self.commands.moved
+        self.membership.on_doubt = self.commands.doubt
         self.membership.on_forgotten = self.switchboard.forget
         self._rng = rng
         self._handlers = self._route_events()

@@ -50,7 +50,7 @@ class Place:
             config or CoreConfig(), me, self.links, self.counters, stored, random.Random(1),
             remember=self._remember, forget=self._forget, on_left=self._on_left,
         )  # fmt: skip
-        self.membership.on_moved = self._on_moved
+        self.membership.on_doubt = self._on_moved
         self.take(self.membership.start(at()))
 
     def _remember(self, record: MemberRecord) -> None:

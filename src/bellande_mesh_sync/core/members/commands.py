@@ -87,8 +87,8 @@ class MemberCommands:
             effects += self._switchboard.doubt(link, now)
         return effects
 
-    def moved(self, node: NodeId, now: Now) -> list[Effect]:
-        """A member says that it is reached elsewhere."""
+    def doubt(self, node: NodeId, now: Now) -> list[Effect]:
+        """It is silent, or says that it is reached elsewhere: the link with it may lead nowhere."""
         link = self._links.to(node)
         return [] if link is None else self._switchboard.doubt(link, now)
 

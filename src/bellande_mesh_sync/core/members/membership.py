@@ -67,7 +67,7 @@ class Membership:
     ) -> None:  # fmt: skip
         """`remember` and `forget`: the peer book on disk. `on_left`: what else to do when a member left."""
         self.me = me
-        self.on_moved: Callable[[NodeId, Now], list[Effect]] = lambda node, now: []
+        self.on_doubt: Callable[[NodeId, Now], list[Effect]] = lambda node, now: []
         self.on_forgotten: Callable[[NodeId], None] = lambda node: None
         self._on_left = on_left
         self._links = links
@@ -285,6 +285,8 @@ class Membership:
             out.append(change)
             if change.new_state == MemberState.LEFT:
                 out.extend(self._on_left(change.node))
+            elif change.new_state == MemberState.SUSPECT:
+                out.extend(self.on_doubt(change.node, now))  # A connection may be dead, and a new one not.
 
     def _goodbye_said(self, effect: GoodbyeSaid, now: Now, out: list[Effect]) -> None:
         self._says_goodbye = False
@@ -338,7 +340,7 @@ class Membership:
             return
         out.extend(self.directory.heard(record.node, "it said something new", now))
         if known.addresses != record.addresses:
-            out.extend(self.on_moved(record.node, now))
+            out.extend(self.on_doubt(record.node, now))
 
     def _forgotten(self, effect: PeerForgotten, now: Now, out: list[Effect]) -> None:
         self._book.forget(effect.node)
