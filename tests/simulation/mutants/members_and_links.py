@@ -55,10 +55,10 @@ MUTANTS = (
     ),
     Mutant(
         "owners_are_counted_once",
-        "Who owns records is not worked out again when a member comes, goes or comes back.",
+        "Who owns records is not worked out again when a member comes.",
         Directory._show,
-        "    self._owners = None\n",
-        "",
+        "    if shown is None:\n        self._owners = None\n",
+        "    if shown is None:\n",
     ),
     Mutant(
         "dead_are_no_owners",
@@ -78,7 +78,7 @@ MUTANTS = (
         "own_record_is_not_kept",
         "A node does not write down its own record, so its next run begins in the incarnations of this one.",
         Membership._done,
-        "self._remember(own)",
+        "self._book.note(own, now)",
         "pass",
     ),
     Mutant(
