@@ -8,7 +8,7 @@ from bellande_mesh_sync.core.members.membership import Membership
 from bellande_mesh_sync.core.members.swim.beliefs import Beliefs
 from bellande_mesh_sync.core.session.dialing import Dialer
 from bellande_mesh_sync.core.spreading.exchange import Exchange
-from tests.simulation.mutants.planting import Mutant
+from tests.simulation.mutants.planting import MEMBERS, Mutant
 
 MUTANTS = (
     Mutant(
@@ -24,6 +24,7 @@ MUTANTS = (
         Beliefs._meet_ourselves,
         "self.reincarnate(record.incarnation + leap, left=self.own.left)",
         "self.reincarnate(record.incarnation - 1, left=self.own.left)",
+        MEMBERS,
     ),
     Mutant(
         "member_is_dialled_once",
