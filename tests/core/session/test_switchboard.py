@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TypeVar
 
 import msgspec
@@ -26,7 +27,7 @@ class Alone:
     """Alice, and peers that are nothing but links."""
 
     def __init__(self, connections_max: int = 1_000) -> None:
-        self.world = World(config=CoreConfig(connections_max=connections_max))
+        self.world = World(config=replace(LINKS_ALONE, connections_max=connections_max))
         self.node: Node = self.world.add("alice")
         self.world.run()
         self.names: dict[int, str] = {}
