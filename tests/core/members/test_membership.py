@@ -180,10 +180,10 @@ def test_a_message_for_a_stream_goes_over_the_link_there_is() -> None:
 
 def test_a_message_for_a_stream_waits_for_a_link_and_is_the_first_thing_said_on_it() -> None:
     place = Place(with_port("bob"), datagram_port=7)
-    assert not place.membership.needs_dials
+    assert not place.membership.wants_links
     place.hear("bob", Datagram(Digest(bytes(16))))  # Her view is another one: bob's sums are to go to her.
     assert place.wanted() == ["bob"]
-    assert place.membership.needs_dials
+    assert place.membership.wants_links
     assert place.sent(MemberStream) == []
     place.link("bob", record=with_port("bob"))
     assert Buckets in [type(told) for _, told in place.sent(MemberStream)]
