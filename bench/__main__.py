@@ -9,7 +9,16 @@ from collections.abc import Callable
 from rich.console import Console
 from rich.table import Table
 
-from bench import large_file, nearest, put_latency, simulation, small_records, startup
+from bench import (
+    large_file,
+    members,
+    members_large,
+    nearest,
+    put_latency,
+    simulation,
+    small_records,
+    startup,
+)
 from bench.measure import Report, machine, short
 
 BENCHMARKS: dict[str, Callable[[int], Report]] = {
@@ -19,21 +28,27 @@ BENCHMARKS: dict[str, Callable[[int], Report]] = {
     "put_latency": put_latency.run,
     "simulation": simulation.run,
     "nearest": nearest.run,
+    "members": members.run,
+    "members_large": members_large.run,
 }
+LONG = ("members_large",)
+"""Only when asked for: a gigabyte of memory, and minutes even on an idle machine."""
 
 BUSY_CORES_MAX = 0.3
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}; default: all")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}")
+    parser.epilog = f"Without a NAME: all but {', '.join(LONG)}."
     parser.add_argument("--runs", type=int, default=5, help="runs of each (default: 5)")
     options = parser.parse_args()
     unknown = [name for name in options.names if name not in BENCHMARKS]
     if unknown:
         parser.error(f"no benchmark {unknown[0]!r}; there are {', '.join(BENCHMARKS)}")
     here = machine()
-    reports = [BENCHMARKS[name](options.runs) for name in options.names or BENCHMARKS]
+    names = options.names or [name for name in BENCHMARKS if name not in LONG]
+    reports = [BENCHMARKS[name](options.runs) for name in names]
     for report in reports:
         report.save(here)
     show(reports, here)
@@ -48,7 +63,7 @@ def show(reports: list[Report], here: dict[str, str]) -> None:
     for report in reports:
         for figure in report.figures:
             runs = str(len(figure.values))
-            row = (figure.name, short(figure.median), figure.unit, figure.spread, runs, figure.note)
+            row = (figure.name, short(figure.median), figure.unit, figure.spread, runs, figure.remark)
             table.add_row(*row, style="dim" if figure.note in ("floor", "peer") else "")
         table.add_section()
     console.print(table)

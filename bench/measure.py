@@ -28,6 +28,20 @@ class Figure:
     unit: str
     values: list[float]
     note: str = ""
+    at_most: float | None = None
+    """The goal: no value is above it."""
+
+    @property
+    def is_met(self) -> bool | None:
+        """Whether the goal is reached; None without one."""
+        return None if self.at_most is None else max(self.values) <= self.at_most
+
+    @property
+    def remark(self) -> str:
+        """What stands beside the figure: its goal and whether that is reached, or the note."""
+        if self.at_most is None:
+            return self.note
+        return f"at most {short(self.at_most)}: {'ok' if self.is_met else 'NOT MET'}"
 
     @property
     def median(self) -> float:
@@ -53,13 +67,17 @@ class Report:
     busy_cores: float = field(default_factory=busy_cores)
     """What other programs used just before: a figure taken beside them says little."""
 
-    def add(self, name: str, unit: str, values: Sequence[float], note: str = "") -> None:
-        self.figures.append(Figure(name, unit, list(values), note))
+    def add(
+        self, name: str, unit: str, values: Sequence[float], note: str = "", at_most: float | None = None
+    ) -> None:
+        self.figures.append(Figure(name, unit, list(values), note, at_most))
 
     def save(self, machine: dict[str, str]) -> Path:
         RESULTS.mkdir(exist_ok=True)
         path = RESULTS / f"{self.benchmark}.json"
-        rows = [{**asdict(figure), "median": figure.median} for figure in self.figures]
+        rows = [
+            {**asdict(figure), "median": figure.median, "is_met": figure.is_met} for figure in self.figures
+        ]
         document = {
             "benchmark": self.benchmark,
             "machine": machine,

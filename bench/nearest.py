@@ -38,9 +38,8 @@ def run(runs: int) -> Report:
     progress(f"{COUNT} nearest of {MEMBERS:,}")
     of = f"{COUNT} of {MEMBERS:,}"
     report.add(f"{of}, looking at all", "us", _runs(runs, look_at_all, points[:FLOOR_CALLS]), "floor")
-    report.add(
-        f"{of}, by the index", "us", _runs(runs, lambda p: index.nearest(p, COUNT), points), "at most 1,000"
-    )
+    by_index = _runs(runs, lambda point: index.nearest(point, COUNT), points)
+    report.add(f"{of}, by the index", "us", by_index, at_most=1000)
     report.add("a member comes and goes", "us", _runs(runs, come_and_go, points))
     report.add("the index, built anew", "us", _runs(runs, lambda _: NearestIndex(nodes), points[:5]))
     return report

@@ -29,6 +29,12 @@ def test_a_figure_shows_its_median_and_spread() -> None:
     assert figure.spread == "1 .. 3"
 
 
+def test_a_goal_is_reached_only_if_every_run_reaches_it() -> None:
+    assert Figure("puts", "ms", [3.0, 1.0, 2.0], at_most=3).remark == "at most 3: ok"
+    assert Figure("puts", "ms", [3.0, 1.0, 2.0], at_most=2.9).remark == "at most 2.9: NOT MET"
+    assert Figure("puts", "ms", [3.0], "floor").remark == "floor"
+
+
 @pytest.mark.skipif(
     not os.path.exists("/proc/self/clear_refs"), reason="peak memory is read from Linux's /proc"
 )
