@@ -159,11 +159,10 @@ class Merging:
     def heal_due(self, run: int, now_ns: int) -> None:
         """Try some of the dead and removed and, if anyone is missing, a seed."""
         is_alone = self._view.live_count < 2
-        for index in self._some_gone(DEAD):
+        for index in self._some_gone():
             self._send_digest(index)
-        for index in self._some_gone(REMOVED):
-            self._send_digest(index)
-            self._call_removed(index)
+            if self._view.standings[index] == REMOVED:
+                self._call_removed(index)
         if self.seeds and (is_alone or self._view.down):
             seed = self.seeds[int(self._rng.random() * len(self.seeds))]
             self._out.append(SendStream(seed, self._first_message(is_alone)))
@@ -177,15 +176,16 @@ class Merging:
         if self._rng.random() * REMOVED_DIALLED < 1:
             self.begin_with(self._view.roster.nodes[index], is_alone=False)
 
-    def _some_gone(self, standing: int) -> list[int]:
-        """Dead, or removed while it was: a split may have made it so, and then only we can find out."""
+    def _some_gone(self) -> list[int]:
+        """Dead, or removed while they were: a split may have made them so, and then only we can find out."""
         down = self._view.down
-        chosen: dict[int, None] = {}
+        chosen: dict[int, dict[int, None]] = {DEAD: {}, REMOVED: {}}
         for _ in range(4 * self._config.heal_count if down else 0):
             index = down.choose(self._rng)
-            if self._view.standings[index] == standing:
-                chosen[index] = None
-        return list(islice(chosen, self._config.heal_count))
+            some = chosen.get(self._view.standings[index])
+            if some is not None:
+                some[index] = None
+        return [index for some in chosen.values() for index in islice(some, self._config.heal_count)]
 
     def _forget_some(self, now_ns: int) -> None:
         down = self._view.down
