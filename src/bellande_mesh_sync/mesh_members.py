@@ -60,9 +60,7 @@ class MemberCalls(ABC):
 
     async def nodes_page(self, state: str | None, offset: int, limit: int) -> tuple[list[NodeView], int]:
         """Up to `limit` members in `state` (None: in any) in order of their ids, after the first `offset`;
-        and how many there are in all.
-
-        Cost: that of `nodes` for those on the page, and 0.002 ms for each of all others.
+        and how many there are in all. Only those on the page are described.
         """
         return page_of(self._alive().core, state, offset, limit, now())
 
@@ -152,8 +150,9 @@ class MemberCalls(ABC):
     async def remove_node(self, node: str) -> bool:
         """Say that a member that is down (dead, asleep or left) will not come back.
 
-        All nodes are told: it counts as left, so nobody tries to reach it, and no write waits for its disk.
-        It does not expel anybody: if the machine comes back, it is a member again.
+        All nodes are told: it counts as left, so no write waits for its disk. Each takes that over once the
+        member has been down for a minute in its own view. It does not expel anybody: if the machine is
+        reached again, it is a member again.
 
         Raises:
             NotFoundError: this node does not know it.
@@ -166,7 +165,7 @@ class MemberCalls(ABC):
         """Try all known members without a link again now, not after the pause that each has by then.
 
         At once: as many as there is room for links, up to 128 calls under way, of them 4 to dead members.
-        The rest follows by itself, a round of as many each second; this waits for the first round.
+        The others follow by themselves, a round each second; this waits for the first round.
 
         Args:
             timeout: seconds to wait at most for their answers.
@@ -239,7 +238,8 @@ class MemberCalls(ABC):
         """Fall silent as planned: the others are told, and raise no alarm.
 
         This node goes on answering its own programs from what it holds. After this time, or when woken,
-        it comes back and catches up.
+        it comes back and catches up. Said again during a sleep, it is heard only by datagrams: all links
+        are closed then.
         """
         for_ns = ns_of("seconds", seconds, SLEEP_S_MAX)
         await self._alive().runner.ask(lambda request: on.Sleep(request, for_ns))

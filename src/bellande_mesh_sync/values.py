@@ -76,7 +76,7 @@ class NodeView(Struct, frozen=True):
     node: str
     name: str
     state: str
-    """alive, suspect, asleep, dead, left or revoked."""
+    """alive, suspect, asleep, dead, left or revoked (no member is, in this version)."""
     addresses: tuple[str, ...]
     role: str
     software: str

@@ -159,7 +159,7 @@ class MemoryMesh:
         return [view for view in views if state in (None, view.state)]
 
     async def nodes_page(self, state: str | None, offset: int, limit: int) -> tuple[Sequence[NodeView], int]:
-        found = await self.nodes(state)
+        found = sorted(await self.nodes(state), key=lambda view: view.node)
         return found[offset : offset + limit], len(found)
 
     async def find_node(self, text: str) -> NodeView:

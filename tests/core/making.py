@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 
 from blake3 import blake3
 
@@ -15,6 +16,7 @@ from bellande_mesh_sync.core.data.replica import OpenCommit, Replica
 from bellande_mesh_sync.core.effects import Batch, Commit
 from bellande_mesh_sync.core.events import Write
 from bellande_mesh_sync.core.members.member import MemberRecord, Sign, signed
+from bellande_mesh_sync.core.members.swim.config import LAN
 from bellande_mesh_sync.core.messages import RECORDS_LANE, Hello
 from bellande_mesh_sync.core.session.links import Link
 from bellande_mesh_sync.ids import Author, NodeId, Now, Shard, Stamp, author_of, node_id_of
@@ -25,6 +27,10 @@ MESH = b"m" * 16
 WALL_MS = 1_700_000_000_000
 SECOND_NS = 1_000_000_000
 EPOCH = b"epoch-01"
+
+
+LINKS_ALONE = CoreConfig(swim=replace(LAN, probe_interval_ns=10**6 * SECOND_NS))
+"""The failure detector looks at nobody, so what happens to a link is the link's own doing."""
 
 
 def at(seconds: float = 0.0) -> Now:

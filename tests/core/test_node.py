@@ -29,6 +29,7 @@ from bellande_mesh_sync.core.spreading.pulls import ENDED_MAX
 from bellande_mesh_sync.core.spreading.weight import weight_of
 from bellande_mesh_sync.store.memory import MemoryStore
 from tests.core.making import (
+    LINKS_ALONE,
     SHARD,
     at,
     author_named,
@@ -487,7 +488,7 @@ def test_crossed_dials_leave_one_link() -> None:
 
 
 def test_a_silent_link_is_pinged_and_then_hung_up() -> None:
-    world = pair()
+    world = pair(LINKS_ALONE)
     end = world.end("bob", "alice")
     end.is_held = True
     world.pass_time(14)

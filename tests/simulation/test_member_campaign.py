@@ -15,7 +15,7 @@ from bellande_mesh_sync.core.members.swim.view import REMOVED
 from bellande_mesh_sync.ids import NodeId
 from bellande_mesh_sync.sim.checkers import Violation
 from bellande_mesh_sync.sim.member_campaign import NODES, draw, run_seed, run_seeds
-from bellande_mesh_sync.sim.member_promises import STOPPED
+from bellande_mesh_sync.sim.member_promises import STOPPED, removal_bound_ns
 from bellande_mesh_sync.sim.member_world import MemberScenario, MemberWorld
 from bellande_mesh_sync.sim.members_command import main
 
@@ -91,15 +91,37 @@ def test_a_broken_link_makes_a_death_known_no_later() -> None:
     assert times_s[1] <= times_s[0]
 
 
+# -- splits
+
+
+def test_a_split_in_which_both_sides_removed_each_other_heals_by_itself() -> None:
+    world = sealed_world(8)
+    world.split([0, 1, 2])
+    world.run_for(90)
+    for operator, victims in ((0, range(3, 8)), (4, range(3))):
+        for victim in victims:
+            world.remove(operator, victim)
+    world.run_for(10)
+    assert {world.checker.state_told(o, s) for o in range(3) for s in range(3, 8)} == {"left"}
+    world.heal()
+    world.run_for(65)
+    for life in world.checker.lives:
+        life.is_removed = False
+    world.check_agreement()
+
+
 # -- operators, and what nodes say of themselves
 
 
-def test_a_removal_on_one_node_is_known_to_all_and_undone_by_the_nodes_return() -> None:
+@pytest.mark.parametrize(("wait_s", "known_s"), [(80, 5), (15, removal_bound_ns(FAST) / 1e9)])
+def test_a_removal_on_one_node_is_known_to_all_and_undone_by_the_nodes_return(
+    wait_s: float, known_s: float
+) -> None:
     world = sealed_world()
     world.kill(2)
-    world.run_for(30)
+    world.run_for(wait_s)
     world.remove(0, 2)
-    world.run_for(20)
+    world.run_for(known_s)
     index = world.roster.find(world.hosts[2].node)
     views = [host.machine.view for host in world.hosts if host.machine is not None]
     assert [view.standing(index) for view in views] == [REMOVED] * 5

@@ -10,7 +10,9 @@ import pytest
 
 from bellande_mesh_sync.core.effects import Effect
 from bellande_mesh_sync.core.events import Event, Received
+from bellande_mesh_sync.core.members.swim.beliefs import Beliefs
 from bellande_mesh_sync.core.members.swim.messages import Entries, Entry, Standing
+from bellande_mesh_sync.core.members.swim.view import DEAD, REMOVED
 from bellande_mesh_sync.core.messages import (
     PROTOCOL_NEWEST,
     Have,
@@ -63,7 +65,7 @@ def test_every_kind_of_lie_is_told() -> None:
     for seed in range(1, 4):
         counts += check(run(replace(quiet(seed), liar=replace(ALL_LIES, impossible_s=0.2, packets_s=0.2))))
     told = {name for name in counts if name.startswith("lie ")}
-    assert len(told) == 29, told
+    assert len(told) == 30, told
 
 
 def test_a_node_that_takes_a_false_hello_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,6 +81,16 @@ def test_a_node_that_takes_forged_member_records_is_caught(monkeypatch: pytest.M
         )
     outcome = run(replace(quiet(1), liar=replace(ALL_LIES, false_hello_ratio=0, bent_ratio=0)))
     assert outcome.violation
+
+
+def test_a_node_that_believes_a_removal_at_once_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    def is_down(beliefs: Beliefs, index: int, now_ns: int) -> bool:
+        return DEAD <= beliefs.view.standing(index) < REMOVED
+
+    monkeypatch.setattr(Beliefs, "_is_long_down", is_down)
+    monkeypatch.setattr(Beliefs, "_doubt", lambda beliefs, index, by, now_ns: False)
+    outcome = run(replace(quiet(1), liar=LiarConfig(packets_s=0.2)))
+    assert outcome.check in ("members", "ack_level")  # Forgotten, or no longer counted.
 
 
 def test_a_node_that_stops_over_a_lie_is_caught() -> None:

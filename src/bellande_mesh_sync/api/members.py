@@ -67,7 +67,7 @@ async def remove_node(call: Call) -> Removed:
     """Say that a member that is down (dead, asleep or left) will not come back: all nodes are told, and it
     counts as left. By its id, a start of it, or its name.
 
-    It expels nobody: if the machine comes back, it is a member again.
+    It expels nobody: if the machine is reached again, it is a member again.
     """
     node = (await call.mesh.find_node(call.path_rest())).node
     await call.mesh.remove_node(node)
@@ -87,7 +87,11 @@ async def cleanup_nodes(call: Call) -> Removed:
 
 
 async def restore_nodes(call: Call) -> Restored:
-    """Try all known members without a link again now, without waiting for the pause of each."""
+    """Try all known members without a link again now, without waiting for the pause of each.
+
+    At once up to 128, of them four dead ones, and no more than there is room for; the others follow each
+    second. The answer comes when all of the first ones are linked, or after `timeout` seconds.
+    """
     wish = await call.json(RestoreWish)
     return Restored(tuple(await call.mesh.restore_nodes(timeout=wish.timeout)))
 
@@ -106,7 +110,10 @@ async def put_max_connections(call: Call) -> ConnectionsMax:
 
 
 async def sleep(call: Call) -> Done:
-    """Fall silent as planned: the others are told, and raise no alarm. This API goes on answering."""
+    """Fall silent as planned: the others are told, and raise no alarm. This API goes on answering.
+
+    Said again during a sleep, it is heard only by datagrams: all links are closed then.
+    """
     await call.mesh.sleep((await call.json(SleepWish)).for_s)
     return Done(True)
 

@@ -54,7 +54,11 @@ def status(session: Session) -> None:
 
 
 @click.command(cls=Command, section=_SECTION, examples=("bms nodes", "bms nodes --state alive --json"))
-@click.option("--state", type=click.Choice(STATES), help="Only those in this state.")
+@click.option(
+    "--state",
+    type=click.Choice(STATES),
+    help="Only those in this state. No member is revoked in this version.",
+)
 @click.pass_obj
 def nodes(session: Session, state: str | None) -> None:
     """List the members of the mesh, as this node sees them.

@@ -51,8 +51,8 @@ def remove(session: Session, node: str) -> None:
     """Say that a member that is down will not come back.
 
     NODE is a node's id, the first digits of one, or its name; it must be dead, asleep or left. All nodes
-    are told: it counts as left, nobody tries to reach it, and no write waits for its disk. Nobody is
-    expelled: if the machine comes back, it is a member again.
+    are told: it counts as left, and no write waits for its disk. Nobody is expelled: if the machine is
+    reached again, it is a member again.
     """
     with session.client() as client:
         removed = client.remove(node)
@@ -81,7 +81,9 @@ def cleanup(session: Session, older_than: int | None) -> None:
 def restore(session: Session, timeout: float) -> None:
     """Try all members without a link again now.
 
-    Each is tried again by itself after a growing pause; this does not wait for it. Lists those that answered.
+    Each is tried again by itself after a growing pause, which this ends. At once up to 128 are tried, of them
+    four dead ones, and no more than there is room for; the others follow each second. Lists those of the
+    first ones that answered.
     """
     output = session.output()
     with session.client() as client:
@@ -145,7 +147,8 @@ def sleep(session: Session, for_s: int) -> None:
     """Let the node fall silent as planned, without alarm.
 
     For maintenance, or to save a battery: the others are told that it sleeps. It goes on answering its own
-    programs from what it holds, comes back after this time or with 'bms wake', and catches up.
+    programs from what it holds, comes back after this time or with 'bms wake', and catches up. Said again
+    during a sleep, it is heard only where UDP is not blocked: all links are closed then.
     """
     with session.client() as client:
         client.sleep(for_s)

@@ -130,7 +130,7 @@ class NodeCore:
         )  # fmt: skip
         self.directory = self.membership.directory
         self.notes = Notes(me, self.links, self.membership, self.counters)
-        self.surveys = Surveys(me.node, self.links, self.membership)
+        self.surveys = Surveys(me.node, self.links, self.membership, self.counters)
         self.switchboard = Switchboard(
             config, me, self.links, self.exchange, self.membership, self.notes, self.surveys,
             self.counters, rng,
@@ -193,7 +193,7 @@ class NodeCore:
             AckOverdue: lambda timer, now: self.acks.overdue(timer.request),
             StreamOverdue: self._stream_overdue,
             FetchOverdue: self._fetch_overdue,
-            NoteOverdue: lambda timer, now: self.notes.overdue(timer.request),
+            NoteOverdue: lambda timer, now: self.notes.overdue(timer.request, now),
             SurveyOver: lambda timer, now: self.surveys.over(timer.request),
             WakeDue: self.commands.wake_due,
         }
@@ -215,7 +215,7 @@ class NodeCore:
             ReachWant: lambda link, want, now: notes.handle_want(link, want),
             ReachAnswer: notes.handle_answer,
             RelayedNote: notes.handle_relayed,
-            SurveyWant: lambda link, want, now: surveys.handle_want(link, want),
+            SurveyWant: surveys.handle_want,
             SurveyReport: lambda link, report, now: surveys.handle_report(link, report),
             ChunkWant: lambda link, want, now: [SendChunks(link.link, want.hashes)],
             ChunkOffer: exchange.handle_chunk_offer,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bisect import insort
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Final
 
 from bellande_mesh_sync.core.node import NodeCore
@@ -25,9 +25,8 @@ def member_view(core: NodeCore, text: str, now: Now) -> NodeView:
     """
     view = _view_of_id(core, text, now)
     if view is None:
-        own = (core.me.node, core.directory.own.name)
-        others = ((member.record.node, member.record.name) for member in core.directory.others())
-        view = node_view(core, the_one([own, *others], text), now)
+        names = ((node, core.directory.name_of(node)) for node in _in_order(core))
+        view = node_view(core, the_one(names, text), now)
     assert view is not None, "a member that was just found"
     return view
 
@@ -64,10 +63,26 @@ def page_of(
     core: NodeCore, state: str | None, offset: int, limit: int, now: Now
 ) -> tuple[list[NodeView], int]:
     """Up to `limit` members in `state` (None: in any) in order of their ids, after the first `offset`; and
-    how many there are in all."""
-    others = core.directory.others()
-    nodes = [member.record.node for member in others if state is None or member.state == state]
-    if state is None or state == own_state(core):
-        insort(nodes, core.me.node)
-    page = (node_view(core, node, now) for node in nodes[offset : offset + limit])
-    return [view for view in page if view is not None], len(nodes)
+    how many there are in all.
+
+    Cost: that of a view for each on the page; with a state O(members) besides.
+    """
+    if state is None:
+        nodes, total = list(islice(_in_order(core), offset, offset + limit)), len(core.directory.nearest)
+    else:
+        found = [node for node in _in_order(core) if _state_of(core, node) == state]
+        nodes, total = found[offset : offset + limit], len(found)
+    views = (node_view(core, node, now) for node in nodes)
+    return [view for view in views if view is not None], total
+
+
+def _in_order(core: NodeCore) -> Iterator[NodeId]:
+    """All members, this node among them: the distance to nought is the id itself."""
+    return core.directory.nearest.ranked(bytes(NODE_ID_BYTES))
+
+
+def _state_of(core: NodeCore, node: NodeId) -> str | None:
+    if node == core.me.node:
+        return own_state(core)
+    member = core.directory.get(node)
+    return None if member is None else member.state

@@ -130,11 +130,11 @@ def nearest_views(core: NodeCore, point: bytes, count: int, now: Now) -> list[No
 
 
 def at_address(core: NodeCore, addresses: Collection[str], now: Now) -> NodeView | None:
-    """The member that is linked and reached at one of these addresses."""
+    """The member that is linked and reached at one of these addresses. Cost: O(links), and one view."""
     for link in core.links.records_links():
-        member = core.directory.get(link.peer)
-        if member is not None and not {link.address, *member.record.addresses}.isdisjoint(addresses):
-            return _view_of(core, member, now)
+        record = core.directory.record_of(link.peer)
+        if record is not None and not {link.address, *record.addresses}.isdisjoint(addresses):
+            return node_view(core, link.peer, now)
     return None
 
 

@@ -15,6 +15,8 @@ from bellande_mesh_sync.sim.network import Network
 from bellande_mesh_sync.sim.node import SimNode
 from bellande_mesh_sync.sim.world import SECOND_NS
 
+FOUND: Final = "no answer to "
+"""How the reason begins for a death that a node has found by itself."""
 NOTICE_SLACK_NS: Final = 120 * SECOND_NS
 """What full queues and lost links may add to the time in which a death must be known."""
 GONE: Final = frozenset(
@@ -41,6 +43,7 @@ class MemberChecker:
 
     def __init__(self, config: CoreConfig, network: Network) -> None:
         self._config = config
+        self._network = network
         self._excuses = Excuses(config, network)
         self._states: dict[int, dict[NodeId, str]] = {}
         self._let_go_ns = config.rebalance_after_ns * 9 // 10  # Clocks drift, and announcements come late.
@@ -68,15 +71,23 @@ class MemberChecker:
         other = next((other for other in others if other.node == effect.node), None)
         if other is None:
             raise Violation("members", node.name, f"{effect.node.hex()[:12]} was announced, and is nobody")
-        if effect.new_state == MemberState.LEFT and not other.left_count:
+        if effect.new_state == MemberState.LEFT and not self._may_have_left(other, others, now_ns):
             raise Violation("members", node.name, f"{other.name} is said to have left, and never did")
         if effect.new_state == MemberState.ASLEEP:
             raise Violation("members", node.name, f"{other.name} is said to sleep, and nobody does here")
         is_dead = effect.new_state == MemberState.DEAD
+        if is_dead and self._network.liars and not effect.reason.startswith(FOUND):
+            return  # Hearsay: it holds until it is refuted.
         if is_dead and not self._excuses.of(other, others, now_ns):
             raise Violation(
                 "members", node.name, f"{other.name} is said to be dead ({effect.reason}), and runs"
             )
+
+    def _may_have_left(self, other: SimNode, others: Sequence[SimNode], now_ns: int) -> bool:
+        """A liar may say that a member is removed; that is to be believed only of one that is down."""
+        if other.left_count or not self._network.liars:
+            return other.left_count > 0
+        return not _is_at_work(other) or self._excuses.of(other, others, now_ns)
 
     def look(self, nodes: Sequence[SimNode], now_ns: int) -> None:
         """Note what goes wrong now; to be called once a second."""

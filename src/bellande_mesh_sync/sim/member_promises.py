@@ -53,6 +53,14 @@ def double_bound_ns(config: SwimConfig) -> int:
     return 30 * config.probe_interval_ns + 60 * config.gossip_interval_ns
 
 
+def removal_bound_ns(config: SwimConfig) -> int:
+    """From when a member is known dead by all, and removed by one, until it is removed for all.
+
+    Those who could not believe it when it was said hear of it again by exchanges.
+    """
+    return config.removal_patience_ns + 3 * config.exchange_interval_ns + 30 * config.gossip_interval_ns
+
+
 def missing_bound_ns(config: SwimConfig) -> int:
     """From the end of a sleeper's grace until all know it for dead: each looks now and then."""
     return int(1.2 * config.heal_interval_ns) + 30 * config.gossip_interval_ns

@@ -13,7 +13,13 @@ from dataclasses import dataclass, field
 from bellande_mesh_sync.sim.campaign import prepare
 from bellande_mesh_sync.sim.checkers import Violation
 from bellande_mesh_sync.sim.member_faults import MemberFaults, MemberNemesis
-from bellande_mesh_sync.sim.member_promises import HEAL_NS, UP, detection_bound_ns, double_bound_ns
+from bellande_mesh_sync.sim.member_promises import (
+    HEAL_NS,
+    UP,
+    detection_bound_ns,
+    double_bound_ns,
+    removal_bound_ns,
+)
 from bellande_mesh_sync.sim.member_world import MemberScenario, MemberWorld
 from bellande_mesh_sync.sim.world import SECOND_NS
 
@@ -118,6 +124,8 @@ def _run(
         world.run_for(max(0.0, minutes * 60 - world.world.now_ns / SECOND_NS))
     if kills or faults.kinds:
         world.run_for(bound_s + 1)
+        if "remove" in faults.kinds:
+            world.run_for(removal_bound_ns(world.scenario.config) / SECOND_NS)
         world.check_agreement()
     world.check_traffic(world.world.now_ns / SECOND_NS)
 

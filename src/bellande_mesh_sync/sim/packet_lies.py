@@ -1,7 +1,7 @@
 """What a lying member says in datagrams: sealed as it should be, and malformed, forged or impossible.
 
-One lie is left out: a verdict of death for an incarnation that its subject is in. Nothing shows it to be one,
-as long as verdicts carry no proof; its subject refutes it.
+One kind is neither: verdicts for the incarnations that their subjects are in. Nothing shows them to be lies,
+as verdicts carry no proof; so honest nodes may hold each other for dead until the subjects have refuted it.
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ class PacketLies:
         self._lies: tuple[Callable[[MemberRecord], bytes], ...] = (
             self._wild_numbers,
             self._death_of_everybody,
+            self._end_of_everybody,
             self._odd_standing,
             self._forged_record,
             self._record_in_anothers_name,
@@ -87,6 +88,16 @@ class PacketLies:
     def _death_of_everybody(self, subject: MemberRecord) -> bytes:
         by = self._rng.choice((self._me.node, subject.node))
         verdicts = tuple(Verdict(node, FAR, Standing.DEAD, by) for node in sorted(self._node.peers))
+        return encode_datagram(Datagram(Gossip(), verdicts))
+
+    def _end_of_everybody(self, subject: MemberRecord) -> bytes:
+        """In the incarnations that they are in: all are dead, and removed by an operator."""
+        by = self._rng.choice((self._me.node, subject.node))
+        verdicts = tuple(
+            Verdict(node, record.incarnation, standing, by)
+            for node, record in sorted(self._node.peers.items())
+            for standing in (Standing.DEAD, Standing.REMOVED)
+        )
         return encode_datagram(Datagram(Gossip(), verdicts))
 
     def _odd_standing(self, subject: MemberRecord) -> bytes:

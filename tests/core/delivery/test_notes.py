@@ -15,6 +15,7 @@ from bellande_mesh_sync.core.delivery.notes import (
     NEIGHBOURS_ASKED,
     RECENT_MAX,
     ROUTE_NS,
+    SENDERS_MAX,
     WAIT_NS,
     WAITING_MAX,
     signed_bytes,
@@ -22,7 +23,7 @@ from bellande_mesh_sync.core.delivery.notes import (
 from bellande_mesh_sync.core.members.swim.messages import Datagram, Gossip
 from bellande_mesh_sync.core.messages import MemberDatagram, Note, ReachAnswer, ReachWant, RelayedNote
 from tests.core.making import hello_of, member_of, node_of_name, sign_as
-from tests.core.shuttle import World
+from tests.core.shuttle import End, World
 
 ALICE, BOB, CAROL, DAVE = map(node_of_name, ("alice", "bob", "carol", "dave"))
 WAIT_S = WAIT_NS / 1e9
@@ -61,10 +62,11 @@ def answer(world: World, name: str, request: int) -> Any:
 
 
 def relayed(
-    source: str, target: str, *, id: bytes = b"id-1", body: bytes = b"hello", is_forwarded: bool = True
-) -> RelayedNote:
+    source: str, target: str, *, id: bytes = b"id-1", body: bytes = b"hello", is_forwarded: bool = True,
+    boot: int = 1,
+) -> RelayedNote:  # fmt: skip
     note = RelayedNote(node_of_name(source), node_of_name(target), id, "", body, b"", is_forwarded)
-    text = signed_bytes(note.source, note.target, id, "", body)
+    text = signed_bytes(note, boot.to_bytes(8, "big"))
     return msgspec.structs.replace(note, signature=sign_as(source)(text))
 
 
@@ -240,6 +242,64 @@ def test_no_more_than_so_many_notes_wait() -> None:
     assert world.nodes["alice"].core.backlog()["notes"] == 0
 
 
+# -- a link in doubt
+
+
+def doubtful() -> tuple[World, End]:
+    """Alice and bob have a link, and alice has a new address: it may lead nowhere."""
+    world = World("alice", "bob")
+    world.run()
+    world.connect("alice", "bob")
+    world.pass_time(1)
+    world.end("bob", "alice").is_held = True
+    world.end("alice", "bob").is_held = True
+    world.nodes["alice"].handle(on.AddressesChanged(("new:1",)))
+    return world, world.end("bob", "alice")
+
+
+def test_a_note_waits_while_the_link_is_in_doubt_and_goes_out_when_the_doubt_is_over() -> None:
+    world, there = doubtful()
+    request = send(world, "alice", "bob")
+    assert answer(world, "alice", request) is None
+    assert world.nodes["alice"].seen(Note) == []
+    world.end("alice", "bob").is_held = there.is_held = False
+    world.run()
+    assert answer(world, "alice", request) == 1
+    assert delivered(world, "bob") == [(ALICE, "", b"hello")]
+
+
+def test_a_note_that_waits_for_a_link_in_doubt_goes_over_the_one_that_replaces_it() -> None:
+    world, _ = doubtful()
+    request = send(world, "alice", "bob")
+    world.cut("alice", "bob")
+    world.connect("bob", "alice")
+    world.run()
+    assert answer(world, "alice", request) == 1
+    assert delivered(world, "bob") == [(ALICE, "", b"hello")]
+
+
+def test_a_note_that_waits_for_a_link_in_doubt_is_unreachable_if_nothing_comes_of_it() -> None:
+    world, _ = doubtful()
+    request = send(world, "alice", "bob")
+    world.pass_time(WAIT_S + 0.1)
+    assert answer(world, "alice", request) == "unreachable"
+
+
+def test_a_note_takes_the_way_over_a_neighbour_while_its_link_is_in_doubt() -> None:
+    world = triangle()
+    world.apart.clear()
+    world.connect("alice", "bob")
+    world.run()
+    link = world.nodes["alice"].core.links.to(BOB)
+    assert link is not None
+    link.doubted_ns = world.now.mono_ns
+    request = send(world, "alice", "bob")
+    world.run()
+    assert answer(world, "alice", request) == 1
+    assert world.nodes["carol"].core.counters["notes_forwarded"] == 1
+    assert delivered(world, "bob") == [(ALICE, "", b"hello")]
+
+
 # -- what a neighbour may not do
 
 
@@ -276,11 +336,41 @@ def test_notes_of_different_senders_are_different_even_under_one_id() -> None:
     assert [sender for sender, _, _ in delivered(world, "bob")] == [CAROL, ALICE]
 
 
-def test_only_so_many_ids_are_remembered() -> None:
+def test_a_note_to_an_earlier_run_of_the_receiver_is_refused() -> None:
     world = triangle()
+    note = relayed("alice", "bob")
+    world.tell("carol", "bob", note)
+    world.crash("bob")
+    world.add("bob")
+    world.connect("carol", "bob")
+    world.run()
+    world.tell("carol", "bob", note)
+    assert delivered(world, "bob") == []
+    assert world.nodes["bob"].core.counters["notes_forged"] == 1
+    world.tell("carol", "bob", relayed("alice", "bob", boot=2))
+    assert delivered(world, "bob") == [(ALICE, "", b"hello")]
+
+
+def test_what_others_send_does_not_make_a_note_new_again() -> None:
+    world = triangle()
+    note = relayed("alice", "bob")
+    world.tell("carol", "bob", note)
+    for number in range(RECENT_MAX + 9):
+        world.tell("carol", "bob", relayed("carol", "bob", id=b"%d" % number))
+    world.tell("carol", "bob", note)
+    assert delivered(world, "bob").count((ALICE, "", b"hello")) == 1
+    assert world.nodes["bob"].core.counters["notes_repeated"] == 1
+
+
+def test_only_so_many_ids_of_so_many_senders_are_remembered() -> None:
+    world = triangle()
+    notes = world.nodes["bob"].core.notes
     for number in range(RECENT_MAX + 9):
         world.tell("carol", "bob", relayed("alice", "bob", id=b"%d" % number))
-    assert len(world.nodes["bob"].core.notes._recent) == RECENT_MAX
+    assert len(notes._recent[ALICE]) == RECENT_MAX
+    for number in range(SENDERS_MAX + 9):
+        assert notes._is_new(relayed(f"n{number}", "bob"))
+    assert len(notes._recent) == SENDERS_MAX
 
 
 def test_a_relayed_note_goes_no_further_than_over_one_neighbour() -> None:

@@ -76,10 +76,10 @@ def test_an_added_address_where_nobody_answers_is_tried_again() -> None:
 # -- remove and clean up
 
 
-def test_a_member_that_is_down_is_removed_for_all_and_dialled_no_more() -> None:
+def test_a_member_that_is_down_is_removed_for_all_and_dialled_no_more_than_now_and_then() -> None:
     world = mesh("alice", "bob", "carol")
     world.crash("bob")
-    world.pass_time(60)
+    world.pass_time(120)
     assert state(world, "alice", "bob") == state(world, "carol", "bob") == "dead"
     assert ask(world, "alice", on.RemoveMember, BOB) is True
     world.pass_time(5)
@@ -88,8 +88,8 @@ def test_a_member_that_is_down_is_removed_for_all_and_dialled_no_more() -> None:
         node = world.nodes[name]
         assert BOB not in node.core.directory.owners(world.now)
         dials = len(node.seen(do.Dial))
-        world.pass_time(60)
-        assert BOB not in [dial.peer for dial in node.seen(do.Dial)[dials:]]
+        world.pass_time(1200)
+        assert len([dial.peer for dial in node.seen(do.Dial)[dials:] if dial.peer == BOB]) < 12
 
 
 def test_a_removed_member_that_comes_back_is_a_member_again() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from bellande_mesh_sync.core import effects as do
 from bellande_mesh_sync.core import events as on
-from bellande_mesh_sync.core.members.surveys import REPORTS_MAX, SURVEYS_MAX
+from bellande_mesh_sync.core.members.surveys import ANSWERS_MAX, REPORTS_MAX, SURVEYS_MAX
 from bellande_mesh_sync.core.messages import SurveyReport, SurveyWant
 from bellande_mesh_sync.core.survey import UNKNOWN, LinkReport
 from bellande_mesh_sync.ids import NodeId
@@ -163,3 +163,28 @@ def test_a_report_fits_into_a_message_however_many_members_there_are_and_the_lin
     assert len(report.reports) == REPORTS_MAX
     assert report.reports[0].node == BOB
     check_message(report)
+
+
+def test_one_that_asks_again_and_again_gets_a_few_answers_a_second() -> None:
+    """A want has three bytes, and its answer may have hundreds of thousands."""
+    world = chain()
+    alice = world.nodes["alice"]
+    for second in (1, 2):
+        world.tell("bob", "alice", *(SurveyWant(number) for number in range(1_000)))
+        assert len(alice.seen(SurveyReport)) == second * ANSWERS_MAX
+        world.pass_time(1)
+    assert alice.core.counters["surveys_unanswered"] == 2 * (1_000 - ANSWERS_MAX)
+
+
+def test_the_answers_of_one_second_are_one_report() -> None:
+    world = chain()
+    bob = world.nodes["bob"]
+    world.tell("alice", "bob", SurveyWant(1))
+    world.tell("carol", "bob", SurveyWant(2))
+    first, second = bob.seen(SurveyReport)
+    assert first.reports is second.reports
+    world.cut("bob", "carol")
+    world.pass_time(1)
+    world.tell("alice", "bob", SurveyWant(3))
+    last = bob.seen(SurveyReport)[-1]
+    assert {each.node for each in last.reports if each.is_linked} == {ALICE}

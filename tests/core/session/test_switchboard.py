@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TypeVar
 
 import msgspec
@@ -26,7 +27,7 @@ class Alone:
     """Alice, and peers that are nothing but links."""
 
     def __init__(self, connections_max: int = 1_000) -> None:
-        self.world = World(config=CoreConfig(connections_max=connections_max))
+        self.world = World(config=replace(LINKS_ALONE, connections_max=connections_max))
         self.node: Node = self.world.add("alice")
         self.world.run()
         self.names: dict[int, str] = {}
@@ -285,6 +286,20 @@ def test_after_a_change_of_a_members_address_its_link_is_in_doubt() -> None:
     assert alone.hangups() == [("bob", "silent")]
     alone.pass_time(1)
     assert "elsewhere:1" in [dial.address for dial in alone.node.seen(do.Dial)]
+
+
+def test_links_for_chunks_outlive_a_doubt_and_go_when_it_is_confirmed() -> None:
+    alone = Alone()
+    alone.open("bob")
+    lane = alone.open("bob", lane=CHUNKS_LANE)
+    alone.pass_time(1)
+    alone.node.handle(on.AddressesChanged(("new:1",)))
+    alone.pass_time(DOUBT_S + 1.5)
+    assert alone.core.links.get(lane) is not None
+    alone.dead.add("bob")
+    alone.node.handle(on.AddressesChanged(("newer:1",)))
+    alone.pass_time(DOUBT_S + 1.5)
+    assert alone.hangups() == [("bob", "silent"), ("bob", "closing")]
 
 
 def test_a_word_over_a_link_in_doubt_ends_the_doubt() -> None:

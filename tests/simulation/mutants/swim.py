@@ -55,7 +55,7 @@ MUTANTS = (
         "dead_are_not_tried_again",
         "Nobody looks whether a dead member is back, so halves of a mesh stay apart.",
         Merging.heal_due,
-        "for index in self._some_dead():",
+        "for index in self._some_gone():",
         "for index in ():",
         MEMBERS,
     ),

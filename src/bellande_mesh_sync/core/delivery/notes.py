@@ -23,7 +23,10 @@ WAITING_MAX = 1_024
 ROUTE_NS = 5_000_000_000
 """So long a neighbour that had a link is taken to have it still."""
 
-RECENT_MAX = 4_096
+RECENT_MAX = 1_024
+"""Ids remembered of one sender."""
+SENDERS_MAX = 512
+"""Senders whose ids are remembered."""
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -49,8 +52,8 @@ class Notes:
         self._waiting: dict[int, Waiting] = {}
         self._routes: dict[NodeId, tuple[NodeId, int]] = {}
         """Target -> a neighbour that had a link with it, and when it said so."""
-        self._recent: dict[bytes, None] = {}
-        """Senders and ids of notes that came over neighbours."""
+        self._recent: dict[NodeId, dict[bytes, None]] = {}
+        """Sender -> ids of its notes that came over neighbours; who was heard last comes last."""
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -65,10 +68,15 @@ class Notes:
             self._counters["notes_sent"] += len(links)
             note = Note(command.id, command.topic, command.body)
             return [*(Send(link.link, note) for link in links), Resolve(command.request, len(links))]
-        direct = self._links.to(command.to)
+        direct = self._good_link(command.to)
         if direct is not None:
             return self._send_over(direct, command, now)
         return self._look_for_a_way(command, command.to, now)
+
+    def _good_link(self, node: NodeId) -> Link | None:
+        """A link that is not in doubt: over another, a note would vanish without a word."""
+        link = self._links.to(node)
+        return None if link is None or link.is_doubted else link
 
     def _send_over(self, link: Link, command: SendNote, now: Now) -> list[Effect]:
         link.used_ns = now.mono_ns
@@ -80,8 +88,6 @@ class Notes:
         """Ask neighbours, and dial it ourselves meanwhile."""
         if target == self._me.node:
             return self._unroutable(command, target, "it is this node itself")
-        if target == self._me.node:
-            return self._unroutable(command, target, "it is this node itself")
         if not self._membership.directory.is_live(target):
             return self._unroutable(command, target, "it is not there")
         relay = self._relay_for(target, now)
@@ -89,10 +95,12 @@ class Notes:
             return self._send_through(relay, command, target, now)
         if len(self._waiting) >= WAITING_MAX:
             return [Reject(command.request, "busy", {"what": "the queue for messages", "limit": WAITING_MAX})]
-        neighbours = self._links.records_links()[-NEIGHBOURS_ASKED:]
+        good = [link for link in self._links.records_links() if link.peer != target and not link.is_doubted]
+        neighbours = good[-NEIGHBOURS_ASKED:]
         asked = [link.link for link in neighbours]
         self._waiting[command.request] = Waiting(command, target, asked)
-        self._membership.want_link(target)
+        if self._links.to(target) is None:
+            self._membership.want_link(target)
         want = ReachWant(command.request, target)
         return [
             *(Send(link.link, want) for link in neighbours),
@@ -104,15 +112,16 @@ class Notes:
         if relay == target or now.mono_ns - since_ns > ROUTE_NS:
             self._routes.pop(target, None)
             return None
-        return self._links.to(relay)
+        return self._good_link(relay)
 
     def _send_through(self, link: Link, command: SendNote, target: NodeId, now: Now) -> list[Effect]:
         link.used_ns = now.mono_ns
         self._counters["notes_sent"] += 1
         self._counters["notes_sent_over_neighbours"] += 1
-        source = self._me.node
-        signature = self._me.sign(signed_bytes(source, target, command.id, command.topic, command.body))
-        relayed = RelayedNote(source, target, command.id, command.topic, command.body, signature)
+        note = RelayedNote(self._me.node, target, command.id, command.topic, command.body, b"")
+        record = self._membership.directory.record_of(target)
+        signature = self._me.sign(signed_bytes(note, b"" if record is None else record.boot))
+        relayed = msgspec.structs.replace(note, signature=signature)
         return [Send(link.link, relayed), Resolve(command.request, 1)]
 
     def _unroutable(self, command: SendNote, target: NodeId, why: str) -> list[Effect]:
@@ -123,8 +132,8 @@ class Notes:
 
     # -- waiting
 
-    def link_opened(self, link: Link, now: Now) -> list[Effect]:
-        """What waited for this peer goes out."""
+    def link_ready(self, link: Link, now: Now) -> list[Effect]:
+        """It has opened, or is no longer in doubt: what waited for this peer goes out."""
         self._routes.pop(link.peer, None)
         effects: list[Effect] = []
         for request, waiting in list(self._waiting.items()):
@@ -146,16 +155,19 @@ class Notes:
         self._routes[waiting.target] = (link.peer, now.mono_ns)
         return self._send_through(link, waiting.command, waiting.target, now)
 
-    def overdue(self, request: int) -> list[Effect]:
+    def overdue(self, request: int, now: Now) -> list[Effect]:
         waiting = self._waiting.pop(request, None)
         if waiting is None:
             return []
+        link = self._good_link(waiting.target)
+        if link is not None:
+            return self._send_over(link, waiting.command, now)
         return self._unroutable(waiting.command, waiting.target, "no neighbour has one")
 
     # -- for others
 
     def handle_want(self, link: Link, want: ReachWant) -> list[Effect]:
-        return [Send(link.link, ReachAnswer(want.number, self._links.to(want.node) is not None))]
+        return [Send(link.link, ReachAnswer(want.number, self._good_link(want.node) is not None))]
 
     def handle_note(self, link: Link, note: Note) -> list[Effect]:
         self._counters["notes_received"] += 1
@@ -175,19 +187,30 @@ class Notes:
 
     def _receive(self, note: RelayedNote) -> list[Effect]:
         source = self._membership.directory.record_of(note.source)
-        text = signed_bytes(note.source, note.target, note.id, note.topic, note.body)
+        text = signed_bytes(note, self._me.boot)
         if source is None or not self._me.verify(source.public_key, note.signature, text):
             self._counters["notes_forged"] += 1
             return []
-        key = note.source + note.id
-        if key in self._recent:
-            return []  # A neighbour that sends it again cannot make it come twice.
-        if len(self._recent) >= RECENT_MAX:
-            del self._recent[next(iter(self._recent))]
-        self._recent[key] = None
+        if not self._is_new(note):
+            self._counters["notes_repeated"] += 1
+            return []
         self._counters["notes_received"] += 1
         return [Deliver(note.source, note.topic, note.body)]
 
+    def _is_new(self, note: RelayedNote) -> bool:
+        """A neighbour that sends a note again cannot make it come twice, nor can other senders' notes."""
+        ids = self._recent.pop(note.source, {})
+        self._recent[note.source] = ids
+        if note.id in ids:
+            return False
+        ids[note.id] = None
+        if len(ids) > RECENT_MAX:
+            del ids[next(iter(ids))]
+        if len(self._recent) > SENDERS_MAX:
+            del self._recent[next(iter(self._recent))]
+        return True
 
-def signed_bytes(source: NodeId, target: NodeId, id: bytes, topic: str, body: bytes) -> bytes:
-    return b"bms relayed note 1\0" + _encode((source, target, id, topic, body))
+
+def signed_bytes(note: RelayedNote, boot: bytes) -> bytes:
+    """What the sender signs. `boot`: of the receiver's run, so that its next one does not hear it again."""
+    return b"bms relayed note 2\0" + _encode((note.source, note.target, boot, note.id, note.topic, note.body))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bellande_mesh_sync.core.counters import Counters
 from bellande_mesh_sync.core.effects import Effect, Resolve, Send, SetTimer
 from bellande_mesh_sync.core.events import Survey
 from bellande_mesh_sync.core.members.membership import Membership
@@ -17,6 +18,10 @@ SURVEYS_MAX = 32
 """Open at once; a program that asks for more gets what its own node sees."""
 REPORTS_MAX = 8_192
 """Members in one report: what fits into a frame."""
+ANSWERS_MAX = 4
+"""To one peer in one ANSWERS_NS; a want of three bytes has a report of 400 kB for an answer."""
+ANSWERS_NS = 1_000_000_000
+"""So long a report is good for everyone who asks."""
 
 
 @dataclass(slots=True, eq=False)
@@ -27,11 +32,17 @@ class Open:
 
 
 class Surveys:
-    def __init__(self, node: NodeId, links: Links, membership: Membership) -> None:
+    def __init__(self, node: NodeId, links: Links, membership: Membership, counters: Counters) -> None:
         self._node = node
         self._links = links
         self._membership = membership
+        self._counters = counters
         self._open: dict[int, Open] = {}
+        self._told: tuple[LinkReport, ...] = ()
+        """What we answer until `_told_until_ns`."""
+        self._told_until_ns = -1
+        self._answers: dict[int, int] = {}
+        """How many each link got of it."""
 
     def __len__(self) -> int:
         return len(self._open)
@@ -46,8 +57,17 @@ class Surveys:
         over = SetTimer(SurveyOver(command.request), now.mono_ns + command.timeout_ns)
         return [*(Send(link.link, want) for link in links), over]
 
-    def handle_want(self, link: Link, want: SurveyWant) -> list[Effect]:
-        return [Send(link.link, SurveyReport(want.number, self._own_report()))]
+    def handle_want(self, link: Link, want: SurveyWant, now: Now) -> list[Effect]:
+        if now.mono_ns >= self._told_until_ns:
+            self._told = self._own_report()
+            self._told_until_ns = now.mono_ns + ANSWERS_NS
+            self._answers.clear()
+        count = self._answers.get(link.link, 0)
+        if count >= ANSWERS_MAX or self._links.to(link.peer) is not link:
+            self._counters["surveys_unanswered"] += 1
+            return []
+        self._answers[link.link] = count + 1
+        return [Send(link.link, SurveyReport(want.number, self._told))]
 
     def handle_report(self, link: Link, report: SurveyReport) -> list[Effect]:
         found = self._open.get(report.number)

@@ -94,7 +94,7 @@ class Switchboard:
             if lane.boot != link.boot:
                 effects += self.hang_up(lane, "closing", "it is from before the peer's restart", now)
         effects += self._membership.link_opened(link, hello.member, now)
-        effects += self._notes.link_opened(link, now)
+        effects += self._notes.link_ready(link, now)
         return effects + self._exchange.summaries([link])
 
     def _make_room(self, link: Link, now: Now, *, is_wanted: bool) -> list[Effect] | None:
@@ -276,12 +276,12 @@ class Switchboard:
         return []
 
     def doubt(self, link: Link, now: Now) -> list[Effect]:
-        """One end has another address now: the link may lead nowhere, and so may those for chunks."""
-        effects: list[Effect] = []
-        for lane in self._links.chunk_lanes(link.peer):
-            effects += self.hang_up(lane, "closing", "an address has changed", now)
+        """One end has another address now: the link may lead nowhere.
+
+        So may those for chunks, which go along if it is hung up as silent.
+        """
         link.doubted_ns = now.mono_ns
-        return [*effects, self._ping(link, now)]
+        return [self._ping(link, now)]
 
     def _ping(self, link: Link, now: Now) -> Effect:
         link.ping_number += 1
@@ -291,4 +291,4 @@ class Switchboard:
     def pong(self, link: Link, pong: Pong, now: Now) -> list[Effect]:
         if pong.number == link.ping_number:
             link.rtt_ns = now.mono_ns - link.ping_sent_ns
-        return []
+        return self._notes.link_ready(link, now) if self._links.to(link.peer) is link else []

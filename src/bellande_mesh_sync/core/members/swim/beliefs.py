@@ -68,6 +68,8 @@ class Beliefs:
         self.suspicions = Suspicions(config)
         self.accused: dict[int, int] = {}
         """Members said to be dead elsewhere and alive here -> the incarnation meant: to be told."""
+        self._down_ns: dict[int, int] = {}
+        """When each member that is down went down in our view; not here: before this run."""
         self.is_isolated = False
         """Nobody was heard for a while: what we find now speaks of us, and nobody is to be told of it."""
         self._is_over = False
@@ -225,12 +227,12 @@ class Beliefs:
             # If it is ahead of the record it speaks of, it is worth nothing without that.
             return incarnation < verdict.incarnation
         if standing != ALIVE and standing != SUSPECT:
-            if verdict.standing == REMOVED != standing:
+            if verdict.standing == REMOVED and self._is_long_down(index, now_ns):
                 self._remove(index, verdict.by)
             return True
         if verdict.standing == SUSPECT:
             self.suspect(index, verdict.by, now_ns)
-        elif verdict.standing == DEAD:
+        elif verdict.standing == DEAD and not self._doubt(index, verdict.by, now_ns):
             self._die(index, verdict.by, f"so {self._name_of(verdict.by)} found", now_ns)
         return True
 
@@ -257,7 +259,7 @@ class Beliefs:
         elif entry.standing in (DEAD, REMOVED) and view.standings[index] == ALIVE:
             self._accuse(index, now_ns)
             is_news = True
-        elif entry.standing == REMOVED and DEAD <= view.standings[index] < REMOVED:
+        elif entry.standing == REMOVED and self._is_long_down(index, now_ns):
             self._remove(index, None, spread=spread)
             is_news = True
         return is_news
@@ -381,6 +383,40 @@ class Beliefs:
             record = self.view.record(index)
             self.gossip.add_death(Verdict(record.node, record.incarnation, DEAD, by))
 
+    def _doubt(self, index: int, by: NodeId, now_ns: int) -> bool:
+        """Whether a death that others tell of is only a suspicion here, for the member has answered us since.
+
+        Who is really dead was silent for the shortest suspicion at least. One of whom we heard no suspicion
+        gets the benefit for as long as the longest; if it is dead, that costs us the shortest.
+        """
+        members = self.view.live_count
+        is_alive = self.view.standings[index] == ALIVE
+        shortest_ns = self._config.suspicion_ns(members, self._config.confirmations_needed(members))
+        patience_ns = self._config.suspicion_ns(members, 0) if is_alive else shortest_ns
+        acked_ns, _, _ = self._evidence.quality.of(index)
+        if acked_ns < 0 or now_ns - acked_ns >= patience_ns:
+            return False
+        if is_alive:
+            reason = f"dead, so {self._name_of(by)} says, but it answered us"
+            self._begin_suspicion(index, by, reason, now_ns)
+        suspicion = self.suspicions.get(index)
+        assert suspicion is not None, "a suspect without a suspicion"
+        if self.suspicions.hasten(suspicion, suspicion.started_ns + shortest_ns, now_ns):
+            self._set_timer(index, suspicion, now_ns)
+        if len(self.accused) < self._config.accusations_max:
+            self.accused[index] = self.view.incarnation(index)
+        return True
+
+    def _is_long_down(self, index: int, now_ns: int) -> bool:
+        """Whether others may remove it: it had the time to come back, whatever brought it down here.
+
+        An exchange may say that it is dead for long; what counts is only how long we have known that.
+        """
+        if not DEAD <= self.view.standings[index] < REMOVED:
+            return False
+        down_ns = self._down_ns.get(index)
+        return down_ns is None or now_ns - down_ns >= self._config.removal_patience_ns
+
     def remove(self, index: int) -> bool:
         """An operator says that a member is gone for good; False if it is not down."""
         if index == self.own_index or self.view.standing(index) < DEAD:
@@ -405,6 +441,10 @@ class Beliefs:
         self.sleepers.put(index, standing)
         is_other_record = old == UNKNOWN or self.view.number(index) != number
         self.view.put(index, number, standing, since_ns)
+        if standing < DEAD:
+            self._down_ns.pop(index, None)
+        elif old < DEAD:
+            self._down_ns[index] = self._evidence.now_ns
         record = self.view.record(index)
         if is_other_record:
             self._out.append(PeerRecorded(record))
@@ -439,6 +479,7 @@ class Beliefs:
         """Of a member that is down for so long that nobody asks for it any more."""
         self._out.append(PeerForgotten(self.view.roster.nodes[index]))
         self.sleepers.put(index, UNKNOWN)
+        self._down_ns.pop(index, None)
         self._evidence.forget(index)
         self.view.forget(index)
 

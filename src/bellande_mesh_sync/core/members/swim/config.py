@@ -57,6 +57,8 @@ class SwimConfig:
     qualities_max: int = 2048
     """Members of whom round trips and losses are kept; of a larger mesh those probed last."""
     members_max: int = 20_000
+    removal_patience_ns: int = 60 * SECOND_NS
+    """A removal that others tell of counts here once the member has been down here for so long."""
     forget_after_ns: int = 72 * 3600 * SECOND_NS
 
     def suspicion_ns(self, members: int, confirmations: int) -> int:

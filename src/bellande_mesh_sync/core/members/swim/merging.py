@@ -27,11 +27,13 @@ from bellande_mesh_sync.core.members.swim.messages import (
     Lines,
 )
 from bellande_mesh_sync.core.members.swim.timers import ExchangeDue, HealDue
-from bellande_mesh_sync.core.members.swim.view import ALIVE, DEAD
+from bellande_mesh_sync.core.members.swim.view import ALIVE, DEAD, REMOVED
 from bellande_mesh_sync.ids import NodeId
 
 GOSSIPED_MAX: Final = 32
 """News from one exchange that are gossiped on; more of them travel by more exchanges."""
+REMOVED_DIALLED: Final = 8
+"""Of so many tries of a removed member one is made over a link."""
 FORGOTTEN_MAX: Final = 16
 """Down members looked at in one round of healing, to see whether to forget them."""
 
@@ -155,10 +157,12 @@ class Merging:
     # -- healing
 
     def heal_due(self, run: int, now_ns: int) -> None:
-        """Try some of the dead and, if anyone is missing, a seed."""
+        """Try some of the dead and removed and, if anyone is missing, a seed."""
         is_alone = self._view.live_count < 2
-        for index in self._some_dead():
+        for index in self._some_gone():
             self._send_digest(index)
+            if self._view.standings[index] == REMOVED:
+                self._call_removed(index)
         if self.seeds and (is_alone or self._view.down):
             seed = self.seeds[int(self._rng.random() * len(self.seeds))]
             self._out.append(SendStream(seed, self._first_message(is_alone)))
@@ -167,14 +171,21 @@ class Merging:
         pause_ns = self._config.join_retry_ns if is_alone else self._config.heal_interval_ns
         self._out.append(SetTimer(HealDue(now_ns + self._jittered(pause_ns), run)))
 
-    def _some_dead(self) -> list[int]:
+    def _call_removed(self, index: int) -> None:
+        """Over a link, now and then: nobody else dials it, and it may have no key for our datagrams."""
+        if self._rng.random() * REMOVED_DIALLED < 1:
+            self.begin_with(self._view.roster.nodes[index], is_alone=False)
+
+    def _some_gone(self) -> list[int]:
+        """Dead, or removed while they were: a split may have made them so, and then only we can find out."""
         down = self._view.down
-        chosen: dict[int, None] = {}
+        chosen: dict[int, dict[int, None]] = {DEAD: {}, REMOVED: {}}
         for _ in range(4 * self._config.heal_count if down else 0):
             index = down.choose(self._rng)
-            if self._view.standings[index] == DEAD:
-                chosen[index] = None
-        return list(islice(chosen, self._config.heal_count))
+            some = chosen.get(self._view.standings[index])
+            if some is not None:
+                some[index] = None
+        return [index for some in chosen.values() for index in islice(some, self._config.heal_count)]
 
     def _forget_some(self, now_ns: int) -> None:
         down = self._view.down

@@ -25,7 +25,7 @@ class Standing(enum.IntEnum):
     """It said itself that it will be silent, so no verdict of others counts."""
     LEFT = 5
     REMOVED = 6
-    """An operator said that it will not come back. Counts only where it is down."""
+    """An operator said that it will not come back. Counts only where it is down, and has been for a while."""
 
 
 class Verdict(Struct, frozen=True, array_like=True, gc=False):
