@@ -18,6 +18,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from bellande_mesh_sync.sim.campaign import prepare
+from bellande_mesh_sync.sim.member_campaign import NODES
 from tests.simulation.mutants.catalogue import ESCAPED, GROUPS, MUTANTS
 from tests.simulation.mutants.hunting import Find, hunt, load_finds, save_finds
 from tests.simulation.mutants.planting import Mutant
@@ -148,8 +149,9 @@ def _summary(found: Hunted, options: argparse.Namespace) -> str:
     worst = max((find.seed for find in finds), default=0)
     return (
         f"{len(finds)} of {len(found)} are found, the hardest by seed {worst}. Each run has {low} to {high} "
-        f"nodes and {options.minutes:g} virtual minutes with faults; seeds are tried from 1 up, "
-        f"until {options.seeds} are done or {options.time_limit:g} seconds of real time are over."
+        f"nodes and {options.minutes:g} virtual minutes with faults, or as many members alone as its seed "
+        f"says ({NODES[0]} to {NODES[1]}) where the bug is in the failure detector; seeds are tried from 1 "
+        f"up, until {options.seeds} are done or {options.time_limit:g} seconds of real time are over."
     )
 
 

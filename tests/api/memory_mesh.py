@@ -20,7 +20,9 @@ from bellande_mesh_sync.errors import (
     NotFoundError,
     UnauthorizedError,
 )
+from bellande_mesh_sync.ids import NodeId
 from bellande_mesh_sync.keys import check_key
+from bellande_mesh_sync.observe.lookup import the_one
 from bellande_mesh_sync.values import (
     Change,
     Entry,
@@ -155,6 +157,14 @@ class MemoryMesh:
             node_view("cdcd" + "00" * 30, "other"),
         ]
         return [view for view in views if state in (None, view.state)]
+
+    async def nodes_page(self, state: str | None, offset: int, limit: int) -> tuple[Sequence[NodeView], int]:
+        found = await self.nodes(state)
+        return found[offset : offset + limit], len(found)
+
+    async def find_node(self, text: str) -> NodeView:
+        members = [(NodeId(bytes.fromhex(view.node)), view.name) for view in await self.nodes()]
+        return await self.node(the_one(members, text).hex())
 
     async def node(self, node: str) -> NodeView:
         return next(view for view in await self.nodes() if view.node == node)

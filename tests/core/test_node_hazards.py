@@ -12,6 +12,7 @@ from bellande_mesh_sync.core import effects as do
 from bellande_mesh_sync.core import events as on
 from bellande_mesh_sync.core.config import CoreConfig
 from bellande_mesh_sync.core.members.member import MemberRecord, signed
+from bellande_mesh_sync.core.members.swim.doubles import mark_of
 from bellande_mesh_sync.core.members.swim.messages import (
     Ack,
     Buckets,
@@ -188,9 +189,12 @@ def told(*records: MemberRecord) -> MemberStream:
     return MemberStream(Entries(tuple(Entry(record, Standing.ALIVE, 0, None) for record in records), ()))
 
 
-def clone_of(name: str, incarnation: int, started_ms: int, boot: bytes) -> MemberRecord:
-    """What another run with the same key says of itself."""
-    record = msgspec.structs.replace(member_of(name, incarnation), started_ms=started_ms, boot=boot)
+def clone_of(own: MemberRecord, started_ms: int, boot: bytes) -> MemberRecord:
+    """What another run with the same key answers to our record."""
+    name = own.name
+    record = msgspec.structs.replace(
+        member_of(name, own.incarnation + 1), started_ms=started_ms, boot=boot, more=mark_of(own)
+    )
     return signed(record, sign_as(name))
 
 
@@ -205,8 +209,8 @@ def test_of_a_node_and_its_clone_the_one_that_began_earlier_stops(
     bob = world.nodes["bob"]
     first = bob.core.directory.own.incarnation
     for _ in range(20):
-        own = bob.core.directory.own.incarnation
-        world.tell("alice", "bob", told(clone_of("bob", own + 1, started_ms, boot)))
+        own = bob.core.directory.own
+        world.tell("alice", "bob", told(clone_of(own, started_ms, boot)))
         world.run()
     assert [effect.code for effect in bob.seen(do.Stop)] == codes
     assert bob.core.directory.own.incarnation < first + 200

@@ -302,7 +302,7 @@ def test_a_member_that_announces_many_keys_takes_no_more_memory_than_a_few() -> 
     assert not net[BOB]._by_id
 
 
-def test_a_new_key_is_due_every_hour_or_after_very_many_packets(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_key_is_due_every_day_or_after_very_many_packets(monkeypatch: pytest.MonkeyPatch) -> None:
     net = Net(ALICE, BOB)
     net.clock.ns += ROTATE_AFTER_NS - 1
     assert not net[ALICE].is_rotation_due

@@ -485,7 +485,7 @@ def test_a_node_may_close_while_it_takes_packets(loop_name: str) -> None:
 # -- rotation
 
 
-def test_every_hour_a_new_key_is_announced_and_no_packet_is_lost(
+def test_every_day_a_new_key_is_announced_and_no_packet_is_lost(
     loop_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(datagrams_module, "TICK_S", 0.01)

@@ -7,7 +7,6 @@ from typing import Annotated, Final
 from msgspec import Meta, Struct
 
 from bellande_mesh_sync.api.calls import Call
-from bellande_mesh_sync.api.nodes import find_node
 from bellande_mesh_sync.api.operations import Operation
 from bellande_mesh_sync.values import NodeView
 
@@ -70,7 +69,7 @@ async def remove_node(call: Call) -> Removed:
 
     It expels nobody: if the machine comes back, it is a member again.
     """
-    node = (await find_node(call.mesh, call.path_rest())).node
+    node = (await call.mesh.find_node(call.path_rest())).node
     await call.mesh.remove_node(node)
     return Removed((node,))
 

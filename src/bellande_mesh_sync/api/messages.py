@@ -9,7 +9,6 @@ from typing import Final
 from msgspec import Struct
 
 from bellande_mesh_sync.api.calls import Call
-from bellande_mesh_sync.api.nodes import find_node
 from bellande_mesh_sync.api.operations import OCTETS, Operation
 from bellande_mesh_sync.errors import InvalidKeyError, UnsupportedError, UsageError
 
@@ -39,7 +38,7 @@ async def send_message(call: Call) -> Sent:
     message = await call.json(OutgoingMessage)
     body = _body_of(message)
     if message.to != EVERYBODY:
-        node = (await find_node(call.mesh, message.to)).node
+        node = (await call.mesh.find_node(message.to)).node
         await call.mesh.send(node, body, topic=message.topic, reliable=message.reliable)
         return Sent(1)
     if message.reliable:

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct
 
 from bellande_mesh_sync.api.calls import Call
-from bellande_mesh_sync.api.needs import MeshCalls
 from bellande_mesh_sync.api.operations import Operation
-from bellande_mesh_sync.errors import NotFoundError, UsageError
 from bellande_mesh_sync.values import Explanation, NodeView, Topology
-
-PREFIX_CHARACTERS_MIN: Final = 4
-"""A node may be named by the start of its id, if that is at least this long."""
 
 
 class NodesQuery(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -33,14 +27,13 @@ class NodesPage(Struct, frozen=True):
 async def list_nodes(call: Call) -> NodesPage:
     """The members in this state, or in any, in order of their ids."""
     query = call.query(NodesQuery)
-    found = sorted(await call.mesh.nodes(query.state or None), key=lambda view: view.node)
-    page = tuple(found[query.offset : query.offset + query.limit])
-    return NodesPage(page, len(found), query.offset)
+    page, total = await call.mesh.nodes_page(query.state or None, query.offset, query.limit)
+    return NodesPage(tuple(page), total, query.offset)
 
 
 async def get_node(call: Call) -> NodeView:
     """One member, by its id, a unique start of its id, or its name."""
-    return await find_node(call.mesh, call.path_rest())
+    return await call.mesh.find_node(call.path_rest())
 
 
 class NearestQuery(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -68,7 +61,7 @@ async def get_own_node(call: Call) -> NodeView:
 
 async def explain_node(call: Call) -> Explanation:
     """The evidence behind this node's verdict on a member, by its id, a start of it, or its name."""
-    return await call.mesh.why((await find_node(call.mesh, call.path_rest())).node)
+    return await call.mesh.why((await call.mesh.find_node(call.path_rest())).node)
 
 
 class TopologyQuery(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -78,28 +71,6 @@ class TopologyQuery(Struct, forbid_unknown_fields=True, kw_only=True):
 async def get_topology(call: Call) -> Topology:
     """Who sees whom, with round trip, loss and route, as told by every member that answers in time."""
     return await call.mesh.topology(call.query(TopologyQuery).timeout)
-
-
-async def find_node(mesh: MeshCalls, text: str) -> NodeView:
-    """The member meant by `text`: an id, a name, or a unique start of an id.
-
-    Raises NotFoundError, or UsageError if it fits more than one.
-    """
-    found = matching(await mesh.nodes(), text)
-    if not found:
-        raise NotFoundError(what="node", name=text)
-    if len(found) > 1:
-        raise UsageError(reason=f"{text!r} fits {len(found)} nodes; give more of the id")
-    return found[0]
-
-
-def matching(views: Sequence[NodeView], text: str) -> list[NodeView]:
-    """The members that `text` fits best: by whole id, else by name, else by the start of the id."""
-    wanted = text.lower()
-    by_id = [view for view in views if view.node == wanted]
-    by_name = [view for view in views if view.name == text]
-    long_enough = len(wanted) >= PREFIX_CHARACTERS_MIN
-    return by_id or by_name or [view for view in views if long_enough and view.node.startswith(wanted)]
 
 
 OPERATIONS: Final = (

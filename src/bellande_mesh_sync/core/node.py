@@ -169,7 +169,7 @@ class NodeCore:
             LinkClosed: self.switchboard.closed,
             DialFailed: self.switchboard.dial_failed,
             Received: self._received,
-            DatagramReceived: lambda event, now: membership.handle_datagram(event.peer, event.datagram, now),
+            DatagramReceived: lambda event, now: membership.packet_came(event.peer, event.datagram, now),
             Found: lambda event, now: self.switchboard.found(event.node, event.addresses, now),
             AddressesChanged: commands.move,
             SealKeyChanged: commands.change_key,
@@ -238,8 +238,11 @@ class NodeCore:
         if self.fetcher.has_work:
             effects += self.switchboard.dial_for_chunks(now)
         if self.membership.needs_dials:
-            self.membership.needs_dials = False
+            self.membership.needs_dials = self.membership.wants_links = False
             effects += self.switchboard.dial(now)
+        elif self.membership.wants_links:
+            self.membership.wants_links = False
+            effects += self.switchboard.dial_wanted(now)
         commit = self.replica.seal()
         if commit is not None:
             effects.append(commit)

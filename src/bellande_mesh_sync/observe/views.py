@@ -59,9 +59,12 @@ def receipts_of(receipts: Sequence[on.Receipt]) -> list[Receipt]:
     ]
 
 
-def node_views(core: NodeCore, now: Now) -> list[NodeView]:
-    """This node first, then the others by id."""
-    return [own_view(core, now), *(_view_of(core, member, now) for member in core.directory.others())]
+def node_views(core: NodeCore, now: Now, state: str | None = None) -> list[NodeView]:
+    """This node first, then the others by id; those in `state` if given."""
+    own = [own_view(core, now)] if state is None or state == own_state(core) else []
+    others = core.directory.others()
+    found = [member for member in others if state is None or member.state == state]
+    return [*own, *(_view_of(core, member, now) for member in found)]
 
 
 def node_view(core: NodeCore, node: NodeId, now: Now) -> NodeView | None:
@@ -72,10 +75,13 @@ def node_view(core: NodeCore, node: NodeId, now: Now) -> NodeView | None:
     return None if member is None else _view_of(core, member, now)
 
 
+def own_state(core: NodeCore) -> MemberState:
+    return MemberState.ASLEEP if core.membership.is_asleep else MemberState.ALIVE
+
+
 def own_view(core: NodeCore, now: Now) -> NodeView:
     uptime_s = max(0.0, (now.wall_ms - core.me.started_ms) / 1000) if core.me.started_ms else 0.0
-    state = MemberState.ASLEEP if core.membership.is_asleep else MemberState.ALIVE
-    own = Member(core.directory.own, state, "this node", now.mono_ns - round(uptime_s * 1e9))
+    own = Member(core.directory.own, own_state(core), "this node", now.mono_ns - round(uptime_s * 1e9))
     return _view(own, now, link=None, rtt_ns=-1, loss_ratio=-1.0, is_local=True)
 
 

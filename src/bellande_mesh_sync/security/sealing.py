@@ -42,7 +42,9 @@ PEER_KEYS_MAX: Final = 3
 """Of one member: the newest, and those before it whose packets may be under way."""
 
 SECOND_NS: Final = 1_000_000_000
-ROTATE_AFTER_NS: Final = 3_600 * SECOND_NS
+ROTATE_AFTER_NS: Final = 24 * 3_600 * SECOND_NS
+"""A new key is told to everybody: hourly, a mesh of a thousand would gossip of nothing but keys. Far fewer
+packets than are safe are sealed with one until then, and none outlives its run."""
 OLD_KEPT_NS: Final = 600 * SECOND_NS
 """How long an old key, ours or a peer's, still opens packets."""
 SWITCH_AFTER_NS: Final = 300 * SECOND_NS

@@ -20,7 +20,7 @@ from bellande_mesh_sync.core import events as on
 from bellande_mesh_sync.core.config import CoreConfig, LocalNode
 from bellande_mesh_sync.core.data.knowledge import Delta
 from bellande_mesh_sync.core.data.record import ChunkRef
-from bellande_mesh_sync.core.messages import Note
+from bellande_mesh_sync.core.messages import Note, RelayedNote
 from bellande_mesh_sync.core.node import NodeCore
 from bellande_mesh_sync.core.reader import StoredState
 from bellande_mesh_sync.errors import BellandeMeshError, LimitExceededError, StorageError, error_of
@@ -69,6 +69,9 @@ class Runner:
         self._is_open = True
         self._is_broken = False
         """The store could not be read in the middle of an event."""
+        self._is_stopped = False
+        """The core said Stop: another node goes on with our identity, and a word of leaving, signed with
+        it, would be believed of that node."""
         self._next_request = 1
         self._requests: dict[int, asyncio.Future[Any]] = {}
         self._views: dict[int, asyncio.Future[ChangesView]] = {}
@@ -122,8 +125,11 @@ class Runner:
         self._heart_beats(time.monotonic_ns())
 
     async def close(self) -> None:
-        """Leave the mesh, write what is open, close every link. Waiting callers get `not_running`."""
-        if hasattr(self, "core") and not self._is_broken:
+        """Leave the mesh, write what is open, close every link. Waiting callers get `not_running`.
+
+        Without a word of leaving if the core told this node to stop, or the store cannot be read.
+        """
+        if hasattr(self, "core") and not (self._is_broken or self._is_stopped):
             await self.ask(lambda request: on.Leave(request))
         self._is_open = False
         if hasattr(self, "links"):
@@ -225,7 +231,7 @@ class Runner:
 
     def _send(self, effect: do.Send) -> None:
         if (
-            isinstance(effect.message, Note)
+            isinstance(effect.message, Note | RelayedNote)
             and self.links.buffered_bytes(effect.link) > NOTES_BUFFER_BYTES_MAX
         ):
             self.core.counters["notes_dropped"] += 1
@@ -281,6 +287,7 @@ class Runner:
         log.log(level, "%s (%s)", effect.code, facts, extra={"facts": effect.facts})
 
     def _stop(self, effect: do.Stop) -> None:
+        self._is_stopped = True
         self._on_stop(error_of(effect.code, {"reason": effect.reason}))
 
     def _broken(self, error: StorageError) -> None:

@@ -125,7 +125,8 @@ class PacketNetwork:
         way = (source.index, target.index)
         config = network.config_between(*way)
         queued_ns = self._queue(config, way, size_bytes)
-        if queued_ns > QUEUE_MAX_NS or network.is_blocked(*way) or self._happens(config.loss_ratio):
+        is_blocked = config.blocks_datagrams or network.is_blocked(*way)
+        if queued_ns > QUEUE_MAX_NS or is_blocked or self._happens(config.loss_ratio):
             counts["packets_lost"] += 1
             return
         packet = _Packet(source, target, address, source.seal_key, record.seal_key, body)

@@ -98,13 +98,15 @@ def _with_datagrams(rng: random.Random, scenario: Scenario) -> Scenario:
     core = replace(scenario.core, swim=rng.choice((LAN, LAN, FAST)))
     if rng.random() < 0.05:
         core = replace(core, connections_max=few)  # Not enough to have a link with everybody.
+    datagrams, liar = rng.random() < 0.8, _with_lies_in_packets(rng, scenario.liar)
+    is_blocked = rng.random() < 0.1
     return replace(
         scenario,
-        datagrams=rng.random() < 0.8,
-        liar=_with_lies_in_packets(rng, scenario.liar),
+        datagrams=datagrams,
+        liar=liar,
         settle_s=scenario.settle_s + silent_s,
         core=core,
-        network=replace(scenario.network, replay_ratio=replay_ratio),
+        network=replace(scenario.network, replay_ratio=replay_ratio, blocks_datagrams=is_blocked),
         faults=scenario.faults if is_calm else replace(scenario.faults, rehome_s=rehome_s),
     )
 

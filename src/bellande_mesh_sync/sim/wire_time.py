@@ -48,6 +48,8 @@ class NetworkConfig:
     bytes_per_second: int = 100 * 1024 * 1024
     replay_ratio: float = 0.0
     """How many datagrams come once more, up to minutes later."""
+    blocks_datagrams: bool = False
+    """A firewall lets none through, and nobody is told."""
 
 
 Way = tuple[int, int]

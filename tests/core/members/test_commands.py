@@ -188,7 +188,7 @@ def test_a_new_key_for_datagrams_goes_into_the_record_and_on_the_disk() -> None:
     world = mesh("alice", "bob")
     alice = world.nodes["alice"]
     alice.handle(on.SealKeyChanged(b"k" * 32))
-    world.pass_time(3)
+    world.pass_time(65)
     assert alice.core.directory.own.seal_key == b"k" * 32
     stored = {record.node: record for record in world.nodes["bob"].store.open().members}
     assert stored[ALICE].seal_key == b"k" * 32

@@ -213,10 +213,10 @@ def test_who_left_is_no_owner_from_that_moment() -> None:
     assert owners(place, 2) == {ALICE}
 
 
-def test_a_sleeper_that_is_found_dead_is_counted_from_its_death() -> None:
+def test_a_sleeper_that_overslept_is_counted_from_when_it_fell_asleep() -> None:
     place = Place()
     place.become("bob", ALIVE)
     place.become("bob", ASLEEP, 1)
     place.become("bob", DEAD, 100)
-    assert owners(place, 99 + REBALANCE_S) == {ALICE, BOB}
-    assert owners(place, 100 + REBALANCE_S) == {ALICE}
+    assert owners(place, REBALANCE_S) == {ALICE, BOB}
+    assert owners(place, 1 + REBALANCE_S) == {ALICE}

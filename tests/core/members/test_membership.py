@@ -11,6 +11,7 @@ from bellande_mesh_sync.core import effects as do
 from bellande_mesh_sync.core.config import CoreConfig
 from bellande_mesh_sync.core.members.member import MemberRecord, is_genuine, signed
 from bellande_mesh_sync.core.members.membership import HELD_MESSAGES_MAX, HELD_NODES_MAX, SETTLING_NS
+from bellande_mesh_sync.core.members.swim.doubles import mark_of
 from bellande_mesh_sync.core.members.swim.messages import (
     Ack,
     Buckets,
@@ -19,6 +20,7 @@ from bellande_mesh_sync.core.members.swim.messages import (
     Gossip,
     Lines,
     Ping,
+    Standing,
     StreamPing,
     StreamPong,
     Verdict,
@@ -44,6 +46,7 @@ def test_a_new_run_takes_a_higher_incarnation_than_the_one_before() -> None:
     place = Place(member_of("alice", 7), member_of("bob"))
     assert place.membership.directory.own.incarnation == 8
     assert is_genuine(place.membership.directory.own, verify)
+    place.membership.tick(at(1000))
     assert place.book[ALICE] == place.membership.directory.own
 
 
@@ -95,9 +98,11 @@ def test_who_died_while_this_node_was_off_goes_from_doubt_to_dead_without_having
 def test_what_is_new_of_a_member_goes_into_the_peer_book_and_to_the_shell() -> None:
     place = Place()
     place.link("bob")
+    place.membership.tick(at(1000))
     assert place.book[BOB] == member_of("bob")
     assert [effect.record for effect in place.of(do.PeerRecorded)] == [member_of("bob")]
     place.hear("bob", Datagram(Gossip(), (), (member_of("bob", 2),)))
+    place.membership.tick(at(1000))
     assert place.book[BOB].incarnation == 2
     before = len(place.remembered)
     place.hear("bob", Datagram(Gossip(), (), (member_of("bob", 2), member_of("bob", 1))))
@@ -123,6 +128,7 @@ def test_a_forgotten_member_that_comes_back_is_a_newcomer() -> None:
     assert place.state("bob") == ""
     place.link("bob", record=member_of("bob", 2))
     assert (place.changes[-1].old_state, place.changes[-1].new_state) == ("", "alive")
+    place.membership.tick(at(1000))
     assert place.book[BOB].incarnation == 2
 
 
@@ -159,6 +165,36 @@ def test_a_datagram_to_or_from_a_node_without_a_port_goes_over_the_link() -> Non
         assert place.of(do.SendDatagram) == []
 
 
+def test_until_a_datagram_came_from_there_a_member_is_talked_to_over_the_link_and_pinged_both_ways() -> None:
+    place = Place(datagram_port=7)
+    place.link("bob", record=with_port("bob"))
+    place.hear("bob", Datagram(Ping(5, 1)))  # Over the link: no datagram may ever get through.
+    assert [type(told.body) for _, told in place.sent(MemberDatagram)] == [Ack]
+    assert place.of(do.SendDatagram) == []
+    pings = [effect for effect in place.run_until(2) if isinstance(effect, do.SendDatagram)]
+    assert {type(ping.datagram.body) for ping in pings} == {Ping}
+    place.take(place.membership.packet_came(BOB, Datagram(Ping(6, 1)), at(3)))
+    assert [type(reply.datagram.body) for reply in place.of(do.SendDatagram)] == [Ack]
+    assert place.sent(MemberDatagram) == []
+    place.seconds = 64.0
+    place.hear("bob", Datagram(Ping(7, 1)))
+    assert [type(told.body) for _, told in place.sent(MemberDatagram)] == [Ack]
+
+
+def test_over_a_link_that_lives_its_other_end_hears_what_is_held_against_it() -> None:
+    place = Place(datagram_port=7)
+    link = place.link("bob", record=with_port("bob"))
+    place.hear("bob", Datagram(Gossip(), (Verdict(BOB, 1, Standing.DEAD, CAROL),)))
+    assert place.state("bob") == "dead"
+    link.last_heard_ns = at(9).mono_ns
+    place.take(place.membership.tick(at(10)))
+    ((number, told),) = place.sent(MemberDatagram)
+    assert number == link.link
+    assert told.verdicts == (Verdict(BOB, 1, Standing.DEAD, ALICE),)
+    place.take(place.membership.tick(at(40)))
+    assert place.sent(MemberDatagram) == []  # Nothing came for long: it leads nowhere.
+
+
 def test_without_ports_and_without_a_link_a_datagram_is_dropped_and_counted() -> None:
     place = Place(member_of("bob"))
     place.hear("bob", Datagram(Ping(5, 1)))
@@ -180,10 +216,10 @@ def test_a_message_for_a_stream_goes_over_the_link_there_is() -> None:
 
 def test_a_message_for_a_stream_waits_for_a_link_and_is_the_first_thing_said_on_it() -> None:
     place = Place(with_port("bob"), datagram_port=7)
-    assert not place.membership.needs_dials
+    assert not place.membership.wants_links
     place.hear("bob", Datagram(Digest(bytes(16))))  # Her view is another one: bob's sums are to go to her.
     assert place.wanted() == ["bob"]
-    assert place.membership.needs_dials
+    assert place.membership.wants_links
     assert place.sent(MemberStream) == []
     place.link("bob", record=with_port("bob"))
     assert Buckets in [type(told) for _, told in place.sent(MemberStream)]
@@ -277,6 +313,7 @@ def test_a_verdict_on_ourselves_is_refuted_and_the_peer_book_knows_the_new_incar
     place = Place(member_of("bob"))
     place.hear("bob", Datagram(Gossip(), (Verdict(ALICE, 1, 3, BOB),)))
     assert place.membership.directory.own.incarnation == 2
+    place.membership.tick(at(1000))
     assert place.book[ALICE].incarnation == 2
 
 
@@ -285,6 +322,7 @@ def test_what_changes_about_ourselves_is_said_in_a_new_incarnation() -> None:
     place.take(place.membership.change_self(replace(place.membership.me, zone="hall-2"), at(1)))
     own = place.membership.directory.own
     assert (own.incarnation, own.zone) == (2, "hall-2")
+    place.membership.tick(at(1000))
     assert place.book[ALICE] == own
     place.take(place.membership.announce(at(2)))
     assert place.membership.directory.own.incarnation == 3
@@ -297,6 +335,7 @@ def test_a_leaving_node_says_so_over_every_link_at_once() -> None:
     place.take(place.membership.leave(at(1)))
     own = place.membership.directory.own
     assert own.left
+    place.membership.tick(at(1000))
     assert place.book[ALICE] == own
     told = place.sent(MemberDatagram)
     assert {number for number, datagram in told if own in datagram.records} == {link.link for link in links}
@@ -332,7 +371,12 @@ def test_a_node_that_wakes_up_probes_again_in_a_new_incarnation() -> None:
 def test_of_a_live_double_the_older_run_stops_and_says_so_once() -> None:
     place = Place(member_of("bob"))
     for incarnation in range(100, 10_000, 100):
-        later = msgspec.structs.replace(member_of("alice", incarnation), boot=b"otherrun", started_ms=9)
+        later = msgspec.structs.replace(
+            member_of("alice", incarnation),
+            boot=b"otherrun",
+            started_ms=9,
+            more=mark_of(place.membership.directory.own),
+        )
         place.hear("bob", Datagram(Gossip(), (), (signed(later, sign_as("alice")),)))
         if place.of(do.Stop):
             break

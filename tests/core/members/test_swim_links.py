@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from bellande_mesh_sync.core.members.swim.effects import SendStream
 from bellande_mesh_sync.core.members.swim.hints import HINTS_MAX
 from bellande_mesh_sync.core.members.swim.messages import (
@@ -17,7 +19,7 @@ from bellande_mesh_sync.core.members.swim.messages import (
 )
 from bellande_mesh_sync.core.members.swim.timers import AckOverdue, GossipDue, ProbeDue
 from bellande_mesh_sync.core.members.swim.view import ALIVE, DEAD, LEFT, SUSPECT
-from tests.core.making import SECOND_NS, member_of, node_of_name
+from tests.core.making import SECOND_NS, local_node, member_of, node_of_name
 from tests.core.members.swimming import Node
 
 OTHERS = ["bob", "carol", "dave", "erin"]
@@ -192,6 +194,33 @@ def test_a_stream_ping_with_an_old_incarnation_is_answered_with_the_newer_record
         node.take(node.swim.handle_stream(node_of_name("bob"), StreamPing(9, incarnation), 0))
         assert node.streamed(StreamPong) == [StreamPong(9)]
         assert len(node.streamed(Entries)) == told
+
+
+@pytest.mark.parametrize("standing", [SUSPECT, DEAD])
+def test_who_pings_over_a_stream_hears_what_is_held_against_it_and_refutes_it_there(standing: int) -> None:
+    """No datagram gets through between the two."""
+    alice, bob = Node("alice", OTHERS), Node("bob", ["alice"])
+    bob.take(bob.swim.change_self(local_node("bob"), 0))
+    alice.hear("bob", Gossip(), records=(bob.swim.own_record,))
+    alice.accuse("carol", "bob", standing, 2)
+    alice.take(alice.swim.handle_stream(node_of_name("bob"), StreamPing(9, 2), 0))
+    (held,) = alice.streamed(Entries)
+    assert [entry.standing for entry in held.entries] == [standing]
+    bob.take(bob.swim.handle_stream(node_of_name("alice"), held, 0))
+    assert bob.swim.incarnation == 3
+    (refuted,) = bob.streamed(Entries)
+    alice.take(alice.swim.handle_stream(node_of_name("bob"), refuted, 0))
+    assert alice.state_of("bob") == ALIVE
+
+
+def test_who_has_refuted_already_says_so_again_over_the_stream() -> None:
+    bob = Node("bob", ["alice"])
+    held = Entries((Entry(bob.swim.own_record, SUSPECT, 0, None),), ())
+    bob.accuse("alice", "bob", SUSPECT)
+    bob.take(bob.swim.handle_stream(node_of_name("alice"), held, 0))
+    assert bob.swim.incarnation == 2
+    (refuted,) = bob.streamed(Entries)
+    assert [entry.record.incarnation for entry in refuted.entries] == [2]
 
 
 def test_who_says_of_itself_what_is_outdated_is_told_the_newer_record() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bellande_mesh_sync.core.members.member import INCARNATION_JUMP_MAX
 from bellande_mesh_sync.core.members.swim.config import LAN
 from bellande_mesh_sync.core.members.swim.effects import GoodbyeSaid
-from bellande_mesh_sync.core.members.swim.exchange import answer, buckets_in, lines_of
+from bellande_mesh_sync.core.members.swim.exchange import AGE_S_MAX, answer, buckets_in, entry_of, lines_of
 from bellande_mesh_sync.core.members.swim.messages import (
     SLEEP_S_MAX,
     Ack,
@@ -537,3 +537,26 @@ def test_the_same_seed_makes_the_same_moves() -> None:
             seen += [(sent.target, sent.datagram) for sent in node.datagrams()]
         moves.append(seen)
     assert moves[0] == moves[1]
+
+
+@pytest.mark.parametrize("for_s", [0, SLEEP_S_MAX])
+def test_an_absurd_age_counts_as_the_one_at_which_a_member_is_forgotten(for_s: int) -> None:
+    node = Node("alice", OTHERS)
+    carol = node_of_name("carol")
+    notice = signed_notice(carol, 1, for_s, sign_as("carol"))
+    told = Entries((Entry(member_of("carol"), ASLEEP, 2**63 - 1, notice),), ())
+    node.take(node.swim.handle_stream(node_of_name("bob"), told, node.now_ns))
+    index = node.swim.view.roster.find(carol)
+    assert node.state_of("carol") == ASLEEP
+    assert node.now_ns - node.swim.view.since_ns(index) == LAN.forget_after_ns + for_s * SECOND_NS
+    node.now_ns += 3600 * SECOND_NS
+    entry = entry_of(node.swim.view, index, node.now_ns)
+    assert entry.age_s == LAN.forget_after_ns // SECOND_NS + for_s + 3600
+
+
+def test_no_entry_has_an_age_that_its_receiver_would_refuse() -> None:
+    node = Node("alice", OTHERS)
+    node.accuse("bob", "carol", DEAD)
+    index = node.swim.view.roster.find(node_of_name("carol"))
+    assert entry_of(node.swim.view, index, 2**100).age_s == AGE_S_MAX
+    assert entry_of(node.swim.view, index, -1).age_s == 0

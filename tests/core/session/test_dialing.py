@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bellande_mesh_sync.core.config import CoreConfig
+from bellande_mesh_sync.core.members.member import MemberRecord
 from bellande_mesh_sync.core.messages import CHUNKS_LANE
 from bellande_mesh_sync.core.session.dialing import (
     DEAD_DIALS_MAX,
+    FOUND_DIALS_MAX,
     FOUND_MAX,
     FOUND_TRIES_MAX,
+    LASTING_NS,
     UNDER_WAY_MAX,
     WANTED_DIALS_MAX,
     Dialer,
 )
+from bellande_mesh_sync.core.session.links import Links
 from bellande_mesh_sync.ids import Now
-from tests.core.making import at, member_of, node_of_name
+from tests.core.making import at, link_to, member_of, node_of_name
 
 CONFIG = CoreConfig()
 BOB = member_of("bob")
-NONE_LINKED: set[bytes] = set()
+NO_LINKS = Links(node_of_name("alice"))
 
 
 def dialer(*bootstrap: str, seed: int = 1) -> Dialer:
@@ -115,7 +120,7 @@ def test_a_lost_link_is_dialled_again_soon_but_not_all_at_once() -> None:
         one = dialer(seed=seed)
         (dial,) = one.due([BOB], [], set(), 1, at())
         one.opened(dial.dial, BOB.node)
-        one.lost(BOB.node, "lost", at(5))
+        one.lost(BOB.node, "lost", LASTING_NS, at(5))
         starts.add(
             next(
                 ms
@@ -192,7 +197,6 @@ def test_a_member_that_moved_is_dialled_at_once_at_its_new_address() -> None:
     assert one.due([BOB], [], set(), 9, now) == []
     moved = member_of("bob", 2, addresses=("elsewhere:1",))
     assert [dial.address for dial in one.due([moved], [], set(), 9, now)] == ["elsewhere:1"]
-    assert not one.has_failed(BOB.node)
 
 
 # -- links that something waits for
@@ -251,29 +255,29 @@ def test_an_address_that_is_added_while_it_is_dialled_is_not_dialled_twice() -> 
 
 def test_an_address_heard_of_is_given_up_after_a_few_failures() -> None:
     one, now = dialer(), at()
-    one.found(["found:1"])
+    one.found(["found:1"], NO_LINKS)
     for _ in range(FOUND_TRIES_MAX):
         (dial,) = one.due([], [], set(), 9, now)
         assert (dial.peer, dial.address) == (None, "found:1")
         one.failed(dial.dial, "unreachable", now)
         now = Now(now.mono_ns + CONFIG.redial_max_ns, 0)
     assert one.due([], [], set(), 9, now) == []
-    one.found(["found:1"])
+    one.found(["found:1"], NO_LINKS)
     assert len(one.due([], [], set(), 9, now)) == 1
 
 
 def test_an_address_heard_of_where_a_member_answered_is_dialled_by_name_from_then_on() -> None:
     one = dialer()
-    one.found(["found:1"])
+    one.found(["found:1"], NO_LINKS)
     (dial,) = one.due([], [], set(), 9, at())
     one.opened(dial.dial, BOB.node)
-    one.lost(BOB.node, "closed", at(1))
+    one.lost(BOB.node, "closed", LASTING_NS, at(1))
     assert [dial.peer for dial in one.due([BOB], [], set(), 9, at(60))] == [BOB.node]
 
 
 def test_an_added_address_is_never_given_up_even_if_it_was_only_heard_of_before() -> None:
     one, now = dialer(), at()
-    one.found(["found:1"])
+    one.found(["found:1"], NO_LINKS)
     one.add(["found:1"])
     for _ in range(FOUND_TRIES_MAX + 3):
         (dial,) = one.due([], [], set(), 9, now)
@@ -283,15 +287,87 @@ def test_an_added_address_is_never_given_up_even_if_it_was_only_heard_of_before(
 
 def test_whoever_shouts_on_the_local_network_cannot_make_us_remember_any_number_of_addresses() -> None:
     one = dialer("boot:1")
-    one.found(f"a{number}:1" for number in range(10 * FOUND_MAX))
-    dials = one.due([], [], set(), 100, at()) + one.due([], [], set(), 10_000, at())
+    one.found([f"a{number}:1" for number in range(10 * FOUND_MAX)], NO_LINKS)
+    dials = []
     while more := one.due([], [], set(), 10_000, at()):
         dials += more
+        assert len([dial for dial in more if dial.address != "boot:1"]) <= FOUND_DIALS_MAX
         for dial in more:
             one.failed(dial.dial, "unreachable", at())
-    assert len(dials) <= FOUND_MAX
+    assert len(dials) == FOUND_MAX
     assert dials[0].address == "boot:1"
-    one.found(["boot:1"])  # A bootstrap address stays one.
+    one.found(["boot:1"], NO_LINKS)  # A bootstrap address stays one.
+
+
+def test_addresses_heard_of_take_no_room_from_members() -> None:
+    one = dialer()
+    one.found((f"a{number}:1" for number in range(50)), NO_LINKS)
+    assert len(one.due([], [], set(), 100, at())) == FOUND_DIALS_MAX
+    assert one.under_way_count == 0
+    assert one.due([], [], set(), 100, at(1)) == []
+    members = [member_of(f"n{number}") for number in range(UNDER_WAY_MAX)]
+    assert len(one.due(members, [], set(), 1_000, at(1))) == UNDER_WAY_MAX
+
+
+def test_an_address_heard_of_again_is_left_alone_while_whoever_answered_there_is_linked() -> None:
+    one, links = dialer(), Links(node_of_name("alice"))
+    one.found(["found:1"], links)
+    (dial,) = one.due([], [], set(), 9, at())
+    one.opened(dial.dial, BOB.node)
+    links.add(link_to("bob"))
+    one.found(["found:1"], links)
+    assert one.due([], [], {BOB.node}, 9, at(60)) == []
+    links.remove(1)
+    one.found(["found:1"], links)
+    assert [dial.address for dial in one.due([], [], set(), 9, at(120))] == ["found:1"]
+
+
+# -- links that do not last
+
+
+def refused(one: Dialer, code: str, seconds: float, members: list[MemberRecord]) -> int:
+    """How often the members, or the bootstrap address, are dialled within so many seconds."""
+    count = 0
+    for tick in range(round(seconds)):
+        for dial in one.due(members, [], set(), 9, at(tick)):
+            count += 1
+            one.opened(dial.dial, BOB.node)
+            one.lost(BOB.node, code, 50_000_000, at(tick))
+    return count
+
+
+@pytest.mark.parametrize("code", ["busy", "closing", "closed"])
+def test_a_peer_that_refuses_every_link_is_dialled_after_growing_pauses(code: str) -> None:
+    assert refused(dialer(), code, 600, [BOB]) < 70
+    assert refused(dialer("boot:1"), code, 600, []) < 70
+
+
+def test_pauses_begin_anew_after_a_link_that_lasted() -> None:
+    one = dialer()
+    refused(one, "busy", 600, [BOB])
+    (dial,) = one.due([BOB], [], set(), 9, at(700))
+    one.opened(dial.dial, BOB.node)
+    one.lost(BOB.node, "closed", LASTING_NS, at(800))
+    assert len(one.due([BOB], [], set(), 9, at(801))) == 1
+
+
+def test_an_address_of_a_member_that_left_is_tried_again_for_a_newcomer_may_be_there() -> None:
+    one = dialer("bob:1")
+    (dial,) = one.due([BOB], [], set(), 9, at())
+    assert dial.peer == BOB.node
+    one.opened(dial.dial, BOB.node)
+    one.lost(BOB.node, "closing", LASTING_NS, at(5))
+    (dial,) = one.due([], [], set(), 9, at(60))
+    assert (dial.peer, dial.address) == (None, "bob:1")
+
+
+def test_an_address_is_left_alone_while_whoever_answered_there_is_asleep() -> None:
+    one = dialer("boot:1")
+    (dial,) = one.due([], [], set(), 9, at())
+    one.opened(dial.dial, BOB.node)
+    one.lost(BOB.node, "closing", LASTING_NS, at(5))
+    assert one.due([], [], set(), 9, at(60), frozenset({BOB.node})) == []
+    assert len(one.due([], [], set(), 9, at(60))) == 1
 
 
 def test_all_pauses_end_when_an_operator_asks_for_it() -> None:

@@ -8,8 +8,10 @@ import pytest
 
 from bellande_mesh_sync.core.messages import CHUNKS_LANE
 from bellande_mesh_sync.core.session.links import CROSSED_DIALS_NS, Link, Links
-from tests.core.making import link_to, node_of_name
+from tests.core.making import at, link_to, node_of_name
 
+SURE_S = Links(node_of_name("alice")).healthy_ns / 1e9
+LATE_S = CROSSED_DIALS_NS / 1e9 + 20
 LOW, HIGH = sorted(["alice", "bob"], key=node_of_name)
 
 
@@ -54,14 +56,33 @@ def test_a_restarted_peer_no_longer_knows_the_old_link(is_outbound: bool) -> Non
         assert links.to(new.peer) is new
 
 
-def test_a_link_opened_long_after_replaces_the_old_one_at_both_ends() -> None:
-    late_s = CROSSED_DIALS_NS / 1e9 + 1
+@pytest.mark.parametrize("is_same_way", [True, False])
+def test_a_link_opened_long_after_replaces_a_silent_one_at_both_ends_and_no_other(is_same_way: bool) -> None:
     for local, peer in ((LOW, HIGH), (HIGH, LOW)):
         for is_outbound in (True, False):
-            links = Links(node_of_name(local))
-            links.add(link_to(peer, 1, is_outbound=not is_outbound))
-            links.add(link_to(peer, 2, is_outbound=is_outbound, seconds=late_s))
-            assert links.to(node_of_name(peer)).link == 2  # type: ignore[union-attr]
+            for silent_s, kept in ((5, 1), (SURE_S, 1), (SURE_S + 1, 2)):
+                links = Links(node_of_name(local))
+                old = link_to(peer, 1, is_outbound=is_outbound is is_same_way)
+                old.last_heard_ns = at(LATE_S - silent_s).mono_ns
+                links.add(old)
+                links.add(link_to(peer, 2, is_outbound=is_outbound, seconds=LATE_S))
+                assert links.to(node_of_name(peer)).link == kept  # type: ignore[union-attr]
+
+
+def test_of_two_dials_one_way_the_first_stays_at_both_ends() -> None:
+    for is_outbound in (True, False):
+        links = Links(node_of_name(LOW))
+        links.add(link_to(HIGH, 1, is_outbound=is_outbound))
+        second = link_to(HIGH, 2, is_outbound=is_outbound, seconds=3)
+        assert links.add(second) is second
+
+
+def test_a_link_in_doubt_makes_way() -> None:
+    links = Links(node_of_name(LOW))
+    old = link_to(HIGH, 1, is_outbound=False, seconds=1)
+    links.add(old)
+    old.doubted_ns = at(2).mono_ns
+    assert links.add(link_to(HIGH, 2, is_outbound=False, seconds=3)) is old
 
 
 def test_links_for_chunks_stand_beside_each_other() -> None:

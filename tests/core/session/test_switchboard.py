@@ -13,7 +13,7 @@ from bellande_mesh_sync.core.members.swim.messages import Datagram, Gossip
 from bellande_mesh_sync.core.messages import CHUNKS_LANE, RECORDS_LANE, MemberDatagram, Note, Ping, Pong
 from bellande_mesh_sync.core.node import NodeCore
 from bellande_mesh_sync.core.session.switchboard import DOUBT_NS, LINK_IDLE_NS
-from tests.core.making import hello_of, member_of, node_of_name
+from tests.core.making import at, hello_of, member_of, node_of_name
 from tests.core.shuttle import Node, World
 
 T = TypeVar("T")
@@ -143,6 +143,19 @@ def test_a_link_that_this_node_needs_is_dialled_and_makes_itself_room() -> None:
     assert alone.linked() == ["carol"]
     assert alone.hangups() == [("bob", "busy")]
     assert isinstance(alone.node.answers[1], do.Resolve)
+
+
+def test_a_note_to_a_member_without_a_link_dials_nobody_else() -> None:
+    alone = Alone(connections_max=3)
+    alone.open("bob")
+    alone.node.jobs.clear()
+    for name in ("carol", "dave"):
+        alone.know(name)
+        alone.world.run()  # Both dials fail.
+    dials = len(alone.node.seen(do.Dial))
+    alone.world.now = at(100)
+    alone.node.handle(on.SendNote(1, node_of_name("carol"), "", b"hello", b"id"))
+    assert [dial.peer for dial in alone.node.seen(do.Dial)[dials:]] == [node_of_name("carol")]
 
 
 def test_links_for_chunks_are_the_first_to_make_room() -> None:
@@ -337,6 +350,50 @@ def test_an_address_heard_of_is_dialled_unless_its_member_is_linked() -> None:
     assert [(dial.peer, dial.address) for dial in alone.node.seen(do.Dial)] == [
         (None, "carol:1"), (None, "x:1"),
     ]  # fmt: skip
+
+
+def test_an_address_heard_of_that_leads_to_a_linked_member_leaves_its_link_alone() -> None:
+    """Or anyone on the network could have all links replaced for ever."""
+    world = World("alice", "bob")
+    alice, bob = world.nodes["alice"], world.nodes["bob"]
+    first, _ = world.connect("alice", "bob")
+    world.pass_time(20)
+    alice.handle(on.Found(None, ("elsewhere:1",)))
+    dial = alice.seen(do.Dial)[-1]
+    assert (dial.address, dial.peer) == ("elsewhere:1", None)
+    alice.jobs.clear()  # It does not fail.
+    world.connect("alice", "bob", dial=dial.dial)
+    world.pass_time(3)
+    assert first.is_open
+    assert [link.link for link in alice.core.links.records_links()] == [first.number]
+    for node in (alice, bob):
+        assert node.core.counters["links_opened"] == 1
+        assert node.core.counters["links_lost"] == 0
+
+
+def test_a_peer_that_moved_and_dials_anew_takes_the_place_of_its_old_link_at_once() -> None:
+    alone = Alone()
+    alone.open("bob")
+    alone.pass_time(20)
+    hello = msgspec.structs.replace(hello_of("bob"), member=member_of("bob", 2, addresses=("elsewhere:1",)))
+    alone.names[2] = "bob"
+    alone.node.handle(on.LinkOpened(2, node_of_name("bob"), hello, "elsewhere:1", 0))
+    assert [link.link for link in alone.core.links.records_links()] == [2]
+
+
+def test_a_peer_that_lost_its_link_unnoticed_is_taken_in_once_the_old_one_is_silent() -> None:
+    alone = Alone()
+    alone.open("bob")
+    alone.pass_time(1)
+    alone.dead.add("bob")
+    alone.pass_time(PING_S)
+    alone.open("bob")
+    assert alone.linked() == ["bob"]
+    assert alone.hangups() == [("bob", "duplicate")]
+    assert alone.core.links.get(1) is not None
+    alone.pass_time(PING_S + 1)
+    third = alone.open("bob")
+    assert [link.link for link in alone.core.links.records_links()] == [third]
 
 
 # -- what is remembered of the gone

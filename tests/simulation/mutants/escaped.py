@@ -7,13 +7,21 @@ from __future__ import annotations
 
 from bellande_mesh_sync.core.data.clock import HybridClock
 from bellande_mesh_sync.core.data.replica import Replica
+from bellande_mesh_sync.core.delivery.notes import Notes
+from bellande_mesh_sync.core.members.directory import Directory
+from bellande_mesh_sync.core.members.membership import Membership
+from bellande_mesh_sync.core.members.swim.beliefs import Beliefs
+from bellande_mesh_sync.core.members.swim.machine import Swim
+from bellande_mesh_sync.core.members.swim.probing import Probing
+from bellande_mesh_sync.core.members.swim.suspicion import Suspicions
+from bellande_mesh_sync.core.members.swim.telling import Telling
 from bellande_mesh_sync.core.session.links import Links
 from bellande_mesh_sync.core.session.switchboard import Switchboard
 from bellande_mesh_sync.core.spreading import push
 from bellande_mesh_sync.core.spreading.acks import Acks, Waiting
 from bellande_mesh_sync.core.spreading.exchange import Exchange
 from bellande_mesh_sync.core.spreading.serving import Serving
-from tests.simulation.mutants.planting import Mutant
+from tests.simulation.mutants.planting import MEMBERS, Mutant
 
 MUTANTS = (
     # Needs a client that makes its context up: with numbers that its node has not given yet.
@@ -128,5 +136,124 @@ MUTANTS = (
         Switchboard._look_after,
         "> patience_ns",
         "> patience_ns and link.ping_number == 0",
+    ),
+    # Refutations get around by gossip as well; needs a suspect that only one who is asked has heard of.
+    Mutant(
+        "suspicion_ends_without_the_last_call",
+        "Nobody is asked just before a death whether the suspect has refuted it.",
+        Beliefs.suspicion_due,
+        "return self.against(index) if is_last_call else None",
+        "return None",
+        MEMBERS,
+    ),
+    # Who is killed refutes it at once, and a split excuses it; needs a promise for those of one's own half.
+    Mutant(
+        "death_in_an_exchange_kills_the_living",
+        "A death that is learned when views are compared is believed of a member that lives here.",
+        Beliefs.apply_entry,
+        "self._accuse(index, now_ns)",
+        'self._die(index, self.own.node, "known to another member", now_ns)',
+        MEMBERS,
+    ),
+    # Gossip and pings tell them too; the same.
+    Mutant(
+        "accused_are_not_told",
+        "A member that another part of the mesh holds for dead is suspected and not told.",
+        Telling._tell_accused,
+        "for index in list(accused)[:TELLS_MAX]:",
+        "for index in list(accused)[:0]:",
+        MEMBERS,
+    ),
+    # The last call saves who is suspected; needs a pause within a suspicion, and one-way loss in the call.
+    Mutant(
+        "time_asleep_counts_for_suspicions",
+        "A process that stood still does not take that time off the suspicions that were open.",
+        Suspicions.prolong,
+        "if missed_ns <= 0:",
+        "if True:",
+        MEMBERS,
+    ),
+    # One suspicion too many, refuted before it ends; needs a bound on suspicions of healthy members.
+    Mutant(
+        "paused_process_ends_its_round",
+        "Who was pinged just before the process stood still counts as silent when it goes on.",
+        Swim._was_deaf,
+        "    self._probing.end_round()\n",
+        "",
+        MEMBERS,
+    ),
+    # The same.
+    Mutant(
+        "isolation_speaks_of_others",
+        "What a node found while it heard nobody at all is held against the others.",
+        Swim._reached,
+        "self.beliefs.suspicions.deaf_ns += silent_ns",
+        "pass",
+        MEMBERS,
+    ),
+    # Gossip tells it as well; needs a bound on how long a healthy member stays suspect.
+    Mutant(
+        "suspect_is_not_told_with_a_ping",
+        "A suspect is pinged without hearing that it is suspected.",
+        Probing._ping,
+        "if self._view.standings[target] == SUSPECT:",
+        "if False:",
+        MEMBERS,
+    ),
+    # One seed in a hundred has newcomers and so few links; `test_runs.py` has one that shows it.
+    Mutant(
+        "newcomer_that_is_turned_away_is_forgotten",
+        "A node that has no room for a link does not take in who it was that asked for one.",
+        Switchboard._refuse,
+        "effects += self._membership.turned_away(link.peer, record, now)",
+        "pass",
+    ),
+    # The same.
+    Mutant(
+        "seed_waits_for_room",
+        "A node with as many links as it may have does not dial its seeds, though nobody has answered there.",
+        Switchboard.dial,
+        "if room <= 0:",
+        "if False:",
+    ),
+    # The same, with large values.
+    Mutant(
+        "chunk_links_keep_their_place",
+        "Links for chunks do not make room for links for records.",
+        Switchboard._make_room,
+        "if link.lane == RECORDS_LANE else None",
+        "if link.lane != RECORDS_LANE else None",
+    ),
+    # Needs a bound on how long a write with ack=all may wait when a member has left.
+    Mutant(
+        "leaver_is_an_owner",
+        "A member that said goodbye counts for quorum and all.",
+        Directory._count_owners,
+        "not in (MemberState.LEFT, MemberState.REVOKED)",
+        "not in (MemberState.REVOKED,)",
+    ),
+    # The next run hears them again; needs a mesh in which all move and all are started anew.
+    Mutant(
+        "news_of_members_are_not_kept",
+        "What a known member says anew is not written to the peer book.",
+        Membership._recorded,
+        "    self._remember(record)\n",
+        "    if known is None:\n        self._remember(record)\n",
+    ),
+    # It counts as suspect until it is forgotten again; needs a check of what a peer book holds.
+    Mutant(
+        "forgotten_member_stays_in_the_book",
+        "A member that is forgotten stays in the peer book, so the next run knows it again.",
+        Membership._forgotten,
+        "self._forget(effect.node)",
+        "pass",
+    ),
+    # Needs a liar that forges notes, and a ledger of notes that counts them.
+    Mutant(
+        "relayed_note_is_not_checked",
+        "A note that a neighbour brings is delivered whatever its signature says.",
+        Notes._receive,
+        "or not self._me.verify(source.public_key, note.signature, text)",
+        "",
     ),
 )

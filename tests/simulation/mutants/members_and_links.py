@@ -7,7 +7,6 @@ from bellande_mesh_sync.core.members.directory import Directory
 from bellande_mesh_sync.core.members.membership import Membership
 from bellande_mesh_sync.core.members.swim.beliefs import Beliefs
 from bellande_mesh_sync.core.session.dialing import Dialer
-from bellande_mesh_sync.core.session.switchboard import Switchboard
 from bellande_mesh_sync.core.spreading.exchange import Exchange
 from tests.simulation.mutants.planting import Mutant
 
@@ -48,27 +47,6 @@ MUTANTS = (
         "self._links.all_links()",
     ),
     Mutant(
-        "newcomer_that_is_turned_away_is_forgotten",
-        "A node that has no room for a link does not take in who it was that asked for one.",
-        Switchboard._refuse,
-        "effects += self._membership.turned_away(link.peer, record, now)",
-        "pass",
-    ),
-    Mutant(
-        "seed_waits_for_room",
-        "A node with as many links as it may have does not dial its seeds, though nobody has answered there.",
-        Switchboard.dial,
-        "if room <= 0:",
-        "if False:",
-    ),
-    Mutant(
-        "chunk_links_keep_their_place",
-        "Links for chunks do not make room for links for records.",
-        Switchboard._make_room,
-        "if link.lane == RECORDS_LANE else None",
-        "if link.lane != RECORDS_LANE else None",
-    ),
-    Mutant(
         "moved_member_is_dialled_where_it_was",
         "A member that says that it is reached elsewhere is dialled at its old address.",
         Dialer._targets,
@@ -90,13 +68,6 @@ MUTANTS = (
         "if True:",
     ),
     Mutant(
-        "leaver_is_an_owner",
-        "A member that said goodbye counts for quorum and all.",
-        Directory._count_owners,
-        "not in (MemberState.LEFT, MemberState.REVOKED)",
-        "not in (MemberState.REVOKED,)",
-    ),
-    Mutant(
         "peer_book_is_believed",
         "A member that was known in the last run is shown alive before anybody was met in this one.",
         Directory.__init__,
@@ -111,31 +82,10 @@ MUTANTS = (
         "pass",
     ),
     Mutant(
-        "news_of_members_are_not_kept",
-        "What a known member says anew is not written to the peer book.",
-        Membership._recorded,
-        "    self._remember(record)\n",
-        "    if known is None:\n        self._remember(record)\n",
-    ),
-    Mutant(
-        "forgotten_member_stays_in_the_book",
-        "A member that is forgotten stays in the peer book, so the next run knows it again.",
-        Membership._forgotten,
-        "self._forget(effect.node)",
-        "pass",
-    ),
-    Mutant(
         "waiting_note_goes_out_twice",
         "A note that was sent over a neighbour goes out once more when the link comes that it waited for.",
         Notes.handle_answer,
         "    del self._waiting[answer.number]\n",
-        "",
-    ),
-    Mutant(
-        "relayed_note_is_not_checked",
-        "A note that a neighbour brings is delivered whatever its signature says.",
-        Notes._receive,
-        "or not self._me.verify(source.public_key, note.signature, text)",
         "",
     ),
     Mutant(

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from bellande_mesh_sync.core.members.directory import Directory
 from bellande_mesh_sync.core.members.swim.beliefs import Beliefs
+from bellande_mesh_sync.core.members.swim.doubles import Doubles
 from bellande_mesh_sync.core.members.swim.gossip import GossipQueue
-from bellande_mesh_sync.core.members.swim.machine import Swim
 from bellande_mesh_sync.core.members.swim.merging import Merging
 from bellande_mesh_sync.core.members.swim.prober import Prober
 from bellande_mesh_sync.core.members.swim.probing import Probing
 from bellande_mesh_sync.core.members.swim.sleepers import Sleepers
-from bellande_mesh_sync.core.members.swim.suspicion import Suspicions
-from bellande_mesh_sync.core.members.swim.telling import Telling
 from tests.simulation.mutants.planting import MEMBERS, Mutant
 
 MUTANTS = (
@@ -39,14 +37,6 @@ MUTANTS = (
         MEMBERS,
     ),
     Mutant(
-        "suspicion_ends_without_the_last_call",
-        "Nobody is asked just before a death whether the suspect has refuted it.",
-        Beliefs.suspicion_due,
-        "return self.against(index) if is_last_call else None",
-        "return None",
-        MEMBERS,
-    ),
-    Mutant(
         "word_of_the_same_incarnation_raises_the_dead",
         "A record counts as news when it is as new as the one that is held for dead.",
         Beliefs._is_newer,
@@ -63,51 +53,11 @@ MUTANTS = (
         MEMBERS,
     ),
     Mutant(
-        "death_in_an_exchange_kills_the_living",
-        "A death that is learned when views are compared is believed of a member that lives here.",
-        Beliefs.apply_entry,
-        "self._accuse(index, now_ns)",
-        'self._die(index, self.own.node, "known to another member", now_ns)',
-        MEMBERS,
-    ),
-    Mutant(
-        "accused_are_not_told",
-        "A member that another part of the mesh holds for dead is suspected and not told.",
-        Telling._tell_accused,
-        "for index in list(accused)[:TELLS_MAX]:",
-        "for index in list(accused)[:0]:",
-        MEMBERS,
-    ),
-    Mutant(
         "dead_are_not_tried_again",
         "Nobody looks whether a dead member is back, so halves of a mesh stay apart.",
         Merging.heal_due,
         "for index in self._some_dead():",
         "for index in ():",
-        MEMBERS,
-    ),
-    Mutant(
-        "time_asleep_counts_for_suspicions",
-        "A process that stood still does not take that time off the suspicions that were open.",
-        Suspicions.prolong,
-        "if missed_ns <= 0:",
-        "if True:",
-        MEMBERS,
-    ),
-    Mutant(
-        "paused_process_ends_its_round",
-        "Who was pinged just before the process stood still counts as silent when it goes on.",
-        Swim._was_deaf,
-        "    self._probing.end_round()\n",
-        "",
-        MEMBERS,
-    ),
-    Mutant(
-        "isolation_speaks_of_others",
-        "What a node found while it heard nobody at all is held against the others.",
-        Swim._reached,
-        "self.beliefs.suspicions.deaf_ns += silent_ns",
-        "pass",
         MEMBERS,
     ),
     Mutant(
@@ -124,14 +74,6 @@ MUTANTS = (
         Prober.acked,
         "if sender != target and sender not in probe.helpers:",
         "if sender != target:",
-        MEMBERS,
-    ),
-    Mutant(
-        "suspect_is_not_told_with_a_ping",
-        "A suspect is pinged without hearing that it is suspected.",
-        Probing._ping,
-        "if self._view.standings[target] == SUSPECT:",
-        "if False:",
         MEMBERS,
     ),
     Mutant(
@@ -177,9 +119,17 @@ MUTANTS = (
     Mutant(
         "older_double_goes_on",
         "Of two nodes with one identity both take themselves for the newer one.",
-        Beliefs._meet_ourselves,
-        "if meeting is Meeting.NEWER_RIVAL:",
-        "if False:",
+        Doubles.meet,
+        "if was_alive and began_later",
+        "if False",
+        MEMBERS,
+    ),
+    Mutant(
+        "newer_double_ends",
+        "Of two nodes with one identity the one that began later stops.",
+        Doubles.meet,
+        ">= (own.started_ms, own.boot)",
+        "<= (own.started_ms, own.boot)",
         MEMBERS,
     ),
     Mutant(

@@ -12,6 +12,7 @@ from bellande_mesh_sync.core.members.swim.view import ALIVE, DEAD, LEFT, SUSPECT
 from bellande_mesh_sync.ids import NodeId, Now
 
 NEVER_NS = 1 << 63
+_BOTH_LIVE = {MemberState.ALIVE, MemberState.SUSPECT}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,16 +96,20 @@ class Directory:
         self._owners = None
 
     def _show(self, node: NodeId, state: MemberState, reason: str, now: Now) -> list[MemberChanged]:
-        self._owners = None
         shown = self._shown.get(node)
         if shown is None:
+            self._owners = None
             self._shown[node] = Shown(state, reason, now.mono_ns)
             self.nearest.add(node)
             return [MemberChanged(node, self.name_of(node), "", state.value, reason)]
         old, shown.reason = shown.state, reason
         if old == state:
             return []
-        shown.state, shown.since_ns = state, now.mono_ns
+        if {old, state} != _BOTH_LIVE:
+            self._owners = None
+        if (old, state) != (MemberState.ASLEEP, MemberState.DEAD):
+            shown.since_ns = now.mono_ns  # Who overslept was silent before.
+        shown.state = state
         return [MemberChanged(node, self.name_of(node), old.value, state.value, reason)]
 
     # -- questions

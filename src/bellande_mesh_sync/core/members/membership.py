@@ -22,12 +22,14 @@ from bellande_mesh_sync.core.effects import (
 )
 from bellande_mesh_sync.core.members.directory import Directory
 from bellande_mesh_sync.core.members.member import MemberRecord, MemberState
+from bellande_mesh_sync.core.members.peer_book import PeerBook
 from bellande_mesh_sync.core.members.swim.effects import GoodbyeSaid, SendStream, SwimEffect
 from bellande_mesh_sync.core.members.swim.effects import SetTimer as SetSwimTimer
 from bellande_mesh_sync.core.members.swim.machine import Swim
 from bellande_mesh_sync.core.members.swim.messages import (
     Datagram,
     Gossip,
+    Ping,
     SleepNotice,
     StreamMessage,
     StreamPing,
@@ -42,6 +44,10 @@ from bellande_mesh_sync.ids import NodeId, Now
 
 SETTLING_NS = 3_000_000_000
 """So long after the first word from anybody, the peer book is as good as what the others know."""
+TRUST_NS = 60_000_000_000
+"""So long after a datagram came from a member, others will get through too."""
+TELLS_WITHIN_NS = 20_000_000_000
+DIALLED_AT_ONCE_MAX = 256
 HELD_NODES_MAX = 64
 HELD_MESSAGES_MAX = 4
 """What waits for a link to be opened for it; the older goes."""
@@ -66,12 +72,12 @@ class Membership:
         self._on_left = on_left
         self._links = links
         self._counters = counters
-        self._remember = remember
-        self._forget = forget
         self._view = View(Roster(me.verify))
-        self._stored: dict[NodeId, MemberRecord] = {}
-        """As last put into the peer book."""
-        incarnation = self._read_book(stored)
+        records = tuple(stored)
+        self._book = PeerBook(records, remember, forget)
+        self._datagrams_ns: dict[NodeId, int] = {}
+        """When a datagram came from each member, and not over a link."""
+        incarnation = self._read_book(records)
         swim = replace(
             config.swim,
             suspicion_limit_ns=config.node_timeout_ns,
@@ -85,7 +91,9 @@ class Membership:
         """When the peer book is as good as what others know; 0 while we have not heard of anybody."""
         self.is_asleep = False
         self.needs_dials = False
-        """Somebody new is known, or something waits for a link."""
+        """Somebody new is known."""
+        self.wants_links = False
+        """Something waits for a link."""
         self.has_room: Callable[[], bool] = lambda: True
         """Whether one link more may be opened without another one going."""
         self._says_goodbye = False
@@ -109,7 +117,6 @@ class Membership:
         """Take in who was known in the last run; the incarnation that we were in."""
         incarnation = 0
         for record in stored:
-            self._stored[record.node] = record
             if record.node == self.me.node:
                 incarnation = record.incarnation
             else:
@@ -123,6 +130,11 @@ class Membership:
         return self._done(self.swim.start(now.mono_ns), now)
 
     # -- events
+
+    def packet_came(self, peer: NodeId, datagram: Datagram, now: Now) -> list[Effect]:
+        """As a datagram, and not over a link: so they get through between us."""
+        self._datagrams_ns[peer] = now.mono_ns
+        return self.handle_datagram(peer, datagram, now)
 
     def handle_datagram(self, peer: NodeId, datagram: Datagram, now: Now) -> list[Effect]:
         if self.is_asleep:
@@ -164,9 +176,20 @@ class Membership:
 
     def tick(self, now: Now) -> list[Effect]:
         self._drop_undialable()
+        self._book.tick(now)
+        effects = self._tell_accused(now)
         if self._settled_ns and now.mono_ns >= self._settled_ns and self.directory.has_unheard:
-            return list(self.directory.all_heard("known to the members met", now))
-        return []
+            effects += self.directory.all_heard("known to the members met", now)
+        return effects
+
+    def _tell_accused(self, now: Now) -> list[Effect]:
+        """Over a link that lives, what is held against its other end: it may not hear our datagrams."""
+        effects: list[Effect] = []
+        for link in self._links.records_links():
+            verdict = self.swim.against(link.peer)
+            if verdict is not None and now.mono_ns - link.last_heard_ns < TELLS_WITHIN_NS:
+                effects.append(Send(link.link, MemberDatagram(Datagram(Gossip(), (verdict,)))))
+        return effects
 
     def _drop_undialable(self) -> None:
         """What waits for a link that will never be there must not keep others from theirs."""
@@ -184,7 +207,7 @@ class Membership:
     def want_link(self, node: NodeId) -> None:
         if len(self._held) < HELD_NODES_MAX:
             self._held.setdefault(node, [])
-            self.needs_dials = True
+            self.wants_links = True
 
     def _met(self, peer: NodeId, now: Now) -> list[Effect]:
         if not self._settled_ns:
@@ -204,6 +227,7 @@ class Membership:
     def leave(self, now: Now) -> list[Effect]:
         self.is_asleep = False  # Or it would wake in the middle of it.
         effects = self._done(self.swim.leave(now.mono_ns), now)
+        self._book.write()
         return effects + self._tell_all(Datagram(Gossip(), records=(self.directory.own,)))
 
     def sleep(self, for_s: int, now: Now) -> list[Effect]:
@@ -252,9 +276,8 @@ class Membership:
         for effect in effects:
             self._perform[type(effect)](effect, now, out)
         own = self.directory.own
-        if own is not self._stored.get(own.node):
-            self._stored[own.node] = own
-            self._remember(own)
+        if own is not self._book.get(own.node):
+            self._book.note(own, now)
         return out
 
     def _changed(self, effect: MemberChanged, now: Now, out: list[Effect]) -> None:
@@ -272,15 +295,18 @@ class Membership:
             out.append(effect)
 
     def _send_datagram(self, effect: SendDatagram, now: Now, out: list[Effect]) -> None:
+        """As a datagram if any came from there lately; else over the link, and a ping both ways."""
         record = self.directory.record_of(effect.target)
-        if self.me.datagram_port and record is not None and record.datagram_port:
-            out.append(effect)
-            return
+        is_taken = self.me.datagram_port and record is not None and record.datagram_port
         link = self._links.to(effect.target)
-        if link is None:
-            self._counters["datagrams_unroutable"] += 1
-        else:
+        came_ns = self._datagrams_ns.get(effect.target, -TRUST_NS)
+        is_proven = now.mono_ns - came_ns < TRUST_NS
+        if is_taken and (is_proven or link is None or type(effect.datagram.body) is Ping):
+            out.append(effect)
+        if link is not None and not (is_taken and is_proven):
             out.append(Send(link.link, MemberDatagram(effect.datagram)))
+        elif not is_taken:
+            self._counters["datagrams_unroutable"] += 1
 
     def _send_stream(self, effect: SendStream, now: Now, out: list[Effect]) -> None:
         target = effect.target
@@ -295,29 +321,29 @@ class Membership:
             held = self._held.setdefault(target, [])
             held.append(effect.message)
             del held[:-HELD_MESSAGES_MAX]
-            self.needs_dials = True
+            self.wants_links = True
 
     def _recorded(self, effect: PeerRecorded, now: Now, out: list[Effect]) -> None:
         record = effect.record
         if record.node == self.me.node:
             return
         out.append(effect)
-        known = self._stored.get(record.node)
+        known = self._book.get(record.node)
         if known is not None and known.incarnation == record.incarnation:
             return  # From the peer book.
-        self._stored[record.node] = record
-        self._remember(record)
+        self._book.note(record, now)
         if known is None:
-            self.needs_dials = True
+            # In a large mesh the next tick is soon enough: a look at everybody for each would not be.
+            self.needs_dials = self._view.known_count <= DIALLED_AT_ONCE_MAX
             return
         out.extend(self.directory.heard(record.node, "it said something new", now))
         if known.addresses != record.addresses:
             out.extend(self.on_moved(record.node, now))
 
     def _forgotten(self, effect: PeerForgotten, now: Now, out: list[Effect]) -> None:
-        self._stored.pop(effect.node, None)
+        self._book.forget(effect.node)
         self._held.pop(effect.node, None)
-        self._forget(effect.node)
+        self._datagrams_ns.pop(effect.node, None)
         self.directory.forgotten(effect.node)
         self.on_forgotten(effect.node)
         out.append(effect)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from bellande_mesh_sync.core.config import CoreConfig
 from bellande_mesh_sync.core.effects import Dial
 from bellande_mesh_sync.core.members.member import MemberRecord
 from bellande_mesh_sync.core.messages import CHUNKS_LANE, RECORDS_LANE
+from bellande_mesh_sync.core.session.links import Links
 from bellande_mesh_sync.ids import NodeId, Now
 
 UNWANTED = frozenset({"busy", "duplicate", "too_many_links"})
@@ -23,6 +25,10 @@ DEAD_DIALS_MAX = 4
 FOUND_MAX = 256
 """Addresses heard of on the local network that were not dialled yet."""
 FOUND_TRIES_MAX = 3
+FOUND_DIALS_MAX = 4
+"""Dials under way at once of addresses heard of, beside the others: anybody can make many of them up."""
+LASTING_NS = 3_000_000_000
+"""A link that ends sooner was refused, whatever the reason given."""
 
 
 @dataclass(slots=True, eq=False)
@@ -32,11 +38,18 @@ class Target:
     peer: NodeId | None
     addresses: tuple[str, ...]
     failures: int = 0
+    """Dials in a row that led to no link."""
+    refusals: int = 0
+    """Links in a row that ended at once, or that the peer did not want."""
     due_ns: int = 0
     dial: int = 0
     """The dial under way; 0 for none."""
     is_found: bool = False
     """Only heard of: given up after a few failures."""
+
+    def start_over(self) -> None:
+        """What happened before says nothing any more."""
+        self.failures = self.refusals = self.due_ns = 0
 
 
 class Dialer:
@@ -51,6 +64,8 @@ class Dialer:
         """Bootstrap addresses, and those heard of."""
         self._resolved: dict[str, NodeId] = {}
         """Who answered at an address: from then on the member is dialled, not the address."""
+        self._found: dict[str, NodeId] = {}
+        """Who answered at addresses that were only heard of; the oldest go."""
         self._under_way: dict[int, Target] = {}
         self._wanted: dict[int, None] = {}
         self._chunk_dials: dict[int, NodeId] = {}
@@ -58,12 +73,16 @@ class Dialer:
     # -- whom
 
     def due(
-        self, live: Iterable[MemberRecord], dead: Iterable[MemberRecord], linked: set[NodeId], room: int,
-        now: Now,
+        self, live: Sequence[MemberRecord], dead: Sequence[MemberRecord], linked: set[NodeId], room: int,
+        now: Now, asleep: frozenset[NodeId] = frozenset(),
     ) -> list[Dial]:  # fmt: skip
-        """The dials to start now, at most `room` of them: members first, then addresses."""
+        """The dials to start now, at most `room` of them: members first, then addresses.
+
+        Args:
+            asleep: who takes no links for now, wherever it answered.
+        """
         dials: list[Dial] = []
-        room = min(room, UNDER_WAY_MAX - len(self._under_way))
+        room = min(room, UNDER_WAY_MAX - self.under_way_count)
         for target in self._targets(live, linked):
             if len(dials) >= room:
                 return dials
@@ -73,20 +92,40 @@ class Dialer:
         for target in self._targets(dead, linked):
             if len(dials) < dead_room and self._is_due(target, now):
                 dials.append(self._start(target))
+        # A member known to be there is dialled by name first: two dials at once would be one too many.
         busy = {
-            target.addresses[0] for target in self._members.values() if target.dial or not target.failures
+            target.addresses[0] for target in self._known(live, dead) if target.dial or not target.failures
         }
+        found_room = FOUND_DIALS_MAX - self._found_under_way
         for address, target in self._addresses.items():
-            # A member known to be there is dialled by name first: two dials at once would be one too many.
-            is_needed = self._resolved.get(address) not in linked and address not in busy
-            if is_needed and len(dials) < room and self._is_due(target, now):
-                # Who is linked with nobody needs whoever answers there, though that one may be full.
-                dials.append(self._start(target, is_wanted=not linked))
+            whom = self._resolved.get(address)
+            if whom in linked or whom in asleep or address in busy or not self._is_due(target, now):
+                continue
+            if len(dials) >= room or (target.is_found and found_room <= 0):
+                continue
+            found_room -= target.is_found
+            # Who is linked with nobody needs whoever answers there, though that one may be full.
+            dials.append(self._start(target, is_wanted=not linked))
         return dials
+
+    def _known(self, *members: Sequence[MemberRecord]) -> Iterable[Target]:
+        """The targets that are members now; who left is none, and a newcomer may answer in its place."""
+        found = (self._members.get(member.node) for member in chain(*members))
+        return (target for target in found if target is not None)
 
     @property
     def under_way_count(self) -> int:
-        return len(self._under_way)
+        """Dials that may end in links we reckon with; addresses heard of are none of them."""
+        return len(self._under_way) - self._found_under_way
+
+    @property
+    def _found_under_way(self) -> int:
+        return sum(target.is_found for target in self._under_way.values())
+
+    @property
+    def answered(self) -> Iterable[NodeId]:
+        """Who answered at the addresses that are dialled."""
+        return self._resolved.values()
 
     def due_wanted(self, wanted: Iterable[MemberRecord], linked: set[NodeId], now: Now) -> list[Dial]:
         """Dials for links that something waits for, whether there is room or not."""
@@ -119,7 +158,8 @@ class Dialer:
                 target = self._members[member.node] = Target(member.node, member.addresses)
             elif target.addresses != member.addresses:
                 # It has moved, so what failed there says nothing.
-                target.addresses, target.failures, target.due_ns = member.addresses, 0, 0
+                target.addresses = member.addresses
+                target.start_over()
             yield target
 
     def _is_due(self, target: Target, now: Now) -> bool:
@@ -147,19 +187,22 @@ class Dialer:
         """An operator says that members answer there."""
         for address in addresses:
             target = self._addresses.setdefault(address, Target(None, (address,)))
-            target.failures = target.due_ns = 0
+            target.start_over()
             target.is_found = False
 
-    def found(self, addresses: Iterable[str]) -> None:
-        """Somebody may answer there."""
+    def found(self, addresses: Iterable[str], linked: Links) -> None:
+        """Somebody may answer there, unless it was somebody linked the last time."""
         for address in addresses:
+            who = self._found.get(address)
+            if who is not None and linked.to(who) is not None:
+                continue
             if address not in self._addresses and len(self._addresses) < FOUND_MAX:
                 self._addresses[address] = Target(None, (address,), is_found=True)
 
     def retry_all(self) -> None:
         """No pause counts any more."""
         for target in [*self._members.values(), *self._addresses.values()]:
-            target.failures = target.due_ns = 0
+            target.start_over()
 
     def forget(self, peer: NodeId) -> None:
         self._members.pop(peer, None)
@@ -182,6 +225,10 @@ class Dialer:
         address = target.addresses[0]
         if target.is_found:
             self._addresses.pop(address, None)  # It is a member now, and dialled as such.
+            self._found.pop(address, None)
+            self._found[address] = peer
+            if len(self._found) > FOUND_MAX:
+                del self._found[next(iter(self._found))]
         else:
             self._resolved[address] = peer
 
@@ -203,33 +250,38 @@ class Dialer:
         target.dial = 0
         if target.peer is None and code == "self":
             self._addresses.pop(target.addresses[0], None)
+        target.failures += 1
         self._pause(target, now)
         if target.is_found and target.failures >= FOUND_TRIES_MAX:
             self._addresses.pop(target.addresses[0], None)
         return target
 
-    def has_failed(self, peer: NodeId) -> bool:
-        """Whether the last dials of this member led nowhere."""
-        target = self._members.get(peer)
-        return target is not None and target.failures > 0
-
-    def lost(self, peer: NodeId, code: str, now: Now) -> None:
+    def lost(self, peer: NodeId, code: str, lasted_ns: int, now: Now) -> None:
         """A link to this peer ended: try again soon, but not all at the same moment.
 
-        One that the peer did not want is tried after growing pauses, as if it had not opened.
+        One that the peer did not want, or that ended at once, is tried after pauses that grow until a
+        link lasts: who is full or asleep refuses all day.
         """
+        is_lasting = lasted_ns >= LASTING_NS
+        is_refused = not is_lasting or code in UNWANTED
         target = self._members.get(peer)
-        if target is not None and not target.dial and code in UNWANTED:
-            self._pause(target, now)
-        elif target is not None and not target.dial:
-            target.failures = 0
-            target.due_ns = now.mono_ns + round(self._rng.random() * self._config.redial_min_ns)
+        if target is not None and not target.dial:
+            self._ended(target, now, is_lasting=is_lasting, is_refused=is_refused)
         for address, resolved in self._resolved.items():
             if resolved == peer and address in self._addresses:
-                self._pause(self._addresses[address], now)
+                self._ended(self._addresses[address], now, is_lasting=is_lasting, is_refused=True)
+
+    def _ended(self, target: Target, now: Now, *, is_lasting: bool, is_refused: bool) -> None:
+        if is_lasting:
+            target.refusals = 0
+        if is_refused:
+            target.refusals += 1
+            self._pause(target, now)
+        else:
+            target.due_ns = now.mono_ns + round(self._rng.random() * self._config.redial_min_ns)
 
     def _pause(self, target: Target, now: Now) -> None:
-        target.failures += 1
-        longest = min(self._config.redial_min_ns << min(target.failures, 20), self._config.redial_max_ns)
+        tries = target.failures + target.refusals
+        longest = min(self._config.redial_min_ns << min(tries, 20), self._config.redial_max_ns)
         pause = max(self._config.redial_min_ns, round(self._rng.random() * longest))
         target.due_ns = now.mono_ns + pause

@@ -8,7 +8,7 @@ from bellande_mesh_sync.core.messages import CHUNKS_LANE, RECORDS_LANE
 from bellande_mesh_sync.ids import NodeId
 
 CROSSED_DIALS_NS = 10_000_000_000
-"""Two links to one peer that open within this time are dials that crossed; later, the older is dead."""
+"""Two links to one peer that open within this time, one from each end, are dials that crossed."""
 
 
 @dataclass(slots=True, eq=False)
@@ -35,12 +35,19 @@ class Link:
     owed: int = 0
     """Bytes of records dealt with for which the peer has not been given credit yet."""
 
+    @property
+    def is_doubted(self) -> bool:
+        """Whether an address has changed at one end, and nothing came over it since."""
+        return 0 < self.doubted_ns >= self.last_heard_ns
+
 
 class Links:
     """Which links are open, and which of two to one peer stays."""
 
     def __init__(self, local: NodeId) -> None:
         self._local = local
+        self.healthy_ns = 10_000_000_000
+        """A link that was heard so recently is not lost. Less than the silence that ends a link."""
         self._by_number: dict[int, Link] = {}
         self._records: dict[NodeId, Link] = {}
         self._chunks: dict[NodeId, list[Link]] = {}
@@ -113,11 +120,13 @@ class Links:
     def _replaces(self, new: Link, old: Link) -> bool:
         """Both ends must come to the same answer without asking each other.
 
-        When both have dialled at once, the link dialled by the smaller node id stays. A restarted
-        peer, or one that dials long after, no longer knows the old link.
+        When both have dialled at once, the link dialled by the smaller node id stays. Otherwise a link
+        that works stays: the new one may be a dial of an address of which nobody knew who is there. Only
+        a restarted peer, or one of which nothing is heard any more, no longer knows the old link.
         """
-        if new.boot != old.boot or new.opened_ns - old.opened_ns > CROSSED_DIALS_NS:
+        if new.boot != old.boot:
             return True
-        if new.is_outbound == old.is_outbound:
-            return True
-        return new.is_outbound == (self._local < new.peer)
+        is_crossing = new.opened_ns - old.opened_ns <= CROSSED_DIALS_NS
+        if is_crossing and new.is_outbound != old.is_outbound:
+            return new.is_outbound == (self._local < new.peer)
+        return old.is_doubted or new.opened_ns - old.last_heard_ns > self.healthy_ns

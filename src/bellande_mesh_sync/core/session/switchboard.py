@@ -9,7 +9,7 @@ from bellande_mesh_sync.core.counters import Counters
 from bellande_mesh_sync.core.delivery.notes import Notes
 from bellande_mesh_sync.core.effects import Effect, Hangup, Log, Send
 from bellande_mesh_sync.core.events import DialFailed, LinkClosed, LinkOpened
-from bellande_mesh_sync.core.members.member import MemberRecord
+from bellande_mesh_sync.core.members.member import MemberRecord, MemberState
 from bellande_mesh_sync.core.members.membership import Membership
 from bellande_mesh_sync.core.members.surveys import Surveys
 from bellande_mesh_sync.core.messages import CHUNKS_LANE, RECORDS_LANE, Ping, Pong
@@ -53,6 +53,7 @@ class Switchboard:
         self._counters = counters
         self._dialer = Dialer(config, me.bootstrap, rng)
         membership.has_room = self._has_room
+        links.healthy_ns = 2 * config.ping_interval_ns
         self._no_chunk_links: dict[NodeId, int] = {}
         """Peers that turned a link for chunks away, and until when none is dialled to them again."""
 
@@ -71,8 +72,11 @@ class Switchboard:
         if self.closed_because:
             return [Hangup(link.link, "closing", self.closed_because)]
         effects: list[Effect] = []
-        replaces = link.lane == RECORDS_LANE and self._links.to(link.peer) is not None
-        if len(self._links) >= self.connections_max and not replaces:
+        is_second = link.lane == RECORDS_LANE and self._links.to(link.peer) is not None
+        if is_second and not link.is_outbound:
+            # It may say that it has moved: then the old link is in doubt, and makes way.
+            effects += self._membership.turned_away(link.peer, hello.member, now)
+        if len(self._links) >= self.connections_max and not is_second:
             room = self._make_room(link, now, is_wanted=is_wanted)
             if room is None:
                 return self._refuse(link, hello.member, now)
@@ -109,6 +113,8 @@ class Switchboard:
         self._counters["links_refused"] += 1
         effects: list[Effect] = [Hangup(link.link, "busy", "this node has as many links as it may")]
         effects += self._membership.turned_away(link.peer, record, now)
+        if link.lane == RECORDS_LANE and link.is_outbound:
+            self._dialer.lost(link.peer, "busy", 0, now)
         if link.lane == CHUNKS_LANE and link.is_outbound:
             effects += self._chunks_over_records(link.peer, now)
         return effects
@@ -143,7 +149,7 @@ class Switchboard:
             return effects
         effects += self._surveys.link_gone(link)
         if self._links.to(link.peer) is None:
-            self._dialer.lost(link.peer, code, now)
+            self._dialer.lost(link.peer, code, now.mono_ns - link.opened_ns, now)
             while (lane := self._links.for_chunks(link.peer)) is not None:
                 effects += self.hang_up(lane, "closing", "the link for records is gone", now)
             if code not in UNWANTED and code != "closing":
@@ -168,11 +174,26 @@ class Switchboard:
         # Links for chunks make room for those for records.
         room = self.connections_max - len(linked) - self._dialer.under_way_count
         live, dead = self._membership.directory.live_and_dead()
-        effects: list[Effect] = list(self._dialer.due_wanted(self._membership.wanted, linked, now))
-        effects += self._dialer.due(live, dead, linked, room, now)
+        effects = self.dial_wanted(now)
+        effects += self._dialer.due(live, dead, linked, room, now, self._asleep())
         if room <= 0:
             effects += self._dialer.due_unmet(now)
         return effects
+
+    def dial_wanted(self, now: Now) -> list[Effect]:
+        """Only with whom something waits for a link. Cost: O(those), not O(members)."""
+        if self.closed_because:
+            return []
+        wanted = self._membership.wanted
+        linked = {record.node for record in wanted if self._links.to(record.node) is not None}
+        return list(self._dialer.due_wanted(wanted, linked, now))
+
+    def _asleep(self) -> frozenset[NodeId]:
+        """Of those who answered at a bootstrap address."""
+        found = {node: self._membership.directory.get(node) for node in self._dialer.answered}
+        return frozenset(
+            node for node, member in found.items() if member and member.state == MemberState.ASLEEP
+        )
 
     def dial_failed(self, event: DialFailed, now: Now) -> list[Effect]:
         self._counters["dials_failed"] += 1
@@ -201,7 +222,7 @@ class Switchboard:
             return []
         records = [self._membership.directory.record_of(link.peer) for link in self._links.records_links()]
         known = {address for record in records if record is not None for address in record.addresses}
-        self._dialer.found(address for address in addresses if address not in known)
+        self._dialer.found((address for address in addresses if address not in known), self._links)
         return self.dial(now)
 
     def retry_all(self, now: Now) -> tuple[int, list[Effect]]:
@@ -245,7 +266,7 @@ class Switchboard:
             if is_ours and not self._fetcher.is_using(link.link):
                 return self.hang_up(link, "closing", "no chunks to fetch for a while", now)
             return []
-        patience_ns = DOUBT_NS if link.doubted_ns >= link.last_heard_ns else 3 * self.config.ping_interval_ns
+        patience_ns = DOUBT_NS if link.is_doubted else 3 * self.config.ping_interval_ns
         if now.mono_ns - max(link.last_heard_ns, link.doubted_ns) > patience_ns:
             self._counters["links_silent"] += 1
             return self.hang_up(link, "silent", f"nothing heard for {silent_ns / 1e9:.1f} s", now)

@@ -10,13 +10,14 @@ from bellande_mesh_sync.core.counters import Counters
 from bellande_mesh_sync.core.effects import Log, MemberChanged, PeerForgotten, PeerRecorded, Stop
 from bellande_mesh_sync.core.members.member import INCARNATION_JUMP_MAX, MemberRecord, is_genuine
 from bellande_mesh_sync.core.members.swim.config import SwimConfig
-from bellande_mesh_sync.core.members.swim.doubles import LEAP, Doubles, Meeting
+from bellande_mesh_sync.core.members.swim.doubles import ANSWER_LEAP, LEAP, Doubles, Meeting, rank
 from bellande_mesh_sync.core.members.swim.effects import SetTimer, SwimEffect
 from bellande_mesh_sync.core.members.swim.evidence import Evidence, Found
 from bellande_mesh_sync.core.members.swim.gossip import GossipQueue, Update
 from bellande_mesh_sync.core.members.swim.health import Health
 from bellande_mesh_sync.core.members.swim.messages import (
     NOTICE_BYTES,
+    SLEEP_S_MAX,
     VERDICT_BYTES,
     Entry,
     SleepNotice,
@@ -69,10 +70,12 @@ class Beliefs:
         """Members said to be dead elsewhere and alive here -> the incarnation meant: to be told."""
         self.is_isolated = False
         """Nobody was heard for a while: what we find now speaks of us, and nobody is to be told of it."""
+        self._is_over = False
+        """Another run has our identity, and goes on: we say nothing more of ourselves."""
         self.is_parting = False
         """We said that we leave or sleep, so no verdict needs an answer."""
         self.own_index = -1
-        self.own = me.record(incarnation)
+        self.own = self._doubles.say(me.record(incarnation), me.sign)
         self._publish()
 
     # -- ourselves
@@ -90,7 +93,7 @@ class Beliefs:
 
     def reincarnate(self, above: int, *, left: bool = False) -> None:
         """Say something new of ourselves that wins over everything up to this incarnation."""
-        self.own = self._me.record(above + 1, left=left)
+        self.own = self._doubles.say(self._me.record(above + 1, left=left), self._me.sign)
         self._publish()
 
     def become(self, me: LocalNode) -> None:
@@ -109,7 +112,7 @@ class Beliefs:
 
     def _refute(self, incarnation: int) -> None:
         """Somebody believes ill of us. Higher incarnations than ours cannot be: we sign them."""
-        if self.is_parting or incarnation != self.own.incarnation:
+        if self.is_parting or self._is_over or incarnation != self.own.incarnation:
             return
         self._counters["member_refutations"] += 1
         self._health.worsen()
@@ -117,7 +120,7 @@ class Beliefs:
 
     def _meet_ourselves(self, record: MemberRecord) -> None:
         """A newer record of ourselves is of another run: go above it, or nobody hears us."""
-        if record.incarnation < self.own.incarnation or record == self.own:
+        if self._is_over or rank(record) <= rank(self.own):
             return
         if not is_genuine(record, self._me.verify):
             self._counters["member_records_refused"] += 1
@@ -128,8 +131,9 @@ class Beliefs:
         if meeting is not Meeting.PAST and not self.is_parting:
             self._report_double(record, is_over=meeting is Meeting.NEWER_RIVAL)
             if meeting is Meeting.NEWER_RIVAL:
+                self._is_over = True
                 return
-        leap = LEAP if meeting is Meeting.PAST else 0
+        leap = LEAP if meeting is Meeting.PAST else ANSWER_LEAP
         self.reincarnate(record.incarnation + leap, left=self.own.left)
 
     def _report_double(self, record: MemberRecord, *, is_over: bool) -> None:
@@ -238,11 +242,11 @@ class Beliefs:
         record = entry.record
         if record.node == self.own.node:
             self._meet_ourselves(record)
-            if entry.standing >= DEAD:
+            if entry.standing >= SUSPECT:
                 self._refute(record.incarnation)
             return False
         view = self.view
-        since_ns = now_ns - max(entry.age_s, 0) * _SECOND_NS
+        since_ns = now_ns - self._age_ns(entry)
         was_live = view.standing(view.roster.find(record.node)) in (ALIVE, SUSPECT)
         is_news = self._is_newer(record) and self._take_entry(entry, was_live, since_ns, spread)
         index = view.roster.find(record.node)
@@ -261,8 +265,7 @@ class Beliefs:
     def _take_entry(self, entry: Entry, was_live: bool, since_ns: int, spread: bool) -> bool:
         record = entry.record
         is_dead = entry.standing in (DEAD, REMOVED) and not record.left and not was_live
-        for_s = entry.notice.for_s if entry.notice is not None else 0
-        is_old = (entry.age_s - for_s) * _SECOND_NS >= self._config.forget_after_ns
+        is_old = self._age_ns(entry) >= self._age_max_ns(entry)
         if is_old and entry.standing >= DEAD and not was_live:
             return False  # We forgot it, or never needed to know.
         number = self._accept(record)
@@ -275,6 +278,14 @@ class Beliefs:
         if spread:
             self.gossip.add_record(record, self.view.roster.sizes[number])
         return True
+
+    def _age_ns(self, entry: Entry) -> int:
+        """An absurd age counts as the one at which the member is forgotten."""
+        return min(max(entry.age_s, 0) * _SECOND_NS, self._age_max_ns(entry))
+
+    def _age_max_ns(self, entry: Entry) -> int:
+        for_s = 0 if entry.notice is None else min(max(entry.notice.for_s, 0), SLEEP_S_MAX)
+        return self._config.forget_after_ns + for_s * _SECOND_NS
 
     def _accuse(self, index: int, now_ns: int) -> None:
         if len(self.accused) < self._config.accusations_max:

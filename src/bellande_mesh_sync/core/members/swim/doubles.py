@@ -2,73 +2,104 @@
 
 A disk that was copied makes two nodes of one. Each signs records in which it says to be that node, and
 each must go above the other to be heard at all; so one of them has to stop, or nobody hears either.
+
+That a run lives is shown by nothing but an answer. Whoever goes above a record of itself names that record
+in `more` of its own. Members may hold any number of records of runs that are over, in any incarnations;
+none of them names what we signed after that.
 """
 
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from collections import deque
 from typing import Final
 
-from bellande_mesh_sync.core.members.member import MemberRecord
+import msgspec
+from blake3 import blake3
+
+from bellande_mesh_sync.core.members.member import (
+    RECORD_BYTES_MAX,
+    MemberRecord,
+    Sign,
+    record_bytes,
+    signed,
+)
 
 BOOTS_MAX: Final = 8
 """Foreign runs remembered. Whoever can make more of them has our key anyway."""
+SAID_MAX: Final = 16
+"""Our own last records, which an answer may name."""
 LEAP: Final = 64
-"""How far above a run that we meet for the first time we go.
-
-Of a run that is over, members may still hold several records, some incarnations apart, and we meet one
-after the other. All are below this leap; what comes up above it was signed after ours was heard.
-"""
+"""How far above a record of the past we go: members may hold others of that run, some incarnations apart."""
+ANSWER_LEAP: Final = 4
+"""How far above a live rival's: above what it may say before it hears us, as a goodbye."""
+_KEY: Final = b"\x81\xa3met\xc4\x10"
+"""Begins a MessagePack map of one binary, so that later versions can add to it."""
+_MARK_BYTES: Final = 16
 
 
 class Meeting(enum.Enum):
     """What a record of ourselves that we did not sign in this run means."""
 
     PAST = enum.auto()
-    """Most likely of a run that is over: go a leap above it."""
+    """Nothing says that its run lives: go a leap above it."""
     RIVAL = enum.auto()
-    """Its node lives, and has just shown so: go above it once more, so that it hears the same of us."""
+    """It lives, for it answers us: go above it once more, so that it hears the same of us."""
     NEWER_RIVAL = enum.auto()
-    """It lives, it has heard that we do, and it began later: ours is the run that ends."""
+    """It has answered twice, and ours is the run that ends."""
 
 
-@dataclass(slots=True)
-class _Run:
-    started_ms: int
-    seen_incarnation: int
-    is_alive: bool = False
+def mark_of(record: MemberRecord) -> bytes:
+    """What names one record among all that were ever signed, in the `more` of whoever answers it."""
+    return _KEY + blake3(record.signature).digest(_MARK_BYTES)
 
 
 class Doubles:
-    """What we know of each foreign run, by its boot."""
+    """What we said lately, what we answered last, and which foreign runs have answered us, by their boot."""
 
-    __slots__ = ("_runs",)
+    __slots__ = ("_alive", "_answered", "_said")
 
     def __init__(self) -> None:
-        self._runs: dict[bytes, _Run] = {}
+        self._said: deque[bytes] = deque(maxlen=SAID_MAX)
+        self._answered = b""
+        self._alive: dict[bytes, int] = {}
+        """The incarnation of each one's newest answer."""
+
+    def say(self, record: MemberRecord, sign: Sign) -> MemberRecord:
+        """Our next record, which names what it answers.
+
+        One without room for that is said as it is: then a double does not find out that we live.
+        """
+        if self._answered:
+            answer = msgspec.structs.replace(record, more=self._answered)
+            if record_bytes(answer) <= RECORD_BYTES_MAX:
+                record = signed(answer, sign)
+        self._said.append(mark_of(record))
+        return record
 
     def meet(self, record: MemberRecord, own: MemberRecord) -> Meeting:
-        """`record`: genuine, of our node, in an incarnation that is not below ours.
+        """`record`: genuine, of our node, and above ours in `rank`.
 
-        A second record of the same run that is above our leap is a live node's. The run that began
-        later goes on, so the one that began earlier stops; but only when it meets the other once more:
-        its own last record was overtaken then, and all members have the address of the one that goes on.
+        The run that began later goes on. Of two that began as one (a virtual machine resumed twice from one
+        snapshot) it is the one with the lower key, then the lower addresses. If there is no difference at
+        all, the one that has its second answer first stops: as a record is answered only by whose own is
+        below it, and who stops says nothing more, the other one never gets there.
         """
-        run = self._runs.pop(record.boot, None)
-        if run is None:
-            run = _Run(record.started_ms, record.incarnation)
-            self._remember(record.boot, run)
+        self._answered = mark_of(record)
+        if record.left or not any(mark in record.more for mark in self._said):
             return Meeting.PAST
-        self._remember(record.boot, run)
-        if record.incarnation <= run.seen_incarnation:
-            return Meeting.PAST
-        run.seen_incarnation = record.incarnation
-        was_alive, run.is_alive = run.is_alive, True
-        began_later = (record.started_ms, record.boot) >= (own.started_ms, own.boot)
-        return Meeting.NEWER_RIVAL if was_alive and began_later else Meeting.RIVAL
+        heard = self._alive.pop(record.boot, record.incarnation)
+        self._alive[record.boot] = record.incarnation
+        if len(self._alive) > BOOTS_MAX:
+            del self._alive[next(iter(self._alive))]
+        is_second = record.incarnation > heard
+        return Meeting.NEWER_RIVAL if is_second and _run_of(record) >= _run_of(own) else Meeting.RIVAL
 
-    def _remember(self, boot: bytes, run: _Run) -> None:
-        self._runs[boot] = run
-        if len(self._runs) > BOOTS_MAX:
-            del self._runs[next(iter(self._runs))]
+
+def rank(record: MemberRecord) -> tuple[int, bytes]:
+    """An order of all records of one node; of two runs at most one finds the other's above its own."""
+    return record.incarnation, record.signature
+
+
+def _run_of(record: MemberRecord) -> tuple[int, bytes, bytes, tuple[str, ...]]:
+    return record.started_ms, record.boot, record.seal_key, record.addresses

@@ -9,7 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from bellande_mesh_sync.core.members.swim.messages import Entries, Entry, Line, Lines, Standing
+from bellande_mesh_sync.core.members.swim.messages import (
+    SLEEP_S_MAX,
+    Entries,
+    Entry,
+    Line,
+    Lines,
+    Standing,
+)
 from bellande_mesh_sync.core.members.swim.roster import BUCKETS
 from bellande_mesh_sync.core.members.swim.view import ALIVE, ASLEEP, SUSPECT, UNKNOWN, View
 from bellande_mesh_sync.ids import NodeId
@@ -18,6 +25,8 @@ ENTRIES_MAX: Final = 512
 """In one message: about 150 kB, at most 600 kB."""
 WANTED_MAX: Final = 8_192
 """In one message: 280 kB."""
+AGE_S_MAX: Final = 10 * SLEEP_S_MAX
+"""No view keeps a member for longer than it sleeps and a while; any more is an error of a clock."""
 ALL_BUCKETS: Final = b"\xff" * (BUCKETS // 8)
 _SECOND_NS: Final = 1_000_000_000
 
@@ -78,7 +87,15 @@ def entry_of(view: View, index: int, now_ns: int) -> Entry:
     standing = settled(view.standings[index])
     age_s = 0 if standing == ALIVE else (now_ns - view.since_ns(index)) // _SECOND_NS
     notice = view.roster.notice(view.number(index)) if standing == ASLEEP else None
-    return Entry(view.record(index), standing, age_s, notice)
+    return Entry(view.record(index), standing, min(max(age_s, 0), AGE_S_MAX), notice)
+
+
+def entry_for_itself(view: View, index: int, now_ns: int) -> Entry:
+    """What a member should hear of itself: also that it is suspected, which is no part of the views."""
+    entry = entry_of(view, index, now_ns)
+    if view.standings[index] != SUSPECT:
+        return entry
+    return Entry(entry.record, SUSPECT, 0, None)
 
 
 def settled(standing: int) -> int:

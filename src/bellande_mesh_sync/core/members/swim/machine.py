@@ -23,7 +23,7 @@ from bellande_mesh_sync.core.members.swim.effects import (
     SwimEffect,
 )
 from bellande_mesh_sync.core.members.swim.evidence import Evidence, Explanation
-from bellande_mesh_sync.core.members.swim.exchange import entry_of
+from bellande_mesh_sync.core.members.swim.exchange import entry_for_itself, entry_of
 from bellande_mesh_sync.core.members.swim.health import Health
 from bellande_mesh_sync.core.members.swim.merging import Merging
 from bellande_mesh_sync.core.members.swim.messages import (
@@ -38,6 +38,7 @@ from bellande_mesh_sync.core.members.swim.messages import (
     StreamMessage,
     StreamPing,
     StreamPong,
+    Verdict,
 )
 from bellande_mesh_sync.core.members.swim.probing import Probing
 from bellande_mesh_sync.core.members.swim.quality import Quality
@@ -121,6 +122,10 @@ class Swim:
         """Of direct pings to this member: smoothed round trip in ns, and loss ratio. -1: not known."""
         _, rtt_ns, loss_ratio = self._quality.of(self._view.roster.find(node))
         return rtt_ns, loss_ratio
+
+    def against(self, node: NodeId) -> Verdict | None:
+        """What we hold against this member, as far as it can refute it."""
+        return self.beliefs.against(self._view.roster.find(node))
 
     def explain(self, node: NodeId, now_ns: int) -> Explanation:
         """Why this member stands as it does."""
@@ -273,17 +278,22 @@ class Swim:
 
     def _take_entries(self, sender: NodeId, entries: Entries, now_ns: int) -> None:
         """Whoever holds an older record of us may have no key for our datagrams: it is told over the link."""
-        incarnation = self.incarnation
         self._merging.handle(sender, entries, now_ns)
-        if self.incarnation != incarnation:
-            own = entry_of(self._view, self.beliefs.own_index, now_ns)
-            self._out.append(SendStream(sender, Entries((own,), ())))
+        own = self.own_record
+        of_us = [entry.record for entry in entries.entries if entry.record.node == own.node]
+        if any(record.incarnation < own.incarnation for record in of_us):
+            newer = entry_of(self._view, self.beliefs.own_index, now_ns)
+            self._out.append(SendStream(sender, Entries((newer,), ())))
 
     def _answer_stream(self, sender: NodeId, ping: StreamPing, now_ns: int) -> None:
         self._out.append(SendStream(sender, StreamPong(ping.sequence)))
         index = self._view.roster.find(sender)
-        if self._view.standing(index) != UNKNOWN and self._view.incarnation(index) > ping.incarnation:
-            self._out.append(SendStream(sender, Entries((entry_of(self._view, index, now_ns),), ())))
+        standing = self._view.standing(index)
+        if standing == UNKNOWN:
+            return
+        if standing >= SUSPECT or self._view.incarnation(index) > ping.incarnation:
+            entry = entry_for_itself(self._view, index, now_ns)
+            self._out.append(SendStream(sender, Entries((entry,), ())))
 
     def handle_timer(self, timer: SwimTimer, now_ns: int) -> list[SwimEffect]:
         self._hear(now_ns)

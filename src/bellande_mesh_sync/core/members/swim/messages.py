@@ -138,7 +138,10 @@ class Entry(Struct, frozen=True, array_like=True, gc=False):
     record: MemberRecord
     standing: int
     age_s: int
-    """For how long dead, asleep or left; so that no exchange makes an old death young again."""
+    """For how long dead, asleep or left; so that no exchange makes an old death young again.
+
+    Whoever takes it in counts no more than what it takes for the member to be forgotten.
+    """
     notice: SleepNotice | None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from bellande_mesh_sync.core.members.swim.view import View
+from bellande_mesh_sync.core.members.swim.view import ALIVE, SUSPECT, View
 
 
 class ProbeOrder:
@@ -34,7 +34,7 @@ class ProbeOrder:
             while self._step <= self._mask:
                 index = (self._factor * self._step + self._offset) & self._mask
                 self._step += 1
-                if index < size and 1 <= standings[index] <= 2 and index != self._own:
+                if index < size and ALIVE <= standings[index] <= SUSPECT and index != self._own:
                     return index
             self._shuffle(size)
         return self.next(view)  # The walk was from a time when none of the live was there.
@@ -49,7 +49,7 @@ class ProbeOrder:
         while True:
             while self._few:
                 index = self._few.pop()
-                if 1 <= view.standing(index) <= 2 and index != self._own:
+                if ALIVE <= view.standing(index) <= SUSPECT and index != self._own:
                     return index
             pool = view.few()
             assert pool is not None

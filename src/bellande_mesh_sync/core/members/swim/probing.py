@@ -25,7 +25,7 @@ from bellande_mesh_sync.core.members.swim.order import ProbeOrder
 from bellande_mesh_sync.core.members.swim.prober import Prober, Round
 from bellande_mesh_sync.core.members.swim.telling import Telling
 from bellande_mesh_sync.core.members.swim.timers import AckOverdue, ProbeDue, RelayOver
-from bellande_mesh_sync.core.members.swim.view import SUSPECT, UNKNOWN
+from bellande_mesh_sync.core.members.swim.view import ALIVE, SUSPECT, UNKNOWN
 from bellande_mesh_sync.ids import NodeId
 
 
@@ -149,7 +149,7 @@ class Probing:
         """Helpers that did not even say that they failed make us doubt ourselves."""
         self._note_silence(probe)
         self._health.worsen(len(probe.helpers) - len(probe.nacked) if probe.helpers else 1)
-        if self._view.standing(probe.target) in (1, SUSPECT):
+        if self._view.standing(probe.target) in (ALIVE, SUSPECT):
             self._beliefs.suspect(probe.target, self._beliefs.own.node, now_ns)
 
     def _note_silence(self, probe: Round) -> None:

@@ -162,7 +162,7 @@ class View:
                 index = self._few.choose(rng) if self._few else 0
             else:
                 index = int(random_() * size)
-            if 1 <= standings[index] <= 2 and index not in without and index not in chosen:
+            if ALIVE <= standings[index] <= SUSPECT and index not in without and index not in chosen:
                 chosen.append(index)
                 if len(chosen) == count:
                     break
