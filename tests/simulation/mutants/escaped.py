@@ -9,7 +9,7 @@ from bellande_mesh_sync.core.data.clock import HybridClock
 from bellande_mesh_sync.core.data.replica import Replica
 from bellande_mesh_sync.core.delivery.notes import Notes
 from bellande_mesh_sync.core.members.directory import Directory
-from bellande_mesh_sync.core.members.membership import Membership
+from bellande_mesh_sync.core.members.peer_book import PeerBook
 from bellande_mesh_sync.core.members.swim.beliefs import Beliefs
 from bellande_mesh_sync.core.members.swim.machine import Swim
 from bellande_mesh_sync.core.members.swim.prober import Prober
@@ -236,17 +236,17 @@ MUTANTS = (
     # The next run hears them again; needs a mesh in which all move and all are started anew.
     Mutant(
         "news_of_members_are_not_kept",
-        "What a known member says anew is not written to the peer book.",
-        Membership._recorded,
-        "    self._remember(record)\n",
-        "    if known is None:\n        self._remember(record)\n",
+        "What a known member says anew waits for ever to be written to the peer book.",
+        PeerBook.write,
+        "self._remember(self._records[node])",
+        "pass",
     ),
     # It counts as suspect until it is forgotten again; needs a check of what a peer book holds.
     Mutant(
         "forgotten_member_stays_in_the_book",
         "A member that is forgotten stays in the peer book, so the next run knows it again.",
-        Membership._forgotten,
-        "self._forget(effect.node)",
+        PeerBook.forget,
+        "self._forget(node)",
         "pass",
     ),
     # Needs a liar that forges notes, and a ledger of notes that counts them.

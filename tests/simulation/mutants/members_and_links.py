@@ -8,7 +8,7 @@ from bellande_mesh_sync.core.members.membership import Membership
 from bellande_mesh_sync.core.members.swim.beliefs import Beliefs
 from bellande_mesh_sync.core.session.dialing import Dialer
 from bellande_mesh_sync.core.spreading.exchange import Exchange
-from tests.simulation.mutants.planting import Mutant
+from tests.simulation.mutants.planting import MEMBERS, Mutant
 
 MUTANTS = (
     Mutant(
@@ -24,6 +24,7 @@ MUTANTS = (
         Beliefs._meet_ourselves,
         "self.reincarnate(record.incarnation + leap, left=self.own.left)",
         "self.reincarnate(record.incarnation - 1, left=self.own.left)",
+        MEMBERS,
     ),
     Mutant(
         "member_is_dialled_once",
@@ -55,10 +56,10 @@ MUTANTS = (
     ),
     Mutant(
         "owners_are_counted_once",
-        "Who owns records is not worked out again when a member comes, goes or comes back.",
+        "Who owns records is not worked out again when a member comes.",
         Directory._show,
-        "    self._owners = None\n",
-        "",
+        "    if shown is None:\n        self._owners = None\n",
+        "    if shown is None:\n",
     ),
     Mutant(
         "dead_are_no_owners",
@@ -78,7 +79,7 @@ MUTANTS = (
         "own_record_is_not_kept",
         "A node does not write down its own record, so its next run begins in the incarnations of this one.",
         Membership._done,
-        "self._remember(own)",
+        "self._book.note(own, now)",
         "pass",
     ),
     Mutant(
