@@ -14,7 +14,7 @@ from bellande_mesh_sync.core.members.swim.messages import Datagram, Gossip
 from bellande_mesh_sync.core.messages import CHUNKS_LANE, RECORDS_LANE, MemberDatagram, Note, Ping, Pong
 from bellande_mesh_sync.core.node import NodeCore
 from bellande_mesh_sync.core.session.switchboard import DOUBT_NS, LINK_IDLE_NS
-from tests.core.making import at, hello_of, member_of, node_of_name
+from tests.core.making import LINKS_ALONE, at, hello_of, member_of, node_of_name
 from tests.core.shuttle import Node, World
 
 T = TypeVar("T")
@@ -180,7 +180,7 @@ def test_a_restarted_peer_takes_the_place_of_its_own_stale_link_even_if_the_node
     assert alone.linked() == ["bob", "carol"]
     assert alone.core.links.get(stale) is None
     assert alone.core.links.get(fresh) is not None
-    assert [(link, code) for link, code in alone.hangups()] == [("carol", "duplicate")]
+    assert [(link, code) for link, code in alone.hangups()] == [("carol", "replaced")]
     assert len(alone.core.links) == 2
 
 

@@ -16,6 +16,9 @@ from bellande_mesh_sync.ids import NodeId, Now
 
 UNWANTED = frozenset({"busy", "duplicate", "too_many_links"})
 """Codes with which a peer closes a link that is fine, because it wants no further one."""
+REPLACED = "replaced"
+"""The code with which a peer closes a link because another run with our identity has one: only who goes on
+talking finds out which of the two is to stop."""
 WANTED_DIALS_MAX = 16
 """Dials under way at once for links that something waits for, beyond the room there is."""
 UNDER_WAY_MAX = 128
@@ -262,7 +265,7 @@ class Dialer:
         One that the peer did not want, or that ended at once, is tried after pauses that grow until a
         link lasts: who is full or asleep refuses all day.
         """
-        is_lasting = lasted_ns >= LASTING_NS
+        is_lasting = lasted_ns >= LASTING_NS or code == REPLACED
         is_refused = not is_lasting or code in UNWANTED
         target = self._members.get(peer)
         if target is not None and not target.dial:

@@ -13,7 +13,7 @@ from bellande_mesh_sync.core.members.member import MemberRecord, MemberState
 from bellande_mesh_sync.core.members.membership import Membership
 from bellande_mesh_sync.core.members.surveys import Surveys
 from bellande_mesh_sync.core.messages import CHUNKS_LANE, RECORDS_LANE, Ping, Pong
-from bellande_mesh_sync.core.session.dialing import UNWANTED, Dialer
+from bellande_mesh_sync.core.session.dialing import REPLACED, UNWANTED, Dialer
 from bellande_mesh_sync.core.session.links import Link, Links
 from bellande_mesh_sync.core.spreading.exchange import Exchange
 from bellande_mesh_sync.ids import NodeId, Now
@@ -85,8 +85,9 @@ class Switchboard:
         if loser is link:
             return [*effects, Hangup(link.link, "duplicate", "the other link between us stays")]
         if loser is not None:
-            effects.append(Hangup(loser.link, "duplicate", "the newer link between us stays"))
-            effects += self._after(loser, "duplicate", now)
+            code = "duplicate" if loser.boot == link.boot else REPLACED
+            effects.append(Hangup(loser.link, code, "the newer link between us stays"))
+            effects += self._after(loser, code, now)
         if link.lane == CHUNKS_LANE:
             return effects + self._fetcher.link_opened(link.peer, link.link, now)
         self._counters["links_opened"] += 1

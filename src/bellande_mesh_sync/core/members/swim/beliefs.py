@@ -173,8 +173,14 @@ class Beliefs:
         return True
 
     def _is_newer(self, record: MemberRecord) -> bool:
+        """Of one incarnation two runs may have signed records: all must come to hold the same one of them."""
         index = self.view.roster.find(record.node)
-        return self.view.standing(index) == UNKNOWN or record.incarnation > self.view.incarnation(index)
+        if self.view.standing(index) == UNKNOWN:
+            return True
+        known = self.view.record(index)
+        if known.incarnation != record.incarnation:
+            return record.incarnation > known.incarnation
+        return record.signature != known.signature and rank(record) > rank(known)
 
     def _accept(self, record: MemberRecord) -> int:
         """The number of a newer record that we may believe, else -1."""
