@@ -266,4 +266,15 @@ MUTANTS = (
         "if sender != target:",
         MEMBERS,
     ),
+    # Notes take a neighbour in few seeds; needs more meshes with fewer links than members.
+    Mutant(
+        "relayed_note_goes_to_all",
+        "A note for a neighbour is delivered here as well.",
+        Notes.handle_relayed,
+        "return [Send(onward.link, msgspec.structs.replace(note, is_forwarded=True))]",
+        "return [\n"
+        "        Send(onward.link, msgspec.structs.replace(note, is_forwarded=True)),\n"
+        "        *self._receive(note),\n"
+        "    ]",
+    ),
 )

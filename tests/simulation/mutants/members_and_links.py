@@ -90,16 +90,6 @@ MUTANTS = (
         "",
     ),
     Mutant(
-        "relayed_note_goes_to_all",
-        "A note for a neighbour is delivered here as well.",
-        Notes.handle_relayed,
-        "return [Send(onward.link, msgspec.structs.replace(note, is_forwarded=True))]",
-        "return [\n"
-        "        Send(onward.link, msgspec.structs.replace(note, is_forwarded=True)),\n"
-        "        *self._receive(note),\n"
-        "    ]",
-    ),
-    Mutant(
         "overtaken_store_goes_on_numbering",
         "A node that hears of later writes of its own keeps its epoch, and gives their numbers again.",
         Exchange._overtaken,

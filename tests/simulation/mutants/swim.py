@@ -39,8 +39,8 @@ MUTANTS = (
         "word_of_the_same_incarnation_raises_the_dead",
         "A record counts as news when it is as new as the one that is held for dead.",
         Beliefs._is_newer,
-        "record.incarnation > self.view.incarnation(index)",
-        "record.incarnation >= self.view.incarnation(index)",
+        "record.signature != known.signature and rank(record) > rank(known)",
+        "rank(record) >= rank(known)",
         MEMBERS,
     ),
     Mutant(
