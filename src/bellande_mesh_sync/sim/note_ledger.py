@@ -20,6 +20,8 @@ class NoteLedger:
         """no_link, broken, died (the node on either side was gone before it got to it), hung_up, no_way_on (a
         neighbour had no link with the receiver any more)."""
         self._hung_up: set[tuple[int, int, int]] = set()
+        self._relayed: set[tuple[bytes, bool]] = set()
+        """Notes over neighbours, as they were dealt with by the neighbour and by the receiver."""
 
     def sent(self, messages: Sequence[Message]) -> int:
         """How many of these are notes; they are on their way now."""
@@ -45,11 +47,20 @@ class NoteLedger:
         """A core hung up: what still comes over this link it need not hear."""
         self._hung_up.add((node, boot, link))
 
+    def _is_first(self, message: Message) -> bool:
+        """Whether this is a note on its way; a liar says again what it passed on, which none has to hear."""
+        if type(message) is not RelayedNote:
+            return type(message) is Note
+        hop = (message.id, message.is_forwarded)
+        is_first = hop not in self._relayed
+        self._relayed.add(hop)
+        return is_first
+
     def handled(
         self, node: int, boot: int, event: Received, effects: Sequence[Effect], *, is_killed: bool
     ) -> None:
         """A core has dealt with what came; what it passed on is in its effects, less those it died before."""
-        came = note_count(event.messages)
+        came = sum(self._is_first(message) for message in event.messages)
         if not came:
             return
         missing = came - sum(type(effect) is Deliver or _is_forwarding(effect) for effect in effects)
