@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 from collections.abc import Callable
 
@@ -29,11 +28,6 @@ def test_who_stops_for_its_double_says_no_goodbye_in_its_name(
         assert newer.node_id == older.node_id
 
         async def has_stopped() -> bool:
-            # Sooner or later they meet by themselves; the more they say, the sooner.
-            for mesh in (older, newer):
-                if mesh.is_running():
-                    await mesh.broadcast_new_node()
-            await asyncio.sleep(0.5)
             return not older.is_running()
 
         await eventually(has_stopped, 60)

@@ -128,7 +128,7 @@ class Fleet:
             self.start(self.nodes)
             self.wait_calm()
             self._check_announcements()
-        except BaseException:
+        except BaseException:  # Also Ctrl-C: no process may outlive the test.
             self.__exit__()
             raise
         return self

@@ -54,7 +54,7 @@ async def connect(address: str, protocol: asyncio.BaseProtocol, timeout_s: float
             connected = await _first_to_answer(_in_turns(await _endpoints(host, port)))
             try:
                 await loop.create_connection(lambda: protocol, sock=connected)
-            except BaseException:
+            except BaseException:  # Also a cancellation: nobody else would close it.
                 connected.close()
                 raise
     except TimeoutError:
@@ -137,7 +137,7 @@ async def _attempt(endpoint: Endpoint) -> socket.socket:
     try:
         connecting.setblocking(False)
         await asyncio.get_running_loop().sock_connect(connecting, name)
-    except BaseException:
+    except BaseException:  # Most often a cancellation, when another address answered first.
         connecting.close()
         raise
     return connecting
