@@ -273,6 +273,19 @@ def test_a_node_that_was_stopped_kills_nobody_and_doubts_itself() -> None:
     assert node.state_of("carol") == ALIVE
 
 
+def test_a_death_that_waited_for_a_stopped_node_is_a_suspicion_to_it() -> None:
+    """Found by seed 346: its answer waited behind the old verdict, and programs were told of both."""
+    node = Node("alice", OTHERS)
+    node.next_timer(late_ns=100 * SECOND_NS)
+    node.accuse("bob", "carol", DEAD)
+    assert node.state_of("carol") == SUSPECT
+    node.hear("carol", Gossip(), records=(member_of("carol", 2),))
+    assert node.state_of("carol") == ALIVE
+    node.accuse("bob", "erin", DEAD)
+    node.run_for(60)
+    assert node.state_of("erin") == DEAD
+
+
 def test_what_a_node_finds_while_it_hears_nobody_is_told_to_nobody() -> None:
     """Found by a member world (26 nodes, `fast`, seed 258): cut off for long, it then told of deaths."""
     node = Node("alice", OTHERS)

@@ -72,6 +72,8 @@ class Beliefs:
         """When each member that is down went down in our view; not here: before this run."""
         self.is_isolated = False
         """Nobody was heard for a while: what we find now speaks of us, and nobody is to be told of it."""
+        self.catching_up_until_ns = 0
+        """We were stopped: until then, what comes in may have waited for us, and be old."""
         self._is_over = False
         """Another run has our identity, and goes on: we say nothing more of ourselves."""
         self.is_parting = False
@@ -390,20 +392,24 @@ class Beliefs:
             self.gossip.add_death(Verdict(record.node, record.incarnation, DEAD, by))
 
     def _doubt(self, index: int, by: NodeId, now_ns: int) -> bool:
-        """Whether a death that others tell of is only a suspicion here, for the member has answered us since.
+        """Whether a death that others tell of is only a suspicion here.
 
-        Who is really dead was silent for the shortest suspicion at least. One of whom we heard no suspicion
-        gets the benefit for as long as the longest; if it is dead, that costs us the shortest.
+        It is while we catch up, for the answer to it may be among what waited for us. And it is of a member
+        that answered us since: who is really dead was silent for the shortest suspicion at least. One of
+        whom we heard no suspicion gets the benefit for as long as the longest; if it is dead, that costs us
+        the shortest.
         """
         members = self.view.live_count
         is_alive = self.view.standings[index] == ALIVE
         shortest_ns = self._config.suspicion_ns(members, self._config.confirmations_needed(members))
         patience_ns = self._config.suspicion_ns(members, 0) if is_alive else shortest_ns
         acked_ns, _, _ = self._evidence.quality.of(index)
-        if acked_ns < 0 or now_ns - acked_ns >= patience_ns:
+        has_answered = acked_ns >= 0 and now_ns - acked_ns < patience_ns
+        if not has_answered and now_ns >= self.catching_up_until_ns:
             return False
         if is_alive:
-            reason = f"dead, so {self._name_of(by)} says, but it answered us"
+            but = "it answered us" if has_answered else "we were stopped, so that may be old"
+            reason = f"dead, so {self._name_of(by)} says, but {but}"
             self._begin_suspicion(index, by, reason, now_ns)
         suspicion = self.suspicions.get(index)
         assert suspicion is not None, "a suspect without a suspicion"

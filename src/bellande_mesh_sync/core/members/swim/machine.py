@@ -367,6 +367,7 @@ class Swim:
     def _was_deaf(self, deaf_ns: int, now_ns: int) -> None:
         """Who did not answer in that time may well have: no verdict comes from it."""
         self.beliefs.suspicions.deaf_ns += deaf_ns
+        self.beliefs.catching_up_until_ns = now_ns + self._config.probe_interval_ns
         self.health.worsen()
         self._probing.end_round()
         self._reached_ns = now_ns
