@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final
@@ -139,10 +140,9 @@ def at_address(core: NodeCore, addresses: Collection[str], now: Now) -> NodeView
 
 
 def member_counts(core: NodeCore) -> dict[str, int]:
-    counts: dict[str, int] = {"alive": 1}
-    for member in core.directory.others():
-        counts[str(member.state)] = counts.get(str(member.state), 0) + 1
-    return counts
+    counts = Counter(state.value for state in core.directory.states().values())
+    counts[MemberState.ALIVE.value] += 1
+    return dict(counts)
 
 
 def gauges_of(core: NodeCore) -> dict[str, float]:

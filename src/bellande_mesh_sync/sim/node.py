@@ -45,7 +45,7 @@ from bellande_mesh_sync.core.events import (
     TimerFired,
     WriteMany,
 )
-from bellande_mesh_sync.core.members.member import MemberRecord
+from bellande_mesh_sync.core.members.member import MemberRecord, MemberState
 from bellande_mesh_sync.core.messages import ChunkMissing, Hello, Message
 from bellande_mesh_sync.core.node import NodeCore
 from bellande_mesh_sync.core.reader import RecordReader, StoredState
@@ -546,12 +546,9 @@ class SimNode:
         """What waits in the core, by name; a dead one's counts for nothing."""
         return {} if self.core is None else self.core.backlog()
 
-    def members_shown(self) -> dict[NodeId, str]:
+    def members_shown(self) -> dict[NodeId, MemberState]:
         """The state of each other member, as programs see it; a dead process shows nothing."""
-        if self.core is None:
-            return {}
-        members = cast(NodeCore, self.core).directory.others()
-        return {member.record.node: member.state.value for member in members}
+        return {} if self.core is None else cast(NodeCore, self.core).directory.states()
 
     def make_hello(self, lane: int) -> Hello:
         assert self.core is not None

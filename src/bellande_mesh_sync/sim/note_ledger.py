@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from bellande_mesh_sync.core.effects import Deliver, Effect, Hangup, Send
 from bellande_mesh_sync.core.events import Event, Received
 from bellande_mesh_sync.core.messages import Message, Note, RelayedNote
+
+_NOTES: Final = frozenset({Note, RelayedNote})
 
 
 class NoteLedger:
@@ -26,9 +29,10 @@ class NoteLedger:
     def sent(self, messages: Sequence[Message]) -> int:
         """How many of these are notes; they are on their way now."""
         count = note_count(messages)
-        self.sent_count += count - sum(
-            type(message) is RelayedNote and message.is_forwarded for message in messages
-        )
+        if count:
+            self.sent_count += count - sum(
+                type(message) is RelayedNote and message.is_forwarded for message in messages
+            )
         return count
 
     def lose(self, reason: str, count: int) -> None:
@@ -60,6 +64,8 @@ class NoteLedger:
         self, node: int, boot: int, event: Received, effects: Sequence[Effect], *, is_killed: bool
     ) -> None:
         """A core has dealt with what came; what it passed on is in its effects, less those it died before."""
+        if not note_count(event.messages):
+            return
         came = sum(self._is_first(message) for message in event.messages)
         if not came:
             return
@@ -75,7 +81,11 @@ class NoteLedger:
 
 
 def note_count(messages: Iterable[Message]) -> int:
-    return sum(type(message) is Note or type(message) is RelayedNote for message in messages)
+    count = 0
+    for message in messages:  # Not a sum(): this runs for every message, and that takes twice as long.
+        if type(message) in _NOTES:
+            count += 1
+    return count
 
 
 def _is_forwarding(effect: Effect) -> bool:

@@ -45,25 +45,28 @@ class Trace:
             self._buffer += _encode((at_ns, place, name, told, wanted))
         except OverflowError:
             self._buffer += _encode((at_ns, place, name, told, [_encodable(effect) for effect in wanted]))
-        self._keep((at_ns, place, event, effects))
+        self._kept.append((at_ns, place, event, effects))
+        if self._echo is not None or len(self._buffer) > _BUFFER_BYTES:
+            self._pass_on()
 
     def note(self, at_ns: int, place: str, text: str) -> None:
         """Something befell `place`: a fault, a start, an end."""
         self.count += 1
         self._buffer += _encode((at_ns, place, text))
-        self._keep((at_ns, place, text, ()))
+        self._kept.append((at_ns, place, text, ()))
+        self._pass_on()
 
     def frames(self, frames: bytes) -> None:
         """These bytes went out."""
         self._buffer += frames
 
-    def _keep(self, entry: tuple[int, str, Event | str | None, Sequence[Effect]]) -> None:
+    def _pass_on(self) -> None:
+        """The newest entry to who listens, and what has piled up to the digest."""
         if len(self._buffer) > _BUFFER_BYTES:
             self._hasher.update(self._buffer)
             self._buffer.clear()
-        self._kept.append(entry)
         if self._echo is not None:
-            for line in _lines(entry):
+            for line in _lines(self._kept[-1]):
                 self._echo(_cut(line))
 
     def digest(self) -> str:

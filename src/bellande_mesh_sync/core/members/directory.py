@@ -138,6 +138,10 @@ class Directory:
         found = [self.get(node) for node in sorted(self._shown)]
         return [member for member in found if member is not None]
 
+    def states(self) -> dict[NodeId, MemberState]:
+        """Of everyone but us, in no order that means anything. Cost: O(members), and a small one."""
+        return {node: shown.state for node, shown in self._shown.items()}
+
     def is_live(self, node: NodeId) -> bool:
         return self._view.standing(self._view.roster.find(node)) in (ALIVE, SUSPECT)
 
@@ -145,13 +149,14 @@ class Directory:
         """Whom to have links with, and who may be there again. Cost: O(members)."""
         live: list[MemberRecord] = []
         dead: list[MemberRecord] = []
-        own = self._view.roster.find(self._node)
-        for index in self._view.known():
-            standing = self._view.standing(index)
-            if standing in (ALIVE, SUSPECT) and index != own:
-                live.append(self._view.record(index))
+        view = self._view
+        own = view.roster.find(self._node)
+        for index, standing in enumerate(view.standings):
+            if standing in (ALIVE, SUSPECT):
+                if index != own:
+                    live.append(view.record(index))
             elif standing == DEAD:
-                dead.append(self._view.record(index))
+                dead.append(view.record(index))
         return live, dead
 
     def owners(self, now: Now) -> frozenset[NodeId]:

@@ -256,17 +256,27 @@ class Switchboard:
 
     def look_after(self, now: Now) -> list[Effect]:
         effects: list[Effect] = []
+        ping_ns = self.config.ping_interval_ns
         for link in self._links.all_links():
-            effects += self._look_after(link, now)
+            silent_ns = now.mono_ns - link.last_heard_ns
+            if link.lane == CHUNKS_LANE:
+                if link.is_outbound and silent_ns > CHUNK_LINK_IDLE_NS:
+                    effects += self._close_idle(link, now)
+            elif (
+                silent_ns >= ping_ns
+                or now.mono_ns - link.ping_sent_ns >= RTT_INTERVALS * ping_ns
+                or link.is_doubted
+            ):
+                effects += self._look_after(link, silent_ns, now)
         return effects
 
-    def _look_after(self, link: Link, now: Now) -> list[Effect]:
-        silent_ns = now.mono_ns - link.last_heard_ns
-        if link.lane == CHUNKS_LANE:
-            is_ours = link.is_outbound and silent_ns > CHUNK_LINK_IDLE_NS
-            if is_ours and not self._fetcher.is_using(link.link):
-                return self.hang_up(link, "closing", "no chunks to fetch for a while", now)
+    def _close_idle(self, link: Link, now: Now) -> list[Effect]:
+        if self._fetcher.is_using(link.link):
             return []
+        return self.hang_up(link, "closing", "no chunks to fetch for a while", now)
+
+    def _look_after(self, link: Link, silent_ns: int, now: Now) -> list[Effect]:
+        """A link for records that is silent, in doubt, or not measured for long."""
         patience_ns = DOUBT_NS if link.is_doubted else 3 * self.config.ping_interval_ns
         if now.mono_ns - max(link.last_heard_ns, link.doubted_ns) > patience_ns:
             self._counters["links_silent"] += 1

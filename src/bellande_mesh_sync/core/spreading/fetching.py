@@ -77,7 +77,7 @@ class Fetcher:
 
     @property
     def has_work(self) -> bool:
-        return bool(self._sources)
+        return bool(self._waiting)
 
     def arriving(self, shard: Shard) -> Delta:
         knowledge = Knowledge()
