@@ -128,7 +128,7 @@ def test_a_wrong_setting_is_refused_by_name(make: Any, values: dict[str, Any], f
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("replicas", 3), ("conflict", "siblings"), ("history", 5), ("ttl", 60), ("encrypt", True)],
+    [("replicas", 3), ("history", 5), ("ttl", 60), ("encrypt", True)],
 )
 def test_what_this_version_does_not_do_is_refused_and_never_ignored(field: str, value: Any) -> None:
     with pytest.raises(UnsupportedError) as caught:

@@ -6,13 +6,16 @@ from blake3 import blake3
 
 from bellande_mesh_sync.core.data.context import Context, parse_context
 from bellande_mesh_sync.core.data.record import VALUE
+from bellande_mesh_sync.core.data.space_policies import SpacePolicies
 from bellande_mesh_sync.core.events import Write
-from bellande_mesh_sync.errors import MessageTooLargeError, UsageError
+from bellande_mesh_sync.errors import InvalidValueError, MessageTooLargeError, UsageError
 from bellande_mesh_sync.ids import NODE_ID_BYTES, NodeId
-from bellande_mesh_sync.keys import check_key
+from bellande_mesh_sync.keys import check_key, space_of
 from bellande_mesh_sync.store.chunker import WrittenValue
 
 ACK_LEVELS = ("local", "one", "quorum", "all")
+CONTEXT_OF_ALL = "*"
+"""What stands for a context that is too long to be carried around."""
 ACK_TIMEOUT_S = 10.0
 ACK_BYTES_PER_S = 10_000_000
 """By how much a large value lengthens that: other nodes must fetch it before they can confirm it."""
@@ -78,9 +81,24 @@ def write_of(
     )
 
 
+def counter_write_of(key: str, amount: object, policies: SpacePolicies) -> Write:
+    """InvalidValueError where nothing can be added."""
+    if not policies.of(key).takes_add:
+        reason = 'only counters can be added to; set conflict = "counter" for this space'
+        raise InvalidValueError(key=key, space=space_of(key), policy=policies.name(key), reason=reason)
+    if not isinstance(amount, int) or isinstance(amount, bool):
+        raise InvalidValueError(
+            key=key, space=space_of(key), policy="counter", reason=f"{amount!r} is no whole number"
+        )
+    return Write(key, VALUE, add=amount)
+
+
 def context_of(text: str | None) -> Context | None:
-    if text is None:
+    """What a writer has seen: "" is nothing, `*` (as None) all that the node holds."""
+    if text is None or text == CONTEXT_OF_ALL:
         return None
+    if not text:
+        return ()
     try:
         return parse_context(text)
     except ValueError as error:

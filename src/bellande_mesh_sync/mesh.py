@@ -19,6 +19,7 @@ from bellande_mesh_sync.arguments import (
     bytes_of,
     content_type_of,
     context_of,
+    counter_write_of,
     limit_of,
     message_of,
     node_id_of_text,
@@ -192,11 +193,12 @@ class Mesh(MemberCalls):
             value: text is written as UTF-8.
             ack: `local` (this node's disk), `one` (and one other), `quorum`, `all`; the space's default.
             timeout: seconds to wait for other nodes; if not given 10, and 1 more for each 10 MB.
-            context: from an Entry: replace just what its reader saw. Otherwise all that this node holds.
+            context: from an Entry: replace just what its reader saw; "": nothing, so that it stands beside
+                what is there. Otherwise all that this node holds.
             if_match: write only if the visible version is this one; "" means if there is none.
 
         Raises:
-            InvalidKeyError, ConflictError: nothing was written.
+            InvalidKeyError, InvalidValueError, ConflictError, ConflictLimitError: nothing was written.
             AckTimeoutError: written here and spreading, but not yet on as many disks as asked for.
             StorageError, BusyError: nothing was written.
         """
@@ -271,6 +273,19 @@ class Mesh(MemberCalls):
         if not writes:
             return []
         return await self._submit(node, tuple(writes), ack, timeout)
+
+    async def add(
+        self, key: str, amount: int = 1, *, ack: str | None = None, timeout: float | None = None
+    ) -> Receipt:
+        """Change a counter by `amount`, also below 0. What other nodes add meanwhile counts as well.
+
+        Raises:
+            InvalidValueError: the key's space is no counter's, or the amount is no whole number up to 10**18.
+            and what `put` raises.
+        """
+        node = self._alive()
+        write = counter_write_of(check_key(key), amount, node.core.replica.policies)
+        return (await self._submit(node, (write,), ack, timeout))[0]
 
     async def delete(
         self,

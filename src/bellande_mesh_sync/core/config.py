@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from bellande_mesh_sync.core.data.space_policies import SpacePolicies
 from bellande_mesh_sync.core.members.member import MemberRecord, Sign, Verify, signed
 from bellande_mesh_sync.core.members.swim.config import LAN, SwimConfig
 from bellande_mesh_sync.ids import NodeId
@@ -55,6 +56,8 @@ class CoreConfig:
     members_max: int = 20_000
     notes_bytes_max: int = 256 * 1024
     """The largest message from program to program."""
+    policies: SpacePolicies = field(default_factory=SpacePolicies)
+    """What each space does about siblings."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bellande_mesh_sync.config import Settings
 from bellande_mesh_sync.core.config import CoreConfig
+from bellande_mesh_sync.core.data.space_policies import SpacePolicies
 from bellande_mesh_sync.core.members.swim.config import PROFILES
 from bellande_mesh_sync.errors import NotAMemberError
 from bellande_mesh_sync.home import Home, HomeLock
@@ -89,7 +90,7 @@ def _identity(settings: Settings, identity_dir: Path) -> Identity:
     return identity
 
 
-def core_config(settings: Settings) -> CoreConfig:
+def core_config(settings: Settings, policies: SpacePolicies) -> CoreConfig:
     """The core's settings, in its units."""
     node_timeout_ns = round(settings.node_timeout_s * SECOND_NS)
     return CoreConfig(
@@ -99,6 +100,7 @@ def core_config(settings: Settings) -> CoreConfig:
         clock_drift_max_ms=round(settings.max_clock_drift_s * 1000),
         connections_max=settings.max_connections,
         swim=PROFILES[settings.profile],
+        policies=policies,
     )
 
 

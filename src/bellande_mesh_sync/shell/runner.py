@@ -222,6 +222,10 @@ class Runner:
         self.feed(command(request))
         return future
 
+    def count(self, name: str) -> None:
+        """Something that the core does not see happened once more."""
+        self.core.counters[name] += 1
+
     # -- effects
 
     def _do(self, effects: list[do.Effect]) -> None:

@@ -29,7 +29,7 @@ from bellande_mesh_sync.sim.requests import Requests
 from bellande_mesh_sync.sim.workload_config import WorkloadConfig as WorkloadConfig
 from bellande_mesh_sync.sim.world import MILLISECOND_NS, SECOND_NS, WALL_START_MS, World
 
-NOTHING_WRITTEN: Final = frozenset({"precondition_failed", "busy", "disk_full", "storage"})
+NOTHING_WRITTEN: Final = frozenset({"precondition_failed", "conflict_limit", "busy", "disk_full", "storage"})
 """Rejections that promise that the write never happened."""
 AUDIT_INTERVAL_NS: Final = 5 * SECOND_NS
 SIBLINGS_MAX: Final = 32

@@ -17,6 +17,8 @@ from bellande_mesh_sync.core.data.clock import HybridClock
 from bellande_mesh_sync.core.data.knowledge import Delta, Knowledge, parts_of
 from bellande_mesh_sync.core.data.record import Record
 from bellande_mesh_sync.core.data.replica import Replica, ShardState
+from bellande_mesh_sync.core.data.sibling_cap import SIBLINGS_MAX
+from bellande_mesh_sync.core.data.space_policies import UnfitError
 from bellande_mesh_sync.core.effects import Changed, Effect, Log, Reject, Resolve, Send, SetTimer
 from bellande_mesh_sync.core.events import (
     ChunkRefused,
@@ -68,7 +70,8 @@ class Exchange:
         self.links = links
         self.counters = counters
         self.clock = HybridClock(config.clock_drift_max_ms, state.clock)
-        self.replica = Replica(author_of(me.node, state.epoch), self.clock, reader, state)
+        author = author_of(me.node, state.epoch)
+        self.replica = Replica(author, self.clock, reader, state, config.policies)
         self.acks = Acks(me.node)
         self.serving = Serving(config, links, counters)
         self.fetcher = Fetcher(config, links, counters)
@@ -96,10 +99,18 @@ class Exchange:
         if len(self.acks) >= self.config.acks_waiting_max:
             limit = f"{self.config.acks_waiting_max} writes"
             return [Reject(command.request, "busy", {"what": "the queue for acks", "limit": limit})]
-        refused = self.replica.refusal(command.writes, now)
+        try:
+            writes = self.replica.settled(command.writes, now)
+        except UnfitError as error:
+            return [Reject(command.request, "invalid_value", error.facts)]
+        refused = self.replica.refusal(writes, now)
         if refused is not None:
             return [Reject(command.request, "precondition_failed", {"key": refused})]
-        records = self.replica.write(command.writes, now)
+        overfull = self.replica.overfull(writes)
+        if overfull is not None:
+            facts = {"key": overfull, "limit": SIBLINGS_MAX}
+            return [Reject(command.request, "conflict_limit", facts)]
+        records = self.replica.write(writes, now)
         self.acks.expect(
             Waiting(
                 command.request,
