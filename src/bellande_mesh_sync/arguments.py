@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from blake3 import blake3
 
-from bellande_mesh_sync.core.data.context import Context, parse_context
+from bellande_mesh_sync.core.data.context import CONTEXT_OF_ALL, Context, parse_context
 from bellande_mesh_sync.core.data.record import VALUE
 from bellande_mesh_sync.core.data.space_policies import SpacePolicies
 from bellande_mesh_sync.core.events import Write
@@ -14,8 +14,6 @@ from bellande_mesh_sync.keys import check_key, space_of
 from bellande_mesh_sync.store.chunker import WrittenValue
 
 ACK_LEVELS = ("local", "one", "quorum", "all")
-CONTEXT_OF_ALL = "*"
-"""What stands for a context that is too long to be carried around."""
 ACK_TIMEOUT_S = 10.0
 ACK_BYTES_PER_S = 10_000_000
 """By how much a large value lengthens that: other nodes must fetch it before they can confirm it."""
