@@ -20,7 +20,7 @@ from bellande_mesh_sync.errors import (
     InvalidValueError,
     UsageError,
 )
-from tests.mesh.conftest import MeshMaker, Scenario, agree, linked
+from tests.mesh.conftest import MeshMaker, Scenario, agree, eventually, linked
 
 Play = Callable[[Scenario], None]
 
@@ -62,8 +62,15 @@ async def apart(make: MeshMaker, write: Callable[[Mesh, int], Awaitable[None]]) 
     nodes.append(await make.node("c", *nodes, spaces=SPACES))
     await linked(nodes[2], nodes[0])
     await linked(nodes[2], nodes[1])
+    await eventually(lambda: all_have_both(nodes))
     await agree(*nodes)
     return nodes
+
+
+async def all_have_both(nodes: Sequence[Mesh]) -> bool:
+    """Whether each key has the siblings that two nodes made; a digest may agree before."""
+    found = [{entry.key: entry.siblings async for entry in mesh.keys("")} for mesh in nodes]
+    return all(each and each == found[0] and set(each.values()) == {2} for each in found)
 
 
 def test_what_each_policy_makes_of_two_writes_is_the_same_on_all_nodes(play: Play) -> None:

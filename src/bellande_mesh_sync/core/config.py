@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from bellande_mesh_sync.core.data.space_policies import SpacePolicies
 from bellande_mesh_sync.core.members.member import MemberRecord, Sign, Verify, signed
 from bellande_mesh_sync.core.members.swim.config import LAN, SwimConfig
 from bellande_mesh_sync.ids import NodeId
@@ -56,8 +55,8 @@ class CoreConfig:
     members_max: int = 20_000
     notes_bytes_max: int = 256 * 1024
     """The largest message from program to program."""
-    policies: SpacePolicies = field(default_factory=SpacePolicies)
-    """What each space does about siblings."""
+    conflicts: tuple[tuple[str, str], ...] = ()
+    """Space and name of its policy, where that is neither `lww` nor a function."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bellande_mesh_sync.config import Settings
+from bellande_mesh_sync.config_model import CONFLICT_WORDS
 from bellande_mesh_sync.core.config import CoreConfig
-from bellande_mesh_sync.core.data.space_policies import SpacePolicies
 from bellande_mesh_sync.core.members.swim.config import PROFILES
 from bellande_mesh_sync.errors import NotAMemberError
 from bellande_mesh_sync.home import Home, HomeLock
@@ -90,7 +90,7 @@ def _identity(settings: Settings, identity_dir: Path) -> Identity:
     return identity
 
 
-def core_config(settings: Settings, policies: SpacePolicies) -> CoreConfig:
+def core_config(settings: Settings) -> CoreConfig:
     """The core's settings, in its units."""
     node_timeout_ns = round(settings.node_timeout_s * SECOND_NS)
     return CoreConfig(
@@ -100,7 +100,11 @@ def core_config(settings: Settings, policies: SpacePolicies) -> CoreConfig:
         clock_drift_max_ms=round(settings.max_clock_drift_s * 1000),
         connections_max=settings.max_connections,
         swim=PROFILES[settings.profile],
-        policies=policies,
+        conflicts=tuple(
+            (space, policy.conflict)
+            for space, policy in sorted(settings.spaces.items())
+            if policy.conflict in CONFLICT_WORDS and policy.conflict != "lww"
+        ),
     )
 
 

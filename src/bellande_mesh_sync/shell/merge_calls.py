@@ -13,7 +13,6 @@ from typing import Final
 from bellande_mesh_sync.config import SpacePolicy
 from bellande_mesh_sync.config_model import CONFLICT_WORDS
 from bellande_mesh_sync.core.data.merging import Merge, Sibling
-from bellande_mesh_sync.core.data.space_policies import SpacePolicies
 from bellande_mesh_sync.loading import load_function
 
 log = logging.getLogger("bellande_mesh_sync")
@@ -106,18 +105,14 @@ def _stop(thread: threading.Thread) -> None:
     )  # fmt: skip
 
 
-def space_policies(spaces: Mapping[str, SpacePolicy], count: Callable[[str], None]) -> SpacePolicies:
-    """What these settings say about siblings; functions are loaded.
+def merge_calls(spaces: Mapping[str, SpacePolicy], count: Callable[[str], None]) -> dict[str, MergeCall]:
+    """The merge functions of these spaces, loaded.
 
     Raises:
         ConfigError: there is no such function, naming the field.
     """
-    words: dict[str, str] = {}
-    merges: dict[str, MergeCall] = {}
-    for space, policy in spaces.items():
-        if policy.conflict in CONFLICT_WORDS:
-            words[space] = policy.conflict
-        else:
-            function = load_function(policy.conflict, f"spaces.{space}.conflict")
-            merges[space] = MergeCall(policy.conflict, function, count)
-    return SpacePolicies(words, merges)
+    return {
+        space: MergeCall(policy.conflict, load_function(policy.conflict, f"spaces.{space}.conflict"), count)
+        for space, policy in spaces.items()
+        if policy.conflict not in CONFLICT_WORDS
+    }

@@ -12,7 +12,6 @@ from typing import Any, Final, TypeVar
 from bellande_mesh_sync.config_model import CONFLICT_WORDS, SpacePolicy, changed, check_space, policy_of
 from bellande_mesh_sync.core.config import CoreConfig
 from bellande_mesh_sync.core.data.merging import Merge, Sibling, siblings_of
-from bellande_mesh_sync.core.data.space_policies import SpacePolicies
 from bellande_mesh_sync.errors import ConfigError, UsageError
 from bellande_mesh_sync.loading import load_function
 from bellande_mesh_sync.sim.checkers import Violation
@@ -76,16 +75,16 @@ class MeshWorld(Troubles):
         chosen: dict[str, str | Merge] = {name: policy.conflict for name, policy in policies.items()}
         chosen.update(merge or {})
         merges = _functions(chosen)
-        words = {
-            space: how for space, how in chosen.items() if isinstance(how, str) and how in CONFLICT_WORDS
-        }
+        words = tuple(
+            (space, how) for space, how in chosen.items() if isinstance(how, str) and how in CONFLICT_WORDS
+        )
         everywhere = _link_class(link)
         scenario = Scenario(
             seed,
             nodes,
             faults_s=0,
             settle_s=0,
-            core=replace(core or CoreConfig(), policies=SpacePolicies(words)),
+            core=replace(core or CoreConfig(), conflicts=words),
             network=everywhere.network_config(),
             links=tuple((a, b, figures.network_config()) for a, b, figures in links),
             workload=WorkloadConfig(clients=0),

@@ -57,11 +57,6 @@ class SpacePolicies:
             self._named[space] = "a function"
             self._by_space[space] = Merged(merge)
 
-    @property
-    def rewriting(self) -> frozenset[str]:
-        """The spaces whose records may hold something else than what was written."""
-        return frozenset(space for space, policy in self._by_space.items() if policy.is_stateful)
-
     def of(self, key: str) -> Policy:
         return self._by_space.get(space_of(key), LAST_WRITER) if self._by_space else LAST_WRITER
 

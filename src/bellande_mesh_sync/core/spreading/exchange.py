@@ -18,7 +18,7 @@ from bellande_mesh_sync.core.data.knowledge import Delta, Knowledge, parts_of
 from bellande_mesh_sync.core.data.record import Record
 from bellande_mesh_sync.core.data.replica import Replica, ShardState
 from bellande_mesh_sync.core.data.sibling_cap import SIBLINGS_MAX
-from bellande_mesh_sync.core.data.space_policies import UnfitError
+from bellande_mesh_sync.core.data.space_policies import SpacePolicies, UnfitError
 from bellande_mesh_sync.core.effects import Changed, Effect, Log, Reject, Resolve, Send, SetTimer
 from bellande_mesh_sync.core.events import (
     ChunkRefused,
@@ -63,7 +63,7 @@ class Exchange:
 
     def __init__(
         self, config: CoreConfig, me: LocalNode, links: Links, counters: Counters, reader: RecordReader,
-        state: StoredState, rng: random.Random, new_epoch: Callable[[], bytes],
+        state: StoredState, rng: random.Random, new_epoch: Callable[[], bytes], policies: SpacePolicies,
     ) -> None:  # fmt: skip
         self.config = config
         self.me = me
@@ -71,7 +71,7 @@ class Exchange:
         self.counters = counters
         self.clock = HybridClock(config.clock_drift_max_ms, state.clock)
         author = author_of(me.node, state.epoch)
-        self.replica = Replica(author, self.clock, reader, state, config.policies)
+        self.replica = Replica(author, self.clock, reader, state, policies)
         self.acks = Acks(me.node)
         self.serving = Serving(config, links, counters)
         self.fetcher = Fetcher(config, links, counters)
