@@ -5,6 +5,7 @@ from __future__ import annotations
 from blake3 import blake3
 
 from bellande_mesh_sync.core.data.context import CONTEXT_OF_ALL, Context, parse_context
+from bellande_mesh_sync.core.data.policy import too_large
 from bellande_mesh_sync.core.data.record import VALUE
 from bellande_mesh_sync.core.data.space_policies import SpacePolicies
 from bellande_mesh_sync.core.events import Write
@@ -77,6 +78,15 @@ def write_of(
         context=context_of(context),
         if_match=if_match,
     )
+
+
+def check_size(key: str, size: int | None, policies: SpacePolicies) -> None:
+    """InvalidValueError for a value too large for its space, before its chunks are stored for nothing."""
+    limit = policies.of(key).size_bytes_max
+    if limit is not None and size is not None and size > limit:
+        raise InvalidValueError(
+            key=key, space=space_of(key), policy=policies.name(key), reason=too_large(size)
+        )
 
 
 def counter_write_of(key: str, amount: object, policies: SpacePolicies) -> Write:

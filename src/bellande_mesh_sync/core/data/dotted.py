@@ -10,7 +10,7 @@ This is how such a value lies in its record: the MessagePack of [authors, entrie
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Final, TypeAlias
 
@@ -62,33 +62,49 @@ def part_of(record: Record, entries: Iterable[Entry]) -> Part:
 
 
 def survivors(parts: Sequence[Part]) -> list[Entry]:
-    """The entries that no part has taken out, sorted by name, then by age. Cost: O(entries x parts)."""
+    """The entries that no part has taken out, sorted by name, then by age.
+
+    Cost: O(entries x parts that know their authors).
+    """
     if len(parts) == 1:
         return sorted(parts[0].entries)
-    held = [{entry.key for entry in part.entries} for part in parts]
-    seen = [_seen_by(part) for part in parts]
     found: dict[EntryKey, Entry] = {}
-    for part in parts:
+    holders: dict[EntryKey, set[int]] = {}
+    for index, part in enumerate(parts):
         for entry in part.entries:
             # Two that say different things of one dot: some node was lied to, but all must agree on which.
             found[entry.key] = max(entry, found.get(entry.key, entry))
+            holders.setdefault(entry.key, set()).add(index)
+    sights = _sights(parts)
     return sorted(
         entry
         for key, entry in found.items()
-        if all(key in names or not knows(entry.author, entry.sequence)
-               for names, knows in zip(held, seen, strict=True))
-    )  # fmt: skip
+        if all(
+            sight.part in holders[key] or not sight.covers(entry.sequence)
+            for sight in sights.get(entry.author, ())
+        )
+    )
 
 
-def _seen_by(part: Part) -> Callable[[Author, int], bool]:
-    known = {author: (base, frozenset(extras)) for author, base, extras in part.context}
-    nothing = (0, frozenset[int]())
+class _Sight(Struct, frozen=True, gc=False):
+    """Which writes of one author the writer of a part had seen."""
 
-    def knows(author: Author, sequence: int) -> bool:
-        base, extras = known.get(author, nothing)
-        return sequence <= base or sequence in extras or (author, sequence) == part.dot
+    part: int
+    base: int
+    extras: frozenset[int]
 
-    return knows
+    def covers(self, sequence: int) -> bool:
+        return sequence <= self.base or sequence in self.extras
+
+
+def _sights(parts: Sequence[Part]) -> dict[Author, list[_Sight]]:
+    """By author, all that is known of it. Who never heard of an author takes out nothing of it."""
+    found: dict[Author, list[_Sight]] = {}
+    for index, part in enumerate(parts):
+        found.setdefault(part.dot.author, []).append(_Sight(index, 0, frozenset((part.dot.sequence,))))
+        for author, base, extras in part.context:
+            found.setdefault(author, []).append(_Sight(index, base, frozenset(extras)))
+    return found
 
 
 def pack(entries: Iterable[Entry]) -> bytes:

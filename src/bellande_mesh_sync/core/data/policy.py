@@ -50,6 +50,8 @@ class Policy:
     takes_context: ClassVar[bool] = True
     """Whether a writer may say what it has seen. If not, that is always all that its node holds."""
     takes_add: ClassVar[bool] = False
+    size_bytes_max: ClassVar[int | None] = None
+    """Of a value; None: as large as it likes."""
 
     def shown(self, siblings: Sequence[Record], wall_ms: int) -> Shown | None:
         """What a reader of these siblings sees; None if the key counts as gone."""
@@ -79,9 +81,15 @@ class Policy:
 class Merging(Policy):
     """What all policies share that look at the values. A delete that did not know of a value loses to it."""
 
+    size_bytes_max = INLINE_BYTES_MAX
+
     def check(self, write: Write) -> None:
         if write.inline is None:
-            raise Misfit(f"it has {write.size} bytes, and {INLINE_BYTES_MAX} are the most that is merged")
+            raise Misfit(too_large(write.size))
+
+
+def too_large(size_bytes: int) -> str:
+    return f"it has {size_bytes} bytes, and {INLINE_BYTES_MAX} are the most that is merged"
 
 
 def newest_of(siblings: Sequence[Record]) -> Record | None:
