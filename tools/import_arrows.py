@@ -23,7 +23,7 @@ PURE = frozenset({*BASE, "core", "wire", "search_path"})
 """Rooms whose code must give the same outputs for the same inputs."""
 
 _SETTINGS = frozenset({"addresses", "config", "config_file", "config_model", "files", "home"})
-_CLIENT = frozenset({"client", "client_errors", "client_transfers"})
+_CLIENT = frozenset({"client", "client_conflicts", "client_errors", "client_transfers"})
 _EVERYDAY = BASE | _SETTINGS | {"core", "wire", "store", "security", "observe"}
 
 ARROWS: dict[str, frozenset[str]] = {
