@@ -10,7 +10,14 @@ from functools import partial
 import pytest
 
 from bellande_mesh_sync import Mesh
-from bellande_mesh_sync.errors import ConflictError, InvalidKeyError, NotFoundError, UsageError
+from bellande_mesh_sync.core.data.context import context_text
+from bellande_mesh_sync.errors import (
+    ConflictError,
+    IncompleteValueError,
+    InvalidKeyError,
+    NotFoundError,
+    UsageError,
+)
 from bellande_mesh_sync.values import Conflict
 from tests.mesh.conftest import MeshMaker, Scenario, agree, eventually, linked
 
@@ -268,9 +275,12 @@ def test_large_values_are_read_and_chosen_without_being_sent_again(play: Play) -
             yield mine
             yield theirs
 
-        await second.put("fleet/map", b"short")
-        entry = await second.head("fleet/map")
-        await second.resolve("fleet/map", data=pieces(), context=entry.context, size=900_000, ack="all")
+        await second.put("fleet/map", b"short", context=context_text(()))
+        seen = await second.siblings("fleet/map")
+        with pytest.raises(IncompleteValueError):
+            await second.resolve("fleet/map", data=pieces(), context=seen.context, size=900_001)
+        assert await second.siblings("fleet/map") == seen
+        await second.resolve("fleet/map", data=pieces(), context=seen.context, size=900_000, ack="all")
         assert (await first.get("fleet/map")).data == mine + theirs
 
     play(scenario)
@@ -294,6 +304,7 @@ def test_bad_input_is_refused_and_changes_nothing(play: Play) -> None:
         first, _ = await in_conflict(make)
         winner, _ = (await first.siblings("fleet/x")).siblings
         await first.put("fleet/calm", "x")
+        calm = await first.head("fleet/calm")
         for refused, kind in (
             (first.conflicts("a//b"), InvalidKeyError),
             (first.conflicts(limit=0), UsageError),
@@ -311,6 +322,7 @@ def test_bad_input_is_refused_and_changes_nothing(play: Play) -> None:
             (first.resolve("fleet/x", data="x", context="!"), UsageError),
             (first.resolve("fleet/none", data="x"), NotFoundError),
             (first.resolve("fleet/calm", data="x"), NotFoundError),
+            (first.resolve("fleet/calm", data="x", context=calm.context), NotFoundError),
             (first.get("fleet/x", version=""), UsageError),
             (first.get("fleet/x", version=UNKNOWN), NotFoundError),
         ):

@@ -128,16 +128,15 @@ def check_replaces(key: str, siblings: Sequence[Record], seen: Context | None) -
         seen: what the caller had read; None: what is there now.
 
     Raises:
-        NotFoundError: there is no conflict.
+        NotFoundError: there is no conflict, or no such key.
         ConflictError: of what the caller had read nothing is left: somebody else has settled it.
     """
-    if seen is None:
-        if not is_conflict(siblings):
-            raise NotFoundError(what="conflict under", name=key)
-    elif not any(covers(seen, record.author, record.sequence) for record in siblings):
-        if not siblings:
-            raise NotFoundError(what="key", name=key)
+    if not siblings:
+        raise NotFoundError(what="key", name=key)
+    if seen is not None and not any(covers(seen, record.author, record.sequence) for record in siblings):
         raise settled(key, siblings)
+    if not is_conflict(siblings):
+        raise NotFoundError(what="conflict under", name=key)
 
 
 def settled(key: str, siblings: Sequence[Record]) -> ConflictError:
