@@ -10,16 +10,11 @@ import msgspec
 
 from bellande_mesh_sync.arguments import bytes_of, content_type_of, context_of, limit_of, write_of
 from bellande_mesh_sync.core import events as on
-from bellande_mesh_sync.core.data.context import Context, join
-from bellande_mesh_sync.core.data.record import Record
-from bellande_mesh_sync.errors import NotFoundError, UsageError
+from bellande_mesh_sync.core.data.context import Context
+from bellande_mesh_sync.core.data.settling import settle, write_again
+from bellande_mesh_sync.errors import UsageError
 from bellande_mesh_sync.keys import check_key, check_prefix, shard_of
-from bellande_mesh_sync.observe.conflicts import (
-    check_replaces,
-    choose,
-    conflict_of,
-    siblings_of,
-)
+from bellande_mesh_sync.observe.conflicts import conflict_of, siblings_of
 from bellande_mesh_sync.shell.assembly import Assembly
 from bellande_mesh_sync.values import Conflicts, Receipt, Siblings
 
@@ -57,10 +52,7 @@ class ConflictCalls(ABC):
     async def siblings(self, key: str) -> Siblings:
         """All that stands under a key, deletes beside values too. NotFoundError if no value does."""
         node = self._alive()
-        siblings = node.store.siblings([check_key(key)])[0]
-        if all(record.is_tombstone for record in siblings):
-            raise NotFoundError(what="key", name=key)
-        return siblings_of(node.core, key, siblings)
+        return siblings_of(node.core, key, node.store.siblings([check_key(key)])[0])
 
     async def resolve(
         self,
@@ -95,36 +87,24 @@ class ConflictCalls(ABC):
         check_key(key)
         if (version is None) == (data is None):
             raise UsageError(reason="resolve takes either a version to keep, or new data")
-        siblings = node.store.siblings([key])[0]
-        read = context_of(context)
-        kept = choose(key, siblings, version) if version is not None else None
-        check_replaces(key, siblings, read)
-        # Fixed now, before the value is written: what arrives from here on has not been seen.
-        seen = node.core.replica.context_of(shard_of(key), siblings) if read is None else read
+        # The context is fixed now, before the value is written: what arrives from here on has not been seen.
+        settlement = settle(
+            key,
+            node.store.siblings([key])[0],
+            version=version,
+            read=context_of(context),
+            contiguous=node.core.replica.shard(shard_of(key)).committed.contiguous,
+        )
+        kept = settlement.kept
         if kept is not None:
             if content_type is not None:
                 raise UsageError(reason="a version that is kept keeps its content type")
-            write = await self._again(node, kept, seen)
+            await node.io.check_whole(kept)
+            write = write_again(kept, settlement.context)
         else:
             assert data is not None, "one of the two was given"
-            write = await self._new_value(node, key, data, size, content_type, seen)
+            write = await self._new_value(node, key, data, size, content_type, settlement.context)
         return (await self._submit(node, (write,), ack, timeout))[0]
-
-    async def _again(self, node: Assembly, kept: Record, seen: Context) -> on.Write:
-        """A write of what this record holds. Who chooses it has seen it, whatever else."""
-        await node.io.check_whole(kept)
-        contiguous = node.core.replica.shard(shard_of(kept.key)).committed.contiguous
-        return on.Write(
-            key=kept.key,
-            kind=kept.kind,
-            size=kept.size,
-            digest=kept.digest,
-            content_type=kept.content_type,
-            inline=kept.inline,
-            manifest=kept.manifest,
-            expires_ms=kept.expires_ms,
-            context=join([seen, kept.context], [kept.dot], contiguous),
-        )
 
     async def _new_value(
         self, node: Assembly, key: str, data: bytes | bytearray | memoryview | str | AsyncIterator[bytes],
