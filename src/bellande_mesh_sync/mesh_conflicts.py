@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
-from typing import Final
 
 import msgspec
 
-from bellande_mesh_sync.arguments import bytes_of, content_type_of, context_of, limit_of, write_of
+from bellande_mesh_sync.arguments import (
+    CONFLICTS_LIMIT,
+    CONFLICTS_LIMIT_MAX,
+    bytes_of,
+    choice_of,
+    context_of,
+    limit_of,
+    value_type_of,
+    write_of,
+)
 from bellande_mesh_sync.core import events as on
 from bellande_mesh_sync.core.data.context import Context
 from bellande_mesh_sync.core.data.settling import settle, write_again
-from bellande_mesh_sync.errors import UsageError
 from bellande_mesh_sync.keys import check_key, check_prefix, shard_of
 from bellande_mesh_sync.observe.conflicts import conflict_of, siblings_of
 from bellande_mesh_sync.shell.assembly import Assembly
 from bellande_mesh_sync.values import Conflicts, Receipt, Siblings
-
-CONFLICTS_LIMIT_MAX: Final = 1_000
-CONFLICTS_LIMIT: Final = 100
 
 
 class ConflictCalls(ABC):
@@ -85,8 +89,7 @@ class ConflictCalls(ABC):
         """
         node = self._alive()
         check_key(key)
-        if (version is None) == (data is None):
-            raise UsageError(reason="resolve takes either a version to keep, or new data")
+        choice_of(version, data, content_type)
         # The context is fixed now, before the value is written: what arrives from here on has not been seen.
         settlement = settle(
             key,
@@ -97,8 +100,6 @@ class ConflictCalls(ABC):
         )
         kept = settlement.kept
         if kept is not None:
-            if content_type is not None:
-                raise UsageError(reason="a version that is kept keeps its content type")
             await node.io.check_whole(kept)
             write = write_again(kept, settlement.context)
         else:
@@ -110,9 +111,7 @@ class ConflictCalls(ABC):
         self, node: Assembly, key: str, data: bytes | bytearray | memoryview | str | AsyncIterator[bytes],
         size: int | None, content_type: str | None, seen: Context,
     ) -> on.Write:  # fmt: skip
-        if isinstance(data, str) and content_type is None:
-            content_type = "text/plain; charset=utf-8"
-        content_type = content_type_of(content_type)
+        content_type = value_type_of(data, content_type)
         if isinstance(data, AsyncIterator):
             written = await node.io.write_stream(key, data, size)
         else:
