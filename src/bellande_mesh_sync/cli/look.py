@@ -91,7 +91,8 @@ def stats(session: Session) -> None:
     output.pairs("Counters", sorted(found.counters.items()))
     output.pairs("Sizes", [(name, _gauge(name, value)) for name, value in sorted(found.gauges.items())])
     if found.conflicts:
-        output.pairs("Conflicts", found.conflicts.items())
+        # A key path is no name of a counter, so a pipe's reader can tell them apart.
+        output.pairs("Conflicts", [(f"conflicts/{name}", count) for name, count in found.conflicts.items()])
     if found.peers:
         _show_peers(session, found)
 

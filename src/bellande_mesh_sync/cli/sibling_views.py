@@ -57,9 +57,11 @@ def clock_text(least_ms: int | None, most_ms: int | None) -> str:
             return f"{_span(least_ms)} to {_span(most_ms)} ahead"
         return f"{_span(-most_ms)} to {_span(-least_ms)} behind"
     if least_ms is not None:
-        return f"at least {_span(least_ms)} ahead" if least_ms > 0 else f"at most {_span(-least_ms)} behind"
+        return (
+            f"at least {_span(least_ms)} ahead" if least_ms > 0 else f"no more than {_span(-least_ms)} behind"
+        )
     if most_ms is not None:
-        return f"at least {_span(-most_ms)} behind" if most_ms < 0 else f"at most {_span(most_ms)} ahead"
+        return f"at least {_span(-most_ms)} behind" if most_ms < 0 else f"no more than {_span(most_ms)} ahead"
     return "unknown"
 
 
