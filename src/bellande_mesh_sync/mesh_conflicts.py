@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
+from typing import Final
 
 import msgspec
 
@@ -23,7 +25,10 @@ from bellande_mesh_sync.core.data.settling import settle, write_again
 from bellande_mesh_sync.keys import check_key, check_prefix, shard_of
 from bellande_mesh_sync.observe.conflicts import conflict_of, siblings_of
 from bellande_mesh_sync.shell.assembly import Assembly
-from bellande_mesh_sync.values import Conflicts, Receipt, Siblings
+from bellande_mesh_sync.values import Conflict, Conflicts, Receipt, Siblings
+
+READ_KEYS: Final = 100
+"""Read in one go; 17 ms if all their versions are as large as a record can be."""
 
 
 class ConflictCalls(ABC):
@@ -49,9 +54,16 @@ class ConflictCalls(ABC):
         """
         node = self._alive()
         check_prefix(prefix)
-        page = node.store.scan_conflicts(prefix, cursor, limit_of(limit, CONFLICTS_LIMIT_MAX))
-        found = tuple(conflict_of(node.core, key, siblings) for key, siblings in page.entries)
-        return Conflicts(found, page.cursor)
+        limit_of(limit, CONFLICTS_LIMIT_MAX)
+        found: list[Conflict] = []
+        while True:
+            page = node.store.scan_conflicts(prefix, cursor, min(limit - len(found), READ_KEYS))
+            found += [conflict_of(node.core, key, siblings) for key, siblings in page.entries]
+            cursor = page.cursor
+            if not cursor or len(found) == limit:
+                return Conflicts(tuple(found), cursor)
+            await asyncio.sleep(0)  # A long page must not hold up everyone else.
+            node = self._alive()
 
     async def siblings(self, key: str) -> Siblings:
         """All that stands under a key, deletes beside values too. NotFoundError if no value does."""

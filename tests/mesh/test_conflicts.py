@@ -43,7 +43,8 @@ async def in_conflict(make: MeshMaker, key: str = "fleet/x") -> tuple[Mesh, Mesh
     await asyncio.sleep(0.002)  # Its stamp is then surely the later one.
     await second.put(key, "two")
     await meet(first, second)
-    await eventually(lambda: has_siblings(first, key, 2))
+    for mesh in (first, second):  # They agree on what is shown before each has what is not.
+        await eventually(partial(has_siblings, mesh, key, 2))
     return first, second
 
 
