@@ -41,6 +41,10 @@ class ConflictKeys:
             del self._counts[space]
         self._order.removed(key)
 
+    def prepare(self) -> None:
+        """Sort now what a first scan would have to sort."""
+        self._order.prepare()
+
     def scan(self, prefix: str, after: str = "") -> Iterator[str]:
         """Those that start with `prefix`, above `after`, in code-point order. No writes while it is read."""
         return self._order.scan(prefix, after)

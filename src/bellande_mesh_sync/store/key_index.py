@@ -53,6 +53,7 @@ class KeyIndex:
         """Sort now what a first scan would have to sort."""
         self._order.prepare()
         self.settle()
+        self.conflicts.prepare()
 
     def add(self, key: str, record_id: int) -> None:
         held = self._ids.get(key)

@@ -15,7 +15,7 @@ from bellande_mesh_sync.core.data.record import Record
 from bellande_mesh_sync.ids import Author, Shard, stamp_ms
 
 RUNS_MAX: Final = 8_192
-"""About 1 MiB. Beyond it the oldest are forgotten."""
+"""1.7 MiB when all are in use. Beyond it the oldest are forgotten."""
 
 RUN_MS_MAX: Final = 1_000
 """Consecutive writes that came within this time are one run: a stream of single writes fills 8,192 runs in
