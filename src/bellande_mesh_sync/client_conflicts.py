@@ -71,11 +71,13 @@ class ConflictCalls(ABC):
             raise UsageError(reason="resolve takes either a version to keep, or new data")
         params = query_of(ack=ack, timeout=timeout)
         if data is None:
-            choice = {"version": version, "context": context or ""}
+            choice = query_of(version=version, context=context)
             return self._settle(key, timeout, params=params, json=choice)
         body, known = body_of(data)
         size = known if known is not None else size
-        headers = {"content-type": content_type, "x-bms-context": context or ""}
+        headers = {"content-type": content_type}
+        if context is not None:
+            headers["x-bms-context"] = context
         if size is not None:
             headers["content-length"] = str(size)
         content = body if isinstance(body, bytes) or size is None else sized(key, body, size)

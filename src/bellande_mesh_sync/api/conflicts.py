@@ -33,7 +33,7 @@ class ResolveQuery(WriteQuery, forbid_unknown_fields=True, kw_only=True):
 class Choice(Struct, forbid_unknown_fields=True, kw_only=True):
     version: str
     """The sibling to keep."""
-    context: str = ""
+    context: str | None = None
     """From the answer that showed it: what was seen and is replaced."""
 
 
@@ -67,9 +67,9 @@ async def resolve(call: Call) -> Answer:
     options: dict[str, Any] = {"ack": query.ack, "timeout": query.timeout}
     if _is_choice(call, query):
         choice = await call.json(Choice)
-        if choice.context and context and choice.context != context:
+        if None not in (choice.context, context) and choice.context != context:
             raise UsageError(reason="the body and the request name different contexts")
-        options["context"] = choice.context or context
+        options["context"] = context if choice.context is None else choice.context
         return answer_write(await call.mesh.resolve(key, choice.version, **options), 200)
     options |= {"context": context, "content_type": content_type_of(call)}
     size = call.body_size

@@ -64,7 +64,7 @@ def resolve(
     with session.client() as client:
         found = client.siblings(key)
         # What is replaced is what stood there when it was looked at.
-        options["context"] = context or found.context
+        options["context"] = found.context if context is None else context
         if path is not None:
             receipt = _resolve_file(session, client, key, path, content_type, options)
         else:
