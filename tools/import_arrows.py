@@ -18,12 +18,12 @@ from pathlib import Path
 PACKAGE = "bellande_mesh_sync"
 SOURCE = Path(__file__).resolve().parent.parent / "src"
 
-BASE = frozenset({"errors", "ids", "keys", "values"})
+BASE = frozenset({"errors", "ids", "keys", "times", "values"})
 PURE = frozenset({*BASE, "core", "wire", "search_path"})
 """Rooms whose code must give the same outputs for the same inputs."""
 
-_SETTINGS = frozenset({"addresses", "config", "config_file", "config_model", "files", "home"})
-_CLIENT = frozenset({"client", "client_errors", "client_transfers"})
+_SETTINGS = frozenset({"addresses", "config", "config_file", "config_history", "config_model", "files", "home"})
+_CLIENT = frozenset({"client", "client_errors", "client_history", "client_transfers"})
 _EVERYDAY = BASE | _SETTINGS | {"core", "wire", "store", "security", "observe"}
 
 ARROWS: dict[str, frozenset[str]] = {
@@ -38,11 +38,12 @@ ARROWS: dict[str, frozenset[str]] = {
     # Programs get the very calls of `Mesh`, so what is behind these and touches nothing outside is shared.
     "sim": BASE
     | {"core", "wire", "store.memory", "store.interface", "store.chunker", "store.manifests"}
-    | {"arguments", "feeds", "config_model", "observe.views"},
+    | {"arguments", "feeds", "config_history", "config_model", "observe.views", "observe.past"},
     "shell": _EVERYDAY,
     # A mesh starts its own HTTP servers; they know it only by the calls in api.needs.
     "mesh_members": _EVERYDAY | {"arguments", "shell"},
-    "mesh": _EVERYDAY | {"arguments", "feeds", "shell", "mesh_members", "api.servers"},
+    "mesh_history": _EVERYDAY | {"arguments", "shell"},
+    "mesh": _EVERYDAY | {"arguments", "feeds", "shell", "mesh_members", "mesh_history", "api.servers"},
     "arguments": BASE | {"core", "store"},
     "feeds": BASE,
     # What both ends of an import or export must agree on is with the server.

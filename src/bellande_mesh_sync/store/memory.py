@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import Protocol
 
 from blake3 import blake3
@@ -19,9 +20,10 @@ from bellande_mesh_sync.core.members.member import MemberRecord
 from bellande_mesh_sync.core.reader import StoredShard, StoredState
 from bellande_mesh_sync.errors import ChunkMissingError, CorruptStoreError
 from bellande_mesh_sync.ids import Author, NodeId, Shard
-from bellande_mesh_sync.store.interface import ChangesView, Page, ScanPage, StoreCounts
+from bellande_mesh_sync.store.interface import ChangesView, OldVersions, Page, ScanPage, StoreCounts
 from bellande_mesh_sync.store.key_index import KeyIndex
 from bellande_mesh_sync.store.manifests import find_missing, iterate_chunks
+from bellande_mesh_sync.store.memory_history import MemoryHistory
 
 FINGERPRINT_MODULUS = 1 << 256
 
@@ -158,6 +160,7 @@ class MemoryStore:
         self._knowledge: dict[Shard, dict[Author, dict[int, int]]] = {}
         self._fingerprints: dict[Shard, int] = {}
         self._members: dict[NodeId, MemberRecord] = {}
+        self._history = MemoryHistory()
         # What is published:
         self._index = KeyIndex()
         self._visible: dict[int, Record] = {}
@@ -205,6 +208,8 @@ class MemoryStore:
             self._members.pop(node, None)
         for member in batch.members:
             self._members[member.node] = member
+        if batch.history or batch.expired_ms:
+            self._history.apply(batch)
         self._epoch = batch.epoch or self._epoch
         self._clock = batch.clock or self._clock
 
@@ -247,6 +252,12 @@ class MemoryStore:
                 return ScanPage(tuple(entries), entries[-1][0])
             entries.append((key, tuple(self._visible[abs(number)] for number in ids)))
         return ScanPage(tuple(entries), "")
+
+    def scan_keys(self, prefix: str, after: str, limit: int) -> list[str]:
+        return [key for key, _ in islice(self._index.scan(prefix, after), limit)]
+
+    def old_versions(self, keys: Sequence[str], size_bytes_max: int) -> list[OldVersions]:
+        return self._history.read(keys, size_bytes_max)
 
     def counts(self) -> StoreCounts:
         return StoreCounts(self._index.key_count, self._index.record_count, self._chunks.size_bytes)

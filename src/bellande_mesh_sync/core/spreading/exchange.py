@@ -68,7 +68,7 @@ class Exchange:
         self.links = links
         self.counters = counters
         self.clock = HybridClock(config.clock_drift_max_ms, state.clock)
-        self.replica = Replica(author_of(me.node, state.epoch), self.clock, reader, state)
+        self.replica = Replica(author_of(me.node, state.epoch), self.clock, reader, state, config.history)
         self.acks = Acks(me.node)
         self.serving = Serving(config, links, counters)
         self.fetcher = Fetcher(config, links, counters)
