@@ -21,6 +21,7 @@ from urllib.parse import quote
 import msgspec
 
 from bellande_mesh_sync.client_errors import checked_url, error_in, translated, translated_pieces
+from bellande_mesh_sync.client_history import HistoryClient
 from bellande_mesh_sync.client_transfers import (
     ExportItem,
     ExportReader,
@@ -74,7 +75,7 @@ OCTETS: Final = "application/octet-stream"
 Answered = TypeVar("Answered")
 
 
-class Client:
+class Client(HistoryClient):
     """Talks to one node.
 
     Args:
@@ -187,7 +188,7 @@ class Client:
             "removed"
         ]
 
-    def restore(self, timeout: float = 5.0) -> list[NodeView]:
+    def restore_nodes(self, timeout: float = 5.0) -> list[NodeView]:
         """Try all known members without a link again now; those that answered in time."""
         wish = {"timeout": timeout}
         answer = self._post("/v1/nodes/restore", dict[str, Any], timeout=timeout, json=wish)
@@ -273,27 +274,35 @@ class Client:
                 return entry_of(key, told.headers)
         return entry_of(key, answer.headers)
 
-    def get(self, key: str) -> Value:
+    def get(self, key: str, *, at: str | None = None, version: str | None = None) -> Value:
         """The whole value, verified. For large ones use `get_file` or `open`."""
-        with self.open(key) as (entry, pieces):
+        with self.open(key, at=at, version=version) as (entry, pieces):
             data = b"".join(pieces)
         return Value(data, entry.version, entry.author, entry.content_type, entry)
 
     @contextlib.contextmanager
     def open(
-        self, key: str, start: int = 0, end: int | None = None
+        self,
+        key: str,
+        start: int = 0,
+        end: int | None = None,
+        *,
+        at: str | None = None,
+        version: str | None = None,
     ) -> Iterator[tuple[Entry, Iterator[bytes]]]:
         """The entry and the pieces of a value, or of its bytes from `start` up to `end`.
 
         A whole value is verified: the last piece raises IncompleteValueError if a byte is missing or
-        wrong. `entry.size` is the whole value's size.
+        wrong. `entry.size` is the whole value's size. With `at` (a time) the value of then, with `version`
+        that one; always whole.
         """
         headers = {}
         if start or end is not None:
             if start < 0 or (end is not None and end <= start):
                 raise UsageError(reason=f"bytes {start} up to {end} are no range")
             headers["range"] = f"bytes={start}-{'' if end is None else end - 1}"
-        with self._stream("GET", path_of(key), headers=headers) as answer:
+        params = query_of(at=at, version=version)
+        with self._stream("GET", path_of(key), headers=headers, params=params) as answer:
             entry = entry_of(key, answer.headers)
             pieces = checked(key, answer.iter_raw(), int(answer.headers["content-length"]))
             yield entry, pieces if answer.status_code == 206 else verified(entry, pieces)

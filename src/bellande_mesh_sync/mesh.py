@@ -41,6 +41,7 @@ from bellande_mesh_sync.errors import (
 from bellande_mesh_sync.feeds import Feeds, Subscription, Watch
 from bellande_mesh_sync.ids import NodeId
 from bellande_mesh_sync.keys import check_key, check_prefix, space_of
+from bellande_mesh_sync.mesh_history import HistoryCalls
 from bellande_mesh_sync.mesh_members import MemberCalls
 from bellande_mesh_sync.observe import views
 from bellande_mesh_sync.security.admission import JoinDesk
@@ -49,6 +50,7 @@ from bellande_mesh_sync.shell.assembly import VERSION, Assembly, News
 from bellande_mesh_sync.shell.runner import now
 from bellande_mesh_sync.shell.value_io import ValueStream, inline_value
 from bellande_mesh_sync.store.chunker import WrittenValue
+from bellande_mesh_sync.times import Time
 from bellande_mesh_sync.values import (
     Entry,
     Listing,
@@ -65,7 +67,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("bellande_mesh_sync")
 
 
-class Mesh(MemberCalls):
+class Mesh(MemberCalls, HistoryCalls):
     """One node. Make it with `init`; use it as `async with`, or call `start` and `stop`.
 
     All calls belong to the event loop that started it. Node ids and versions are text.
@@ -309,8 +311,16 @@ class Mesh(MemberCalls):
 
     # -- reading
 
-    async def get(self, key: str) -> Value:
-        """The visible value, whole. NotFoundError if there is none; for large ones use `open_value`."""
+    async def get(self, key: str, *, at: Time | None = None, version: str | None = None) -> Value:
+        """The visible value, whole. NotFoundError if there is none; for large ones use `open_value`.
+
+        Args:
+            at: as it was at this time, by the stamps of the records: ISO 8601, `2h ago`, milliseconds since
+                1970 or a datetime. HistoryGoneError if that is not known here.
+            version: this version, also if it was replaced. Not together with `at`.
+        """
+        if at is not None or version is not None:
+            return await self.get_past(key, at=at, version=version)
         record, entry = self._find(key)
         if record.inline is not None:
             data = record.inline

@@ -37,6 +37,7 @@ from bellande_mesh_sync.values import (
     Topology,
     TopologyNode,
 )
+from tests.api.memory_past import MemoryPast
 
 NODE = "ab" * 32
 TOKENS = {f"{role}-token": role for role in ("observer", "reader", "writer", "admin")}
@@ -78,7 +79,7 @@ class MemoryWatch:
 
 
 @dataclass
-class MemoryMesh:
+class MemoryMesh(MemoryPast):
     """Answers as a mesh would. `faults` maps a method's name to the error it raises."""
 
     values: dict[str, tuple[bytes, Entry]] = field(default_factory=dict)

@@ -10,7 +10,18 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.types import Receive, Scope, Send
 
-from bellande_mesh_sync.api import bulk, data, joining, members, messages, nodes, openapi, system, watching
+from bellande_mesh_sync.api import (
+    bulk,
+    data,
+    history,
+    joining,
+    members,
+    messages,
+    nodes,
+    openapi,
+    system,
+    watching,
+)
 from bellande_mesh_sync.api.auth import TokenCheck
 from bellande_mesh_sync.api.calls import Call
 from bellande_mesh_sync.api.errors import ErrorGuard
@@ -28,6 +39,7 @@ OPERATIONS: Final = (
     *system.OPERATIONS,
     *data.OPERATIONS,
     *bulk.OPERATIONS,
+    *history.OPERATIONS,
     *watching.OPERATIONS,
     *members.OPERATIONS,
     *nodes.OPERATIONS,

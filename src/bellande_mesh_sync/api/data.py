@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractAsyncContextManager
 from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta, Struct
 
 from bellande_mesh_sync.api.calls import Answer, Call
+from bellande_mesh_sync.api.needs import ValueStream
 from bellande_mesh_sync.api.operations import OCTETS, Operation
 from bellande_mesh_sync.api.ranges import Span, Tags, etag, parse_range, parse_tags
 from bellande_mesh_sync.errors import ConflictError, NotFoundError, UnsupportedError, UsageError
@@ -33,6 +35,13 @@ class WriteQuery(Struct, forbid_unknown_fields=True, kw_only=True):
     timeout: Timeout | None = None
     context: str = ""
     """What the writer had read, from X-Bms-Context: the write replaces exactly that."""
+
+
+class ReadQuery(Struct, forbid_unknown_fields=True, kw_only=True):
+    at: Annotated[str, Meta(description="ISO 8601, `2h ago`, `now`, or milliseconds since 1970")] | None = (
+        None
+    )
+    version: str | None = None
 
 
 class ListQuery(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -94,12 +103,23 @@ async def head_value(call: Call) -> None:
 async def get_value(call: Call) -> None:
     """The value's bytes, streamed.
 
-    `Range` (one range), `If-Range`, `If-Match` and `If-None-Match` are honoured.
+    `Range` (one range), `If-Range`, `If-Match` and `If-None-Match` are honoured. With `at` the value that was
+    visible then, with `version` that version, replaced or not; always whole. 410 with `history_gone`: what
+    was there then is not known to this node.
     """
     key = check_key(call.path_rest())
+    query = call.query(ReadQuery)
+    if query.at is not None or query.version is not None:
+        await _send(call, await call.mesh.open_past(key, at=query.at, version=query.version))
+        return
     if "range" in call.headers and await _send_range(call, key):
         return
-    async with call.mesh.open_value(key) as stream:
+    await _send(call, call.mesh.open_value(key))
+
+
+async def _send(call: Call, opening: AbstractAsyncContextManager[ValueStream]) -> None:
+    """Answer with a whole value, unless the reader has it."""
+    async with opening as stream:
         entry = stream.entry
         if _is_unchanged(call, entry):
             await call.begin(304, _headers_of(entry))
@@ -244,6 +264,7 @@ OPERATIONS: Final = (
         get_value,
         "Read a value",
         "reader",
+        query=ReadQuery,
         answer_media=OCTETS,
         statuses={200: "The value", 206: "The range asked for", 304: "Unchanged"},
     ),

@@ -23,9 +23,10 @@ from bellande_mesh_sync.errors import NotFoundError, NotRunningError, Unsupporte
 from bellande_mesh_sync.feeds import Subscription, Watch
 from bellande_mesh_sync.ids import NodeId
 from bellande_mesh_sync.keys import check_key, check_prefix
-from bellande_mesh_sync.observe import views
+from bellande_mesh_sync.observe import past, views
 from bellande_mesh_sync.sim.desk import Desk
-from bellande_mesh_sync.values import Entry, Listing, MeshMessage, NodeView, Receipt, Value
+from bellande_mesh_sync.times import Time
+from bellande_mesh_sync.values import Entry, History, Listing, MeshMessage, NodeView, Receipt, Value
 
 
 class SimMesh:
@@ -113,8 +114,13 @@ class SimMesh:
 
     # -- reading
 
-    async def get(self, key: str) -> Value:
-        entry, read = self._find(key)
+    async def get(self, key: str, *, at: Time | None = None, version: str | None = None) -> Value:
+        """Of the past, a space with a merge function shows the latest sibling, not what it makes of them."""
+        if at is None and version is None:
+            entry, read = self._find(key)
+        else:
+            self._alive()
+            entry, read = self._desk.find_past(check_key(key), at, version)
         return Value(read(), entry.version, entry.author, entry.content_type, entry)
 
     async def head(self, key: str) -> Entry:
@@ -141,6 +147,13 @@ class SimMesh:
             if not cursor:
                 return
             await asyncio.sleep(0)
+
+    async def history(self, key: str) -> History:
+        self._alive()
+        story = self._desk.story(check_key(key))
+        if not story.live:
+            raise NotFoundError(what="key", name=key)
+        return past.history_of(story)
 
     def _find(self, key: str) -> tuple[Entry, Callable[[], bytes]]:
         self._alive()

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import random
 from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Final, TypeVar
 
+from bellande_mesh_sync.config_history import histories_of
 from bellande_mesh_sync.config_model import SpacePolicy, changed, check_space, policy_of
 from bellande_mesh_sync.core.config import CoreConfig
 from bellande_mesh_sync.core.data.merging import Merge, Sibling, siblings_of
@@ -79,7 +81,7 @@ class MeshWorld(Troubles):
             nodes,
             faults_s=0,
             settle_s=0,
-            core=core or CoreConfig(),
+            core=replace(core or CoreConfig(), history=histories_of(policies)),
             network=everywhere.network_config(),
             links=tuple((a, b, figures.network_config()) for a, b, figures in links),
             workload=WorkloadConfig(clients=0),
