@@ -148,7 +148,7 @@ class Replica:
         if write.context is not None:
             context = _without_future(write.context, self.author, sequence)
         elif siblings:
-            context = _context_of(siblings, self.shard(shard).seen)
+            context = self._joined(shard, siblings, self.shard(shard).seen)
         else:
             context = ()
         return Record(
@@ -168,7 +168,12 @@ class Replica:
 
     def context_of(self, shard: Shard, siblings: Sequence[Record]) -> Context:
         """What a reader of these committed siblings has seen."""
-        return _context_of(siblings, self.shard(shard).committed)
+        return self._joined(shard, siblings, self.shard(shard).committed)
+
+    def _joined(self, shard: Shard, siblings: Sequence[Record], knowledge: Knowledge) -> Context:
+        # Where old versions are kept, contexts must tell of each that may be missing somewhere.
+        names_each = self._history_of(shard).versions > 0
+        return _context_of(siblings, knowledge, names_each=names_each)
 
     # -- records from peers
 
@@ -307,8 +312,9 @@ class Replica:
         self._draft.epoch = epoch
 
 
-def _context_of(siblings: Sequence[Record], knowledge: Knowledge) -> Context:
-    return join([s.context for s in siblings], [s.dot for s in siblings], knowledge.contiguous)
+def _context_of(siblings: Sequence[Record], knowledge: Knowledge, *, names_each: bool) -> Context:
+    contexts, dots = [s.context for s in siblings], [s.dot for s in siblings]
+    return join(contexts, dots, knowledge.contiguous, names_each=names_each)
 
 
 def _without_future(context: Context, author: Author, sequence: int) -> Context:
