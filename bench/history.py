@@ -13,6 +13,7 @@ from bellande_mesh_sync.core.data.clock import HybridClock
 from bellande_mesh_sync.core.data.history import HistoryPolicies, HistoryPolicy
 from bellande_mesh_sync.core.data.record import VALUE
 from bellande_mesh_sync.core.data.replica import Replica
+from bellande_mesh_sync.core.data.space_policies import SpacePolicies
 from bellande_mesh_sync.core.events import Write
 from bellande_mesh_sync.ids import NodeId, Now, author_of
 from bellande_mesh_sync.store.sqlite import SqliteStore
@@ -50,7 +51,7 @@ def one_run(versions: int) -> tuple[float, float]:
         try:
             policies = HistoryPolicies(HistoryPolicy(versions))
             author = author_of(NodeId(bytes(32)), state.epoch)
-            replica = Replica(author, HybridClock(60_000), store, state, policies)
+            replica = Replica(author, HybridClock(60_000), store, state, SpacePolicies(), policies)
             rng = random.Random(5)
             _write(replica, store, [f"bench/history/{number:06d}" for number in range(KEYS)], rng)
             began = time.perf_counter()

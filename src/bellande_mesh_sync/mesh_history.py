@@ -13,6 +13,7 @@ from bellande_mesh_sync.core.data.history import KeyStory, end_of, is_after
 from bellande_mesh_sync.core.data.record import TOMBSTONE, Record
 from bellande_mesh_sync.core.events import Write
 from bellande_mesh_sync.errors import ChunkMissingError, NotFoundError
+from bellande_mesh_sync.ids import stamp_ms
 from bellande_mesh_sync.keys import check_key, check_prefix, shard_of, space_of
 from bellande_mesh_sync.observe import past
 from bellande_mesh_sync.shell.assembly import Assembly
@@ -84,7 +85,7 @@ class HistoryCalls(ABC):
             HistoryGoneError: what was there is not known here.
         """
         story = await self._story(key)
-        record, entry = past.found_in(self._alive().core, story, self._entry, at, version, now().wall_ms)
+        record, entry = past.found_in(story, self._entry, at, version, now().wall_ms)
         return ValueStream(self._alive().io, record, entry, 0, record.size)
 
     async def diff_page(
@@ -135,7 +136,8 @@ class HistoryCalls(ABC):
         record = past.version_in(story, version)
         if not await self._alive().history.has_chunks(record):
             raise ChunkMissingError(chunk="some", key=key)
-        writes = (self._write_again(record, story.live),)
+        alone = None if record.is_tombstone else self._entry((record,), stamp_ms(record.stamp))
+        writes = (self._write_again(alone[0] if alone else None, story.live),)
         return (await self._submit(self._alive(), writes, ack, timeout))[0]
 
     async def restore_page(

@@ -243,6 +243,26 @@ def test_writers_that_did_not_know_of_each_other_are_both_in_the_past(play: Play
     play(scenario)
 
 
+def test_a_restore_writes_as_the_policy_of_the_space_says(play: Play) -> None:
+    async def scenario(maker: MeshMaker) -> None:
+        mesh = await maker.node("a", spaces={"stock": {"conflict": "counter"}, "peak": {"conflict": "max"}})
+        await mesh.add("stock/bolts", 5)
+        when = await put(mesh, "peak/load", "3")
+        await mesh.add("stock/bolts", 3)
+        await mesh.put("peak/load", "9")
+        assert (await mesh.get("stock/bolts", at=when)).data == b"5"
+        oldest = (await mesh.history("stock/bolts")).versions[-1]
+        assert (await mesh.get("stock/bolts", version=oldest.version)).data == b"5"
+        await mesh.restore("", when)
+        assert (await mesh.get("stock/bolts")).data == b"5"
+        assert (await mesh.get("peak/load")).data == b"9"
+        await mesh.add("stock/bolts", 1)
+        await mesh.restore_version("stock/bolts", oldest.version)
+        assert (await mesh.get("stock/bolts")).data == b"5"
+
+    play(scenario)
+
+
 def test_a_long_restore_lets_others_have_their_turn(play: Play) -> None:
     async def scenario(maker: MeshMaker) -> None:
         mesh = await maker.node("a")

@@ -12,10 +12,8 @@ from bellande_mesh_sync.core.data.context import covers
 from bellande_mesh_sync.core.data.history import KeyStory, Moment, as_of, end_of, is_whole
 from bellande_mesh_sync.core.data.record import Record, order_of
 from bellande_mesh_sync.core.events import Write
-from bellande_mesh_sync.core.node import NodeCore
 from bellande_mesh_sync.errors import HistoryGoneError, NotFoundError, UsageError
 from bellande_mesh_sync.ids import Stamp, node_of, parse_version, stamp_ms
-from bellande_mesh_sync.observe import views
 from bellande_mesh_sync.times import Time, time_ms_of, time_text
 from bellande_mesh_sync.values import Difference, Entry, History, Restored, RestorePage, Version
 
@@ -61,7 +59,7 @@ def moment_of(story: KeyStory, time_ms: int) -> Moment:
 
 
 def found_in(
-    core: NodeCore, story: KeyStory, see: See, at: Time | None, version: str | None, now_ms: int
+    story: KeyStory, see: See, at: Time | None, version: str | None, now_ms: int
 ) -> tuple[Record, Entry]:
     """What was visible at a time, or one version. UsageError unless exactly one of both is given.
 
@@ -70,10 +68,10 @@ def found_in(
         HistoryGoneError: it is not known.
     """
     if version is not None and at is None:
-        record = version_in(story, version)
-        if record.is_tombstone:
+        alone = see((version_in(story, version),), now_ms)
+        if alone is None:
             raise NotFoundError(what="value in version", name=version)
-        return record, views.describe(core, record, (record,))
+        return alone
     if at is None or version is not None:
         raise UsageError(reason="give either a time or a version")
     time_ms = time_of(at, now_ms)

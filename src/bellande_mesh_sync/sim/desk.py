@@ -105,7 +105,7 @@ class Desk:
         def see(siblings: Sequence[Record], wall_ms: int) -> tuple[Record, Entry] | None:
             return views.entry_of(core, siblings, wall_ms)
 
-        record, entry = past.found_in(core, self.story(key), see, at, version, now_ms)
+        record, entry = past.found_in(self.story(key), see, at, version, now_ms)
         return entry, lambda: self.values.read(record)
 
     def entry_of(self, siblings: Sequence[Record]) -> tuple[Entry, Callable[[], bytes]] | None:
