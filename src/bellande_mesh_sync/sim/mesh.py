@@ -7,6 +7,7 @@ import builtins
 from collections.abc import AsyncIterator, Callable, Iterable
 
 from bellande_mesh_sync.arguments import (
+    ManyItem,
     ack_of,
     bytes_of,
     content_type_of,
@@ -78,18 +79,19 @@ class SimMesh:
 
     async def put_many(
         self,
-        items: Iterable[tuple[str, bytes] | tuple[str, bytes, str]],
+        items: Iterable[ManyItem],
         *,
         ack: str | None = None,
         timeout: float | None = None,
     ) -> builtins.list[Receipt]:
         self._alive()
         wanted = [(check_key(key), bytes(bytes_of(value, "a value")), rest) for key, value, *rest in items]
-        writes = tuple(
-            write_of(key, self._desk.values.write(value), content_type_of(rest[0] if rest else None))
-            for key, value, rest in wanted
-        )
-        return await self._submit(writes, ack, timeout) if writes else []
+        writes = []
+        for key, value, rest in wanted:
+            content_type, context, if_match = (*rest, None, None, None)[:3]
+            written = self._desk.values.write(value)
+            writes.append(write_of(key, written, content_type_of(content_type), context, if_match))
+        return await self._submit(tuple(writes), ack, timeout) if writes else []
 
     async def delete(
         self,
