@@ -49,6 +49,7 @@ COMMANDS = {
     "watch": "data:watch",
     "import": "folders:import_folder",
     "export": "folders:export_folder",
+    "share": "share:share",
     "send": "messages:send",
     "broadcast": "messages:broadcast",
     "publish": "messages:publish",
