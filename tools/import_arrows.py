@@ -23,7 +23,7 @@ PURE = frozenset({*BASE, "core", "wire", "search_path"})
 """Rooms whose code must give the same outputs for the same inputs."""
 
 _SETTINGS = frozenset({"addresses", "config", "config_file", "config_model", "files", "home"})
-_CLIENT = frozenset({"client", "client_errors", "client_transfers"})
+_CLIENT = frozenset({"client", "client_conflicts", "client_errors", "client_transfers"})
 _EVERYDAY = BASE | _SETTINGS | {"core", "wire", "store", "security", "observe"}
 
 ARROWS: dict[str, frozenset[str]] = {
@@ -42,7 +42,8 @@ ARROWS: dict[str, frozenset[str]] = {
     "shell": _EVERYDAY,
     # A mesh starts its own HTTP servers; they know it only by the calls in api.needs.
     "mesh_members": _EVERYDAY | {"arguments", "shell"},
-    "mesh": _EVERYDAY | {"arguments", "feeds", "shell", "mesh_members", "api.servers"},
+    "mesh_conflicts": _EVERYDAY | {"arguments", "shell"},
+    "mesh": _EVERYDAY | {"arguments", "feeds", "shell", "mesh_members", "mesh_conflicts", "api.servers"},
     "arguments": BASE | {"core", "store"},
     "feeds": BASE,
     # What both ends of an import or export must agree on is with the server.

@@ -61,10 +61,10 @@ def message_of(body: object, topic: str, limit_bytes: int) -> bytes:
     return content
 
 
-def limit_of(limit: int) -> int:
+def limit_of(limit: int, most: int = LIST_LIMIT_MAX) -> int:
     """How many entries a page of a listing may have."""
-    if not isinstance(limit, int) or not 1 <= limit <= LIST_LIMIT_MAX:  # type: ignore[redundant-expr]
-        raise UsageError(reason=f"limit={limit!r} is not between 1 and {LIST_LIMIT_MAX}")
+    if not isinstance(limit, int) or not 1 <= limit <= most:  # type: ignore[redundant-expr]
+        raise UsageError(reason=f"limit={limit!r} is not between 1 and {most}")
     return limit
 
 

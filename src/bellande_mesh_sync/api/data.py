@@ -32,7 +32,12 @@ class WriteQuery(Struct, forbid_unknown_fields=True, kw_only=True):
     ack: Ack | None = None
     timeout: Timeout | None = None
     context: str = ""
-    """What the writer had read, from X-Bms-Context: the write replaces exactly that."""
+    """What the writer had read, from X-Bms-Context: the write replaces exactly that. As that header too."""
+
+
+class ReadQuery(Struct, forbid_unknown_fields=True, kw_only=True):
+    version: str | None = None
+    """One of the versions that stand under the key, instead of the visible one."""
 
 
 class ListQuery(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -50,7 +55,7 @@ async def put_value(call: Call) -> Answer:
     """
     key = check_key(call.path_rest())
     query = call.query(WriteQuery)
-    content_type = _content_type_of(call)
+    content_type = content_type_of(call)
     if_match = await _version_expected(call, key)
     current = await _current(call, key)
     if if_match is not None and if_match != (current or ""):
@@ -59,7 +64,7 @@ async def put_value(call: Call) -> Answer:
         "content_type": content_type,
         "ack": query.ack,
         "timeout": query.timeout,
-        "context": query.context or None,
+        "context": context_of(call, query.context),
         "if_match": if_match,
     }
     size = call.body_size
@@ -67,7 +72,7 @@ async def put_value(call: Call) -> Answer:
         receipt = await call.mesh.put(key, await call.body(WHOLE_BYTES_MAX, key), **options)
     else:
         receipt = await call.mesh.put_stream(key, call.pieces(key), size=size, **options)
-    return _answer_write(receipt, 201 if current is None else 200)
+    return answer_write(receipt, 201 if current is None else 200)
 
 
 async def delete_value(call: Call) -> Answer:
@@ -76,14 +81,18 @@ async def delete_value(call: Call) -> Answer:
     query = call.query(WriteQuery)
     if_match = await _version_expected(call, key)
     receipt = await call.mesh.delete(
-        key, ack=query.ack, timeout=query.timeout, context=query.context or None, if_match=if_match
+        key,
+        ack=query.ack,
+        timeout=query.timeout,
+        context=context_of(call, query.context),
+        if_match=if_match,
     )
-    return _answer_write(receipt, 200)
+    return answer_write(receipt, 200)
 
 
 async def head_value(call: Call) -> None:
     """The headers that a GET would answer, without the value."""
-    entry = await call.mesh.head(check_key(call.path_rest()))
+    entry = await call.mesh.head(check_key(call.path_rest()), version=call.query(ReadQuery).version)
     if _is_unchanged(call, entry):
         await call.begin(304, _headers_of(entry))
     else:
@@ -92,14 +101,15 @@ async def head_value(call: Call) -> None:
 
 
 async def get_value(call: Call) -> None:
-    """The value's bytes, streamed.
+    """The value's bytes, streamed; with `version` those of one of the siblings.
 
     `Range` (one range), `If-Range`, `If-Match` and `If-None-Match` are honoured.
     """
     key = check_key(call.path_rest())
-    if "range" in call.headers and await _send_range(call, key):
+    version = call.query(ReadQuery).version
+    if "range" in call.headers and await _send_range(call, key, version):
         return
-    async with call.mesh.open_value(key) as stream:
+    async with call.mesh.open_value(key, version=version) as stream:
         entry = stream.entry
         if _is_unchanged(call, entry):
             await call.begin(304, _headers_of(entry))
@@ -115,16 +125,16 @@ async def list_values(call: Call) -> Listing:
     return await call.mesh.list(check_prefix(query.prefix), limit=query.limit, cursor=query.cursor)
 
 
-async def _send_range(call: Call, key: str) -> bool:
+async def _send_range(call: Call, key: str, version: str | None) -> bool:
     """Answer with the range asked for; False if the whole value is the right answer."""
     for _ in range(RANGE_TRIES):
-        entry = await call.mesh.head(key)
+        entry = await call.mesh.head(key, version=version)
         if _is_unchanged(call, entry) or not _range_applies(call, entry):
             return False
         span = parse_range(call.headers["range"], entry.size)
         if span is None:
             return False
-        async with call.mesh.open_value(key, span.start, span.end) as stream:
+        async with call.mesh.open_value(key, span.start, span.end, version=version) as stream:
             if stream.entry.version == entry.version:
                 await call.begin(206, _range_headers(entry, span))
                 await call.write_all(stream)
@@ -179,6 +189,14 @@ def _tags(call: Call, header: str) -> Tags | None:
     return parse_tags(call.headers[header]) if header in call.headers else None
 
 
+def context_of(call: Call, query_context: str) -> str | None:
+    """What the writer says it had read: as a field of the query, or as the header that reads answer with."""
+    header = call.headers.get("x-bms-context", "")
+    if header and query_context and header != query_context:
+        raise UsageError(reason="the query and X-Bms-Context name different contexts")
+    return header or query_context or None
+
+
 async def _current(call: Call, key: str) -> str | None:
     try:
         return (await call.mesh.head(key)).version
@@ -186,7 +204,7 @@ async def _current(call: Call, key: str) -> str | None:
         return None
 
 
-def _content_type_of(call: Call) -> str:
+def content_type_of(call: Call) -> str:
     for header in ("content-encoding", "content-range"):
         # Storing such a body as if it were the value would give readers something else than was meant.
         if header in call.headers and call.headers[header].lower() != "identity":
@@ -203,7 +221,7 @@ def _is_plain(text: str) -> bool:
     return text.isascii() and text.isprintable()
 
 
-def _answer_write(receipt: Receipt, status: int) -> Answer:
+def answer_write(receipt: Receipt, status: int) -> Answer:
     return Answer(receipt, status, ((b"etag", etag(receipt.version).encode()),))
 
 
@@ -244,9 +262,18 @@ OPERATIONS: Final = (
         get_value,
         "Read a value",
         "reader",
+        query=ReadQuery,
         answer_media=OCTETS,
         statuses={200: "The value", 206: "The range asked for", 304: "Unchanged"},
     ),
-    Operation("HEAD", _KEY, head_value, "Look at a value", "reader", statuses={200: "It is there"}),
+    Operation(
+        "HEAD",
+        _KEY,
+        head_value,
+        "Look at a value",
+        "reader",
+        query=ReadQuery,
+        statuses={200: "It is there"},
+    ),
     Operation("DELETE", _KEY, delete_value, "Delete a value", "writer", query=WriteQuery, answer=Receipt),
 )

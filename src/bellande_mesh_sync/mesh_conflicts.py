@@ -1,0 +1,140 @@
+"""The calls of `Mesh` about conflicts: listing, reading and settling them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator
+from typing import Final
+
+import msgspec
+
+from bellande_mesh_sync.arguments import bytes_of, content_type_of, context_of, limit_of, write_of
+from bellande_mesh_sync.core import events as on
+from bellande_mesh_sync.core.data.context import Context, join
+from bellande_mesh_sync.core.data.record import Record
+from bellande_mesh_sync.errors import NotFoundError, UsageError
+from bellande_mesh_sync.keys import check_key, check_prefix, shard_of
+from bellande_mesh_sync.observe.conflicts import (
+    check_replaces,
+    choose,
+    conflict_of,
+    siblings_of,
+)
+from bellande_mesh_sync.shell.assembly import Assembly
+from bellande_mesh_sync.values import Conflicts, Receipt, Siblings
+
+CONFLICTS_LIMIT_MAX: Final = 1_000
+CONFLICTS_LIMIT: Final = 100
+
+
+class ConflictCalls(ABC):
+    """What a program asks and says about keys under which several versions stand."""
+
+    @abstractmethod
+    def _alive(self) -> Assembly:
+        """The node; NotRunningError if it does not run."""
+
+    @abstractmethod
+    async def _submit(
+        self, node: Assembly, writes: tuple[on.Write, ...], ack: str | None, timeout: float | None
+    ) -> list[Receipt]:
+        """Commit writes and wait for their ack level."""
+
+    async def conflicts(
+        self, prefix: str = "", *, limit: int = CONFLICTS_LIMIT, cursor: str = ""
+    ) -> Conflicts:
+        """Up to `limit` keys in conflict (at most 1,000) with this prefix, in order, after `cursor`.
+
+        A key is in conflict while several versions stand under it whose writers did not know of each
+        other's write, at least one of them a value. Cost: that of reading those on the page.
+        """
+        node = self._alive()
+        check_prefix(prefix)
+        page = node.store.scan_conflicts(prefix, cursor, limit_of(limit, CONFLICTS_LIMIT_MAX))
+        found = tuple(conflict_of(node.core, key, siblings) for key, siblings in page.entries)
+        return Conflicts(found, page.cursor)
+
+    async def siblings(self, key: str) -> Siblings:
+        """All that stands under a key, deletes beside values too. NotFoundError if no value does."""
+        node = self._alive()
+        siblings = node.store.siblings([check_key(key)])[0]
+        if all(record.is_tombstone for record in siblings):
+            raise NotFoundError(what="key", name=key)
+        return siblings_of(node.core, key, siblings)
+
+    async def resolve(
+        self,
+        key: str,
+        version: str | None = None,
+        *,
+        data: bytes | bytearray | memoryview | str | AsyncIterator[bytes] | None = None,
+        size: int | None = None,
+        content_type: str | None = None,
+        context: str | None = None,
+        ack: str | None = None,
+        timeout: float | None = None,
+    ) -> Receipt:
+        """Settle a conflict: write one of the siblings again, or a new value, in place of those seen.
+
+        What the caller has not seen is not replaced: a sibling that came meanwhile stays beside the new
+        version, and the key stays in conflict.
+
+        Args:
+            version: the sibling to keep. If that is a delete, the key is deleted.
+            data: or this new value. Text is written as UTF-8; pieces of a large one may come as a stream.
+            size: for a stream: refuse it if it has another length.
+            context: from `siblings` or an Entry: what the caller had read. Otherwise what is there now.
+            ack, timeout: as for `put`.
+
+        Raises:
+            NotFoundError: there is no conflict, or no such version; nothing was written.
+            ConflictError: of what was read nothing is left, somebody else settled it; nothing was written.
+            AckTimeoutError, StorageError, BusyError: as for `put`.
+        """
+        node = self._alive()
+        check_key(key)
+        if (version is None) == (data is None):
+            raise UsageError(reason="resolve takes either a version to keep, or new data")
+        siblings = node.store.siblings([key])[0]
+        read = context_of(context)
+        kept = choose(key, siblings, version) if version is not None else None
+        check_replaces(key, siblings, read)
+        # Fixed now, before the value is written: what arrives from here on has not been seen.
+        seen = node.core.replica.context_of(shard_of(key), siblings) if read is None else read
+        if kept is not None:
+            if content_type is not None:
+                raise UsageError(reason="a version that is kept keeps its content type")
+            write = await self._again(node, kept, seen)
+        else:
+            assert data is not None, "one of the two was given"
+            write = await self._new_value(node, key, data, size, content_type, seen)
+        return (await self._submit(node, (write,), ack, timeout))[0]
+
+    async def _again(self, node: Assembly, kept: Record, seen: Context) -> on.Write:
+        """A write of what this record holds. Who chooses it has seen it, whatever else."""
+        await node.io.check_whole(kept)
+        contiguous = node.core.replica.shard(shard_of(kept.key)).committed.contiguous
+        return on.Write(
+            key=kept.key,
+            kind=kept.kind,
+            size=kept.size,
+            digest=kept.digest,
+            content_type=kept.content_type,
+            inline=kept.inline,
+            manifest=kept.manifest,
+            expires_ms=kept.expires_ms,
+            context=join([seen, kept.context], [kept.dot], contiguous),
+        )
+
+    async def _new_value(
+        self, node: Assembly, key: str, data: bytes | bytearray | memoryview | str | AsyncIterator[bytes],
+        size: int | None, content_type: str | None, seen: Context,
+    ) -> on.Write:  # fmt: skip
+        if isinstance(data, str) and content_type is None:
+            content_type = "text/plain; charset=utf-8"
+        content_type = content_type_of(content_type)
+        if isinstance(data, AsyncIterator):
+            written = await node.io.write_stream(key, data, size)
+        else:
+            written = await node.io.write_bytes(bytes_of(data, "a value"))
+        return msgspec.structs.replace(write_of(key, written, content_type), context=seen)
