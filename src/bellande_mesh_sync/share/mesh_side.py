@@ -20,6 +20,7 @@ NOTHING_SEEN: Final = context_text(())
 """The context of a writer who has read nothing: such a write replaces nothing."""
 
 LIST_PAGE: Final = 2_000
+CONFLICTS_PAGE: Final = 1_000
 FILE_NAME_BYTES_MAX: Final = 255
 
 
@@ -77,6 +78,13 @@ class MeshSide:
             path = self.path(entry.key, ignores)
             if path is not None:
                 yield path, remote_of(path, entry)
+
+    def conflicts(self, ignores: Ignores) -> Iterator[str]:
+        """Every path under which several versions stand, also where a delete hides the others."""
+        for conflict in self.client.conflicts(self.base, page=CONFLICTS_PAGE):
+            path = self.path(conflict.key, ignores)
+            if path is not None:
+                yield path
 
     def changed(self, change: Change, ignores: Ignores) -> tuple[str, Remote | None] | None:
         """The path a change is about and what is there now; None if it is none of ours."""

@@ -92,6 +92,7 @@ class _Live:
         self._is_unwatched = False
         self.was_ready = False
         self._is_settled = False
+        self._busy_s = BUSY_AFTER_S
 
     def end(self) -> None:
         self._mesh_watch.end()
@@ -132,7 +133,10 @@ class _Live:
         outcome = self._sharer.round()
         self._watch_folders()
         if outcome.busy:
-            return BUSY_AFTER_S
+            # Soon, but ever slower where the same files are busy again and again.
+            self._busy_s = BUSY_AFTER_S if outcome.done else min(self._busy_s * 2, RETRY_AFTER_S)
+            return self._busy_s
+        self._busy_s = BUSY_AFTER_S
         if not self._is_settled or outcome.done:
             self._is_settled = True
             self._tell(event("settled", failed=outcome.failed))
@@ -172,7 +176,7 @@ def _opened(
         path = state_path(home, folder)
         with State(path if path.exists() or not options.dry_run else None) as state:
             identity = _identify(shared, state, about, options)
-            yield Sharer(shared, identity, state, MeshSide(client, prefix), options, tell)
+            yield Sharer(shared, identity, state, MeshSide(client, prefix), status.node, options, tell)
 
 
 def _identify(folder: SharedFolder, state: State, about: dict[str, str], options: Options) -> str:

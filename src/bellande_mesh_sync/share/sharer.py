@@ -20,6 +20,7 @@ from bellande_mesh_sync.errors import (
     UnauthorizedError,
 )
 from bellande_mesh_sync.share.agreed import Agreed, State
+from bellande_mesh_sync.share.conflicts import Conflicts
 from bellande_mesh_sync.share.folder import BusyFileError, SharedFolder
 from bellande_mesh_sync.share.ignores import Ignores
 from bellande_mesh_sync.share.local_side import Local, local_of
@@ -89,7 +90,14 @@ class Sharer:
     """Holds what is known of both sides; not for use by several threads."""
 
     def __init__(
-        self, folder: SharedFolder, identity: str, state: State, mesh: MeshSide, options: Options, tell: Tell
+        self,
+        folder: SharedFolder,
+        identity: str,
+        state: State,
+        mesh: MeshSide,
+        node: str,
+        options: Options,
+        tell: Tell,
     ) -> None:
         self._folder = folder
         self._identity = identity
@@ -101,6 +109,7 @@ class Sharer:
         """What the mesh has where that is another version than the agreed one."""
         self._told: dict[str, str] = {}
         """Path -> the code of what was told about it and still holds."""
+        self._conflicts = Conflicts(folder, state, mesh, node, options, tell)
         self._done = self._busy = self._failed = 0
         self.folders: list[str] = [""]
         """All folders at the last look, as on disk."""
@@ -121,12 +130,15 @@ class Sharer:
             raise EmptiedError(where=f"the mesh, below {self._mesh.base!r},", count=count)
         for path in left:
             self._take(path, None)
+        for path in [*self._state.copies, *self._mesh.conflicts(self._ignores)]:
+            self._conflicts.suspect(path)
 
     def note(self, change: Change) -> None:
         """A change that the mesh told of."""
         found = self._mesh.changed(change, self._ignores)
         if found is not None:
             self._take(*found)
+            self._conflicts.note(*found)
 
     def _take(self, path: str, remote: Remote | None) -> None:
         agreed = self._state.agreed.get(path)
@@ -156,6 +168,7 @@ class Sharer:
         self._tell_issues(found)
         try:
             self._work(found)
+            self._settle_conflicts()
         finally:
             self._commit()
         return Outcome(self._done, self._busy, self._failed)
@@ -181,6 +194,15 @@ class Sharer:
                 batch, size = [], 0
         self._upload_bulk(batch)
         self._carry_out(later)
+
+    def _settle_conflicts(self) -> None:
+        if self._options.dry_run:
+            return
+        self._commit()
+        for failure in self._conflicts.work(self._differs):
+            self._fail(*failure)
+        self._done += self._conflicts.done
+        self._busy += self._conflicts.busy
 
     def _candidates(self, found: Scan) -> list[str]:
         """Every path on which the two sides may differ. EmptiedError if the folder lost all of many files."""
@@ -218,6 +240,16 @@ class Sharer:
             return self._differs[path]
         agreed = self._state.agreed.get(path)
         return Remote(agreed.content, agreed.version, agreed.context, 1) if agreed is not None else None
+
+    def _context_of(self, path: str, remote: Remote) -> str | None:
+        """What a write in place of this very version has seen, and no more; None if it is gone."""
+        if remote.siblings == 1 and remote.context:
+            return remote.context
+        try:
+            return self._mesh.client.head(self._mesh.key(path), version=remote.version).context
+        except NotFoundError:
+            self._look(path)
+            return None
 
     def _plan(self, path: str, found: Scan) -> Planned | None:
         """The step of a path; None if nothing is left to do for it."""
@@ -303,7 +335,7 @@ class Sharer:
             return Upload(planned.path, planned.local, (agreed.context if agreed else "") or NOTHING_SEEN)
         if planned.remote is None:
             return Upload(planned.path, planned.local, None)
-        context = planned.remote.context
+        context = planned.remote.context if planned.remote.siblings == 1 else ""
         return Upload(planned.path, planned.local, context) if context else None
 
     def _upload_bulk(self, batch: list[Upload]) -> None:
@@ -316,33 +348,17 @@ class Sharer:
     def _upload_one(self, planned: Planned) -> None:
         upload = self._as_upload(planned)
         if upload is None:
-            upload = self._with_context_asked(planned)
-            if upload is None:
+            context = self._context_of(planned.path, planned.remote) if planned.remote is not None else None
+            if context is None or planned.local is None:
+                self._busy += 1
                 return
+            upload = Upload(planned.path, planned.local, context)
         try:
             outcome: Agreed | BellandeMeshError | OSError = upload_one(self._mesh, self._folder, upload)
         except (BellandeMeshError, OSError) as error:
             outcome = error
         self._uploaded(planned.path, outcome)
         self._commit()
-
-    def _with_context_asked(self, planned: Planned) -> Upload | None:
-        """The upload with the context of what is there; None if that is not what was agreed any more."""
-        assert planned.local is not None
-        context = self._context_of_agreed(planned.path)
-        if context is None:
-            self._busy += 1
-            return None
-        return Upload(planned.path, planned.local, context)
-
-    def _context_of_agreed(self, path: str) -> str | None:
-        agreed = self._state.agreed.get(path)
-        if agreed is not None and agreed.context:
-            return agreed.context
-        remote = self._look(path)
-        if agreed is None or remote is None or remote.version != agreed.version:
-            return None
-        return remote.context
 
     def _uploaded(self, path: str, outcome: Agreed | BellandeMeshError | OSError) -> None:
         if isinstance(outcome, Agreed):
@@ -388,7 +404,7 @@ class Sharer:
     def _delete_remote(self, wanted: list[Planned]) -> None:
         contexts: list[tuple[Planned, str]] = []
         for planned in wanted:
-            context = self._context_of_agreed(planned.path)
+            context = self._context_of(planned.path, planned.remote) if planned.remote is not None else None
             if context is None:
                 self._busy += 1
             else:
