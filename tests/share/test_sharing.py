@@ -128,6 +128,27 @@ def test_empty_folders_come_and_go(pair: Pair) -> None:
     assert right.keys() == {}
 
 
+def test_many_files_come_in_one_stream_and_are_the_same(pair: Pair) -> None:
+    left, right = pair
+    for number in range(250):
+        left.write(f"d{number % 5}/f{number}", f"{number}")
+    left.write("run", "x").chmod(0o755)
+    left.write("large", os.urandom(700_000))
+    (left.root / "empty").mkdir()
+    aged(*pair)
+    left.share()
+    in_step(*pair)
+    right.write("d0/f0", "in the way")
+    right.write("d1/f1", "1")
+    aged(*pair)
+    assert right.share().failed == 0
+    settle(*pair)
+    assert left.tree() == right.tree()
+    assert os.access(right.root / "run", os.X_OK)
+    assert (right.root / "d2/f2").stat().st_mtime_ns == (left.root / "d2/f2").stat().st_mtime_ns
+    assert right.share() == (0, 0, 0)
+
+
 def test_two_folders_that_were_the_same_already_move_nothing(pair: Pair) -> None:
     left, right = pair
     for each in pair:

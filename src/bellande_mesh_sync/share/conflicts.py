@@ -176,7 +176,7 @@ class Conflicts:
         if facts is None:
             key = self._mesh.key(path)
             with self._mesh.client.open(key, version=view.version) as (entry, pieces):
-                facts = place(self._folder, target, entry, pieces, None)
+                facts = place(self._folder, target, entry.content_type, entry.time_ms, pieces, None)
         self._state.add_copy(path, view.version, Copy(target, facts))
         self._did("conflict", path, copy=target, version=view.version, author=view.author)
 

@@ -21,6 +21,7 @@ from bellande_mesh_sync.errors import (
 )
 from bellande_mesh_sync.share.agreed import Agreed, State
 from bellande_mesh_sync.share.conflicts import Conflicts
+from bellande_mesh_sync.share.first_fill import Wanted, fill, is_first_fill
 from bellande_mesh_sync.share.folder import BusyFileError, SharedFolder
 from bellande_mesh_sync.share.ignores import Ignores
 from bellande_mesh_sync.share.local_side import Local, local_of
@@ -372,21 +373,39 @@ class Sharer:
             self._fail(path, outcome)
 
     def _download(self, wanted: list[Planned]) -> None:
+        if is_first_fill(len(wanted), len(self._state.agreed)):
+            wanted = self._fill(wanted)
+
         def fetch(planned: Planned) -> Agreed | None:
             return download(self._mesh, self._folder, planned.path, planned.local)
 
         for count, (planned, outcome) in enumerate(in_parallel(fetch, wanted), 1):
-            if isinstance(outcome, Agreed):
-                self._agree(planned.path, outcome)
-                self._did("downloaded", planned.path, size=outcome.facts.size, version=outcome.version)
-            elif outcome is None:
+            if outcome is None:
                 self._look(planned.path)
                 self._busy += 1
             else:
-                self._fail(planned.path, outcome)
+                self._downloaded(planned.path, outcome)
             if count % BATCH_FILES_MAX == 0:
                 self._commit()
         self._commit()
+
+    def _fill(self, wanted: list[Planned]) -> list[Planned]:
+        """Download as many as one stream brings; the others."""
+        rest = {planned.path: planned for planned in wanted}
+        files = {each.path: Wanted(each.local, each.remote) for each in wanted if each.remote is not None}
+        for count, (path, outcome) in enumerate(fill(self._mesh, self._folder, files), 1):
+            del rest[path]
+            self._downloaded(path, outcome)
+            if count % BATCH_FILES_MAX == 0:
+                self._commit()
+        return list(rest.values())
+
+    def _downloaded(self, path: str, outcome: Agreed | BellandeMeshError | OSError) -> None:
+        if isinstance(outcome, Agreed):
+            self._agree(path, outcome)
+            self._did("downloaded", path, size=outcome.facts.size, version=outcome.version)
+        else:
+            self._fail(path, outcome)
 
     def _delete_local(self, planned: Planned) -> None:
         folder = folder_of_mark(planned.path)

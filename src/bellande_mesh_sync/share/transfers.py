@@ -20,7 +20,6 @@ from bellande_mesh_sync.share.metadata import FOLDER_TYPE, Metadata, metadata_of
 from bellande_mesh_sync.share.names import folder_of_mark
 from bellande_mesh_sync.share.planner import Content
 from bellande_mesh_sync.share.scanning import Facts
-from bellande_mesh_sync.values import Entry
 
 WORKERS: Final = 6
 """Requests at once, for what has no bulk door. The node commits those that come together with one sync."""
@@ -106,18 +105,23 @@ def download(mesh: MeshSide, folder: SharedFolder, path: str, local: Local | Non
             context = _known_context(entry.context, entry.siblings)
             if local is not None and local.content == content:
                 return Agreed(content, entry.version, context, local.facts)
-            facts = place(folder, path, entry, pieces, local)
+            facts = place(folder, path, entry.content_type, entry.time_ms, pieces, local)
             return Agreed(content, entry.version, context, facts)
     except NotFoundError:
         return None
 
 
 def place(
-    folder: SharedFolder, path: str, entry: Entry, pieces: Iterable[bytes], local: Local | None
+    folder: SharedFolder,
+    path: str,
+    content_type: str,
+    time_ms: int,
+    pieces: Iterable[bytes],
+    local: Local | None,
 ) -> Facts:
-    """Write a value as a file in place of what is there; its facts."""
-    told = metadata_of(entry.content_type)
-    mtime_ns = told.mtime_ns if told.mtime_ns is not None else entry.time_ms * 1_000_000
+    """Write a value as a file in place of what is there; its facts. `time_ms`: for one that tells no time."""
+    told = metadata_of(content_type)
+    mtime_ns = told.mtime_ns if told.mtime_ns is not None else time_ms * 1_000_000
     metadata = Metadata(told.executable, mtime_ns)
     with folder.replace(path, metadata, local.facts if local is not None else None) as placed:
         for piece in pieces:
