@@ -38,7 +38,7 @@ ARROWS: dict[str, frozenset[str]] = {
     # Programs get the very calls of `Mesh`, so what is behind these and touches nothing outside is shared.
     "sim": BASE
     | {"core", "wire", "store.memory", "store.interface", "store.chunker", "store.manifests"}
-    | {"arguments", "feeds", "config_model", "observe.views"},
+    | {"arguments", "feeds", "config_model", "observe.views", "observe.conflicts"},
     "shell": _EVERYDAY,
     # A mesh starts its own HTTP servers; they know it only by the calls in api.needs.
     "mesh_members": _EVERYDAY | {"arguments", "shell"},

@@ -26,6 +26,8 @@ ACK_BYTES_PER_S = 10_000_000
 CONTENT_TYPE_MAX = 255
 DEFAULT_CONTENT_TYPE = "application/octet-stream"
 LIST_LIMIT_MAX = 10_000
+CONFLICTS_LIMIT_MAX = 1_000
+CONFLICTS_LIMIT = 100
 SECONDS_MAX = 1e6
 
 
@@ -37,6 +39,21 @@ def content_type_of(given: str | None) -> str:
         reason = f"a content type is printable ASCII of at most {CONTENT_TYPE_MAX} characters"
         raise UsageError(reason=reason)
     return given
+
+
+def value_type_of(value: object, given: str | None) -> str:
+    """The content type of a value that is written: text has one of its own."""
+    if given is None and isinstance(value, str):
+        return "text/plain; charset=utf-8"
+    return content_type_of(given)
+
+
+def choice_of(version: str | None, data: object | None, content_type: str | None) -> None:
+    """Whether `resolve` was told one thing. UsageError if not."""
+    if (version is None) == (data is None):
+        raise UsageError(reason="resolve takes either a version to keep, or new data")
+    if version is not None and content_type is not None:
+        raise UsageError(reason="a version that is kept keeps its content type")
 
 
 def bytes_of(value: object, what: str) -> bytes | bytearray | memoryview:

@@ -10,7 +10,14 @@ from functools import partial
 import pytest
 
 from bellande_mesh_sync import Mesh
-from bellande_mesh_sync.errors import ConflictError, InvalidKeyError, NotFoundError, UsageError
+from bellande_mesh_sync.core.data.context import context_text
+from bellande_mesh_sync.errors import (
+    ConflictError,
+    IncompleteValueError,
+    InvalidKeyError,
+    NotFoundError,
+    UsageError,
+)
 from bellande_mesh_sync.values import Conflict
 from tests.mesh.conftest import MeshMaker, Scenario, agree, eventually, linked
 
@@ -36,7 +43,8 @@ async def in_conflict(make: MeshMaker, key: str = "fleet/x") -> tuple[Mesh, Mesh
     await asyncio.sleep(0.002)  # Its stamp is then surely the later one.
     await second.put(key, "two")
     await meet(first, second)
-    await eventually(lambda: has_siblings(first, key, 2))
+    for mesh in (first, second):  # They agree on what is shown before each has what is not.
+        await eventually(partial(has_siblings, mesh, key, 2))
     return first, second
 
 
@@ -268,9 +276,12 @@ def test_large_values_are_read_and_chosen_without_being_sent_again(play: Play) -
             yield mine
             yield theirs
 
-        await second.put("fleet/map", b"short")
-        entry = await second.head("fleet/map")
-        await second.resolve("fleet/map", data=pieces(), context=entry.context, size=900_000, ack="all")
+        await second.put("fleet/map", b"short", context=context_text(()))
+        seen = await second.siblings("fleet/map")
+        with pytest.raises(IncompleteValueError):
+            await second.resolve("fleet/map", data=pieces(), context=seen.context, size=900_001)
+        assert await second.siblings("fleet/map") == seen
+        await second.resolve("fleet/map", data=pieces(), context=seen.context, size=900_000, ack="all")
         assert (await first.get("fleet/map")).data == mine + theirs
 
     play(scenario)
@@ -294,6 +305,7 @@ def test_bad_input_is_refused_and_changes_nothing(play: Play) -> None:
         first, _ = await in_conflict(make)
         winner, _ = (await first.siblings("fleet/x")).siblings
         await first.put("fleet/calm", "x")
+        calm = await first.head("fleet/calm")
         for refused, kind in (
             (first.conflicts("a//b"), InvalidKeyError),
             (first.conflicts(limit=0), UsageError),
@@ -311,6 +323,7 @@ def test_bad_input_is_refused_and_changes_nothing(play: Play) -> None:
             (first.resolve("fleet/x", data="x", context="!"), UsageError),
             (first.resolve("fleet/none", data="x"), NotFoundError),
             (first.resolve("fleet/calm", data="x"), NotFoundError),
+            (first.resolve("fleet/calm", data="x", context=calm.context), NotFoundError),
             (first.get("fleet/x", version=""), UsageError),
             (first.get("fleet/x", version=UNKNOWN), NotFoundError),
         ):

@@ -1,4 +1,4 @@
-"""Conflicts, in the form that people and programs read, and what callers name of them."""
+"""Conflicts, in the form that people and programs read."""
 
 from __future__ import annotations
 
@@ -8,23 +8,19 @@ from typing import Final
 
 import msgspec
 
-from bellande_mesh_sync.core.data.context import Context, context_text, covers
+from bellande_mesh_sync.core.data.context import context_text
 from bellande_mesh_sync.core.data.policies import last_writer
 from bellande_mesh_sync.core.data.record import Record, order_of
+from bellande_mesh_sync.core.data.settling import find_version
 from bellande_mesh_sync.core.node import NodeCore
-from bellande_mesh_sync.errors import ConflictError, NotFoundError, UsageError
-from bellande_mesh_sync.ids import NodeId, node_of, parse_version, stamp_ms
+from bellande_mesh_sync.errors import NotFoundError
+from bellande_mesh_sync.ids import NodeId, node_of, stamp_ms
 from bellande_mesh_sync.keys import shard_of
 from bellande_mesh_sync.observe.views import describe
 from bellande_mesh_sync.values import Conflict, Entry, Siblings, SiblingView
 
 SPACES_MAX: Final = 1_000
 """Anybody who may write can make spaces; an account of them is not longer than this."""
-
-
-def is_conflict(siblings: Sequence[Record]) -> bool:
-    """Whether there is something to choose: deletes among themselves are of one mind."""
-    return len(siblings) > 1 and not all(record.is_tombstone for record in siblings)
 
 
 def conflict_of(core: NodeCore, key: str, siblings: Sequence[Record]) -> Conflict:
@@ -43,7 +39,9 @@ def conflict_of(core: NodeCore, key: str, siblings: Sequence[Record]) -> Conflic
 
 
 def siblings_of(core: NodeCore, key: str, siblings: Sequence[Record]) -> Siblings:
-    """All that stands under a key, and what is known of each."""
+    """All that stands under a key, and what is known of each. NotFoundError if no value does."""
+    if all(record.is_tombstone for record in siblings):
+        raise NotFoundError(what="key", name=key)
     winner = last_writer(siblings)
     ordered = sorted(siblings, key=lambda record: (record is winner, order_of(record)), reverse=True)
     context = core.replica.context_of(shard_of(key), siblings)
@@ -93,60 +91,6 @@ def entry_of_version(
         raise NotFoundError(what=f"value of {key!r} in the delete", name=version)
     context = core.replica.context_of(shard_of(key), [record])
     return record, msgspec.structs.replace(describe(core, record, siblings), context=context_text(context))
-
-
-def find_version(siblings: Sequence[Record], version: str) -> Record | None:
-    """The sibling of this version, if it stands there. UsageError if it is no version."""
-    try:
-        dot = parse_version(version)
-    except (ValueError, AttributeError, TypeError):
-        raise UsageError(reason=f"{version!r} is no version (NODE.EPOCH.NUMBER)") from None
-    return next((record for record in siblings if record.dot == dot), None)
-
-
-def choose(key: str, siblings: Sequence[Record], version: str) -> Record:
-    """The sibling that a caller wants to keep.
-
-    Raises:
-        UsageError: it is no version.
-        ConflictError: it was there, and has been replaced since.
-        NotFoundError: it was never there, as far as this node knows.
-    """
-    record = find_version(siblings, version)
-    if record is not None:
-        return record
-    dot = parse_version(version)
-    if any(covers(each.context, dot.author, dot.sequence) for each in siblings):
-        raise settled(key, siblings)
-    raise NotFoundError(what=f"version of {key!r}", name=version)
-
-
-def check_replaces(key: str, siblings: Sequence[Record], seen: Context | None) -> None:
-    """Whether there is something to settle.
-
-    Args:
-        seen: what the caller had read; None: what is there now.
-
-    Raises:
-        NotFoundError: there is no conflict.
-        ConflictError: of what the caller had read nothing is left: somebody else has settled it.
-    """
-    if seen is None:
-        if not is_conflict(siblings):
-            raise NotFoundError(what="conflict under", name=key)
-    elif not any(covers(seen, record.author, record.sequence) for record in siblings):
-        if not siblings:
-            raise NotFoundError(what="key", name=key)
-        raise settled(key, siblings)
-
-
-def settled(key: str, siblings: Sequence[Record]) -> ConflictError:
-    winner = last_writer(siblings)
-    return ConflictError(
-        f"what was read of {key!r} has been replaced since; look again and decide",
-        key=key,
-        version=winner.version if winner is not None else "",
-    )
 
 
 def counts_shown(counts: Mapping[str, int]) -> dict[str, int]:
