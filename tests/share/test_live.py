@@ -130,7 +130,7 @@ def test_a_node_that_goes_away_is_waited_for(tmp_path: Path) -> None:
 
 def test_a_folder_that_vanishes_stops_the_share_with_an_error(side: Side) -> None:
     side.write("a", "1")
-    with side.live("--as", side.prefix) as share:
+    with side.live() as share:
         told(share, "settled")
         side.root.rename(side.root.with_name("away"))
         side.root.mkdir()
