@@ -13,6 +13,7 @@ import pytest
 from bellande_mesh_sync.cli.main import main
 from bellande_mesh_sync.cli.session import Session
 from bellande_mesh_sync.client import Client
+from bellande_mesh_sync.share.names import is_part
 from bellande_mesh_sync.share.options import Event, Options
 from bellande_mesh_sync.share.runner import share_once
 from bellande_mesh_sync.share.sharer import Outcome
@@ -61,7 +62,7 @@ class Side:
         found: dict[str, bytes | None] = {}
         for path in self.root.rglob("*"):
             name = str(path.relative_to(self.root))
-            if path.is_symlink() or name == ".bms-share":
+            if path.is_symlink() or name == ".bms-share" or is_part(path.name):
                 continue
             if path.is_dir():
                 if not any(path.iterdir()):
