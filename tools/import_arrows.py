@@ -42,7 +42,8 @@ ARROWS: dict[str, frozenset[str]] = {
     "shell": _EVERYDAY,
     # A mesh starts its own HTTP servers; they know it only by the calls in api.needs.
     "mesh_members": _EVERYDAY | {"arguments", "shell"},
-    "mesh": _EVERYDAY | {"arguments", "feeds", "shell", "mesh_members", "api.servers"},
+    "mesh_verify": _EVERYDAY | {"shell"},
+    "mesh": _EVERYDAY | {"arguments", "feeds", "shell", "mesh_members", "mesh_verify", "api.servers"},
     "arguments": BASE | {"core", "store"},
     "feeds": BASE,
     # What both ends of an import or export must agree on is with the server.

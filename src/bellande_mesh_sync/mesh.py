@@ -32,16 +32,19 @@ from bellande_mesh_sync.core.data.record import INLINE_BYTES_MAX, TOMBSTONE, Rec
 from bellande_mesh_sync.errors import (
     BellandeMeshError,
     ConflictError,
+    CorruptStoreError,
     NotFoundError,
     NotRunningError,
     UnauthorizedError,
     UnsupportedError,
     UsageError,
+    damaged_key,
 )
 from bellande_mesh_sync.feeds import Feeds, Subscription, Watch
 from bellande_mesh_sync.ids import NodeId
 from bellande_mesh_sync.keys import check_key, check_prefix, space_of
 from bellande_mesh_sync.mesh_members import MemberCalls
+from bellande_mesh_sync.mesh_verify import VerifyCalls
 from bellande_mesh_sync.observe import views
 from bellande_mesh_sync.security.admission import JoinDesk
 from bellande_mesh_sync.security.identity import Identity
@@ -65,7 +68,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("bellande_mesh_sync")
 
 
-class Mesh(MemberCalls):
+class Mesh(MemberCalls, VerifyCalls):
     """One node. Make it with `init`; use it as `async with`, or call `start` and `stop`.
 
     All calls belong to the event loop that started it. Node ids and versions are text.
@@ -142,6 +145,7 @@ class Mesh(MemberCalls):
 
     async def _tear_down(self) -> None:
         self._feeds.close()
+        self._stop_verifying()
         if self._http is not None:
             await self._http.stop()
             self._http = None
@@ -281,9 +285,15 @@ class Mesh(MemberCalls):
         context: str | None = None,
         if_match: str | None = None,
     ) -> Receipt:
-        """Delete a key: a write like any other, acknowledged and spread alike. NotFoundError if none."""
+        """Delete a key: a write like any other, acknowledged and spread alike. NotFoundError if none.
+
+        A key that is damaged here can be deleted too: that gives up what was lost of it.
+        """
         node = self._alive()
-        self._find(key)
+        try:
+            self._find(key)
+        except CorruptStoreError:
+            log.warning("key %r is deleted, though it is damaged here", key)
         write = on.Write(key, TOMBSTONE, context=context_of(context), if_match=if_match)
         return (await self._submit(node, (write,), ack, timeout))[0]
 
@@ -296,6 +306,7 @@ class Mesh(MemberCalls):
 
     def _check_match(self, key: str, if_match: str) -> None:
         found = self._entry(self._alive().store.siblings([key])[0], now().wall_ms)
+        self._check_sound(key)
         if (found[1].version if found else "") != if_match:
             raise ConflictError(key=key)
 
@@ -335,15 +346,20 @@ class Mesh(MemberCalls):
         page = self._alive().store.scan(prefix, cursor, limit_of(limit))
         wall_ms = now().wall_ms
         found = (self._entry(siblings, wall_ms) for _, siblings in page.entries)
-        return Listing(tuple(each[1] for each in found if each is not None), page.cursor)
+        damaged = self._alive().core.replica.damage.between(prefix, cursor, page.cursor)
+        damaged.update(page.damaged)
+        entries = tuple(each[1] for each in found if each is not None and each[1].key not in damaged)
+        return Listing(entries, page.cursor, tuple(sorted(damaged)))
 
     async def keys(self, prefix: str = "") -> AsyncIterator[Entry]:
-        """All entries with this prefix, a page at a time."""
+        """All entries with this prefix, a page at a time. CorruptStoreError where one cannot be read."""
         cursor = ""
         while True:
             listing = await self.list(prefix, cursor=cursor)
             for entry in listing.entries:
                 yield entry
+            if listing.damaged:
+                raise damaged_key(listing.damaged[0])
             cursor = listing.cursor
             if not cursor:
                 return
@@ -371,9 +387,15 @@ class Mesh(MemberCalls):
         self._alive()
         check_key(key)
         found = self._entry(self._alive().store.siblings([key])[0], now().wall_ms)
+        self._check_sound(key)
         if found is None:
             raise NotFoundError(what="key", name=key)
         return found
+
+    def _check_sound(self, key: str) -> None:
+        """After its siblings were read: CorruptStoreError if one is missing, for it may be the newest."""
+        if self._alive().core.replica.is_damaged(key):
+            raise damaged_key(key)
 
     def _entry(self, siblings: tuple[Record, ...], wall_ms: int) -> tuple[Record, Entry] | None:
         return views.entry_of(self._started().core, siblings, wall_ms)
@@ -520,6 +542,8 @@ class Mesh(MemberCalls):
             "keys": counts.keys,
             "records": counts.records,
             "disk_bytes": counts.disk_bytes,
+            "damaged_records": len(node.core.replica.damage),
+            "damaged_chunks": node.core.exchange.mending.chunk_count,
         }
         return Stats(
             node=self.node_id,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -25,6 +25,7 @@ from bellande_mesh_sync.keys import check_key
 from bellande_mesh_sync.observe.lookup import the_one
 from bellande_mesh_sync.values import (
     Change,
+    DamagedValue,
     Entry,
     Explanation,
     Finding,
@@ -36,6 +37,8 @@ from bellande_mesh_sync.values import (
     Status,
     Topology,
     TopologyNode,
+    VerifyProgress,
+    VerifyReport,
 )
 
 NODE = "ab" * 32
@@ -315,6 +318,23 @@ class MemoryMesh:
     async def keys(self, prefix: str = "") -> AsyncIterator[Entry]:
         for entry in (await self.list(prefix, limit=1_000_000)).entries:
             yield entry
+
+    async def verify(
+        self,
+        *,
+        deep: bool = False,
+        bytes_per_s: float = 1.0,
+        repair_timeout: float = 1.0,
+        on_progress: Callable[[VerifyProgress], None] | None = None,
+    ) -> VerifyReport:
+        self.calls.append(("verify", deep, bytes_per_s, repair_timeout))
+        self._fail("verify")
+        if on_progress is not None:
+            on_progress(VerifyProgress(0.1, 5, 1, 0, 0))
+        if self.stall is not None:
+            await self.stall.wait()
+        damaged = (DamagedValue("fleet/x", "record", repaired=False),)
+        return VerifyReport(False, deep, 1.0, 10, 2, 3, {"record": 1}, 0, 1, damaged, "")
 
     def watch(self, prefix: str = "") -> MemoryWatch:
         watch = MemoryWatch(self, prefix)

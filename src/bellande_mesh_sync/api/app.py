@@ -10,7 +10,18 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.types import Receive, Scope, Send
 
-from bellande_mesh_sync.api import bulk, data, joining, members, messages, nodes, openapi, system, watching
+from bellande_mesh_sync.api import (
+    bulk,
+    data,
+    joining,
+    members,
+    messages,
+    nodes,
+    openapi,
+    system,
+    verifying,
+    watching,
+)
 from bellande_mesh_sync.api.auth import TokenCheck
 from bellande_mesh_sync.api.calls import Call
 from bellande_mesh_sync.api.errors import ErrorGuard
@@ -29,6 +40,7 @@ OPERATIONS: Final = (
     *data.OPERATIONS,
     *bulk.OPERATIONS,
     *watching.OPERATIONS,
+    *verifying.OPERATIONS,
     *members.OPERATIONS,
     *nodes.OPERATIONS,
     *messages.OPERATIONS,

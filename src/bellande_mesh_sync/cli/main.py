@@ -47,6 +47,7 @@ COMMANDS = {
     "delete": "data:delete",
     "list": "data:list_keys",
     "watch": "data:watch",
+    "verify": "verify:verify",
     "import": "folders:import_folder",
     "export": "folders:export_folder",
     "send": "messages:send",

@@ -6,11 +6,12 @@ from typing import Any, TypeAlias
 
 from msgspec import Struct
 
-from bellande_mesh_sync.core.data.knowledge import Delta
+from bellande_mesh_sync.core.data.knowledge import Delta, Ranges
 from bellande_mesh_sync.core.data.record import Manifest, Record
 from bellande_mesh_sync.core.members.member import MemberRecord
 from bellande_mesh_sync.core.members.swim.messages import Datagram
 from bellande_mesh_sync.core.messages import Message
+from bellande_mesh_sync.core.reader import DamagedRecord
 from bellande_mesh_sync.core.timers import Timer
 from bellande_mesh_sync.ids import Author, Dot, NodeId, Shard
 
@@ -96,6 +97,12 @@ class Batch(Struct, frozen=True, gc=False):
     """A new author epoch, if not empty."""
     clock: int = 0
     """The clock when the batch was made, if not 0: it goes on above this after a restart."""
+    set_aside: tuple[DamagedRecord, ...] = ()
+    """Damaged rows to take out of their place, before `puts` go in. Their keys are remembered as damaged."""
+    relearned: tuple[tuple[Shard, Author, Ranges], ...] = ()
+    """Just this is known of these authors from now on, before `intervals` go in."""
+    healed: tuple[tuple[Shard, Dot], ...] = ()
+    """Dots set aside that have come back or were replaced: their keys are no longer damaged by them."""
 
 
 class Commit(Struct, frozen=True, gc=False):
@@ -135,6 +142,12 @@ class FindMissing(Struct, frozen=True, gc=False):
 
     fetch: int
     manifest: Manifest
+
+
+class Examine(Struct, frozen=True, gc=False):
+    """Read every record of a shard, compare it with what it is said to hold. Ends in one Examined."""
+
+    shard: Shard
 
 
 class SendChunks(Struct, frozen=True, gc=False):
@@ -210,6 +223,7 @@ Effect: TypeAlias = (
     | NextPage
     | CloseChanges
     | FindMissing
+    | Examine
     | SendChunks
     | Resolve
     | Reject
