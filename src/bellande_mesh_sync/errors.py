@@ -297,7 +297,7 @@ class CorruptStoreError(StorageError):
     """A file of the store fails its check. It is left as it is, for repair."""
 
     code = "corrupt_store"
-    template = "{path} is damaged: {reason}; restore a backup, or move it away and let the mesh refill it"
+    template = "{path} is damaged: {reason}; 'bms repair' saves what can be read, the mesh brings the rest"
 
 
 def damaged_key(key: str) -> CorruptStoreError:

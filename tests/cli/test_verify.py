@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
+from pathlib import Path
 
 from tests.cli.conftest import Bms
+from tests.mesh.programs import start_node
 
 
 def rot(bms: Bms, key: str) -> None:
@@ -51,3 +53,28 @@ def test_damage_is_named_with_exit_code_1_and_ends_when_the_key_is_written_anew(
 
 def test_what_makes_no_sense_is_refused(bms: Bms) -> None:
     assert bms("verify", "--rate", "0").code == 2
+
+
+def test_a_node_whose_database_will_not_open_is_repaired_and_starts(bms: Bms, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    assert bms("init", "--name", "crane-2", home=home).code == 0
+    assert bms("repair", "--json", home=home).error == "not_found"
+    with start_node(home)[0]:
+        for number in range(3):
+            assert bms("put", f"fleet/{number}", "v" * 9000, home=home).code == 0
+        assert bms("repair", "--json", home=home).error == "home_in_use"
+    database = home / "data" / "records.db"
+    connection = sqlite3.connect(database)
+    (root,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'knowledge'").fetchone()
+    connection.close()
+    raw = bytearray(database.read_bytes())
+    raw[(root - 1) * 16_384 : root * 16_384] = b"\xff" * 16_384
+    database.write_bytes(raw)
+    started = bms("start", "--json", home=home)
+    assert started.code == 1
+    assert "bms repair" in started.err
+    ran = bms("repair", "--json", home=home)
+    assert (ran.code, ran.json["records"], ran.json["damaged"]) == (0, 3, 0)
+    with start_node(home)[0]:
+        assert bms("get", "fleet/2", home=home).out == b"v" * 9000
+        assert bms("verify", "--deep", home=home).code == 0

@@ -48,6 +48,7 @@ COMMANDS = {
     "list": "data:list_keys",
     "watch": "data:watch",
     "verify": "verify:verify",
+    "repair": "verify:repair",
     "import": "folders:import_folder",
     "export": "folders:export_folder",
     "send": "messages:send",

@@ -1,4 +1,4 @@
-"""`bms verify`: a node reads all it holds again, and has what is damaged repaired."""
+"""`bms verify`, `repair`: a node reads all it holds again; and what to do when its database will not open."""
 
 from __future__ import annotations
 
@@ -48,6 +48,37 @@ def verify(session: Session, deep: bool, rate: float, timeout: float) -> int:
     else:
         _show(session, report)
     return exits.DONE if report.ok else exits.FAILED
+
+
+@click.command(cls=Command, section="Data", examples=("bms repair", "bms repair --home /srv/crane-1 --json"))
+@click.pass_obj
+def repair(session: Session) -> None:
+    """Make a new database of what can be read of a damaged one, for a node that does not start.
+
+    The node must be stopped. What is sound is taken over; the damaged files are kept in data/damaged. The
+    node writes as a new author then, and has what is missing from the others as soon as it is started. Its
+    large values are looked for anew at that start, which reads all of chunks/.
+    """
+    from bellande_mesh_sync.store.salvage import salvage
+    from bellande_mesh_sync.store.sqlite import DATABASE_NAME
+
+    output = session.output()
+    home = session.open_home()
+    with home.lock():
+        found = salvage(home.data_dir / DATABASE_NAME, home.data_dir / "damaged")
+    if output.as_json:
+        output.result(found, "")
+        return
+    output.pairs(
+        "",
+        [
+            ("records saved", found.records),
+            ("records damaged", found.damaged),
+            ("unreadable stretches", found.gaps),
+            ("members saved", found.members),
+            ("damaged files in", found.kept_in),
+        ],
+    )
 
 
 @contextlib.contextmanager
