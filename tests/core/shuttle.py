@@ -17,7 +17,7 @@ from bellande_mesh_sync.core import effects as do
 from bellande_mesh_sync.core import events as on
 from bellande_mesh_sync.core.config import CoreConfig
 from bellande_mesh_sync.core.data.context import covers
-from bellande_mesh_sync.core.data.examination import Examination
+from bellande_mesh_sync.core.data.examination import Examination, examination_of
 from bellande_mesh_sync.core.data.knowledge import Knowledge
 from bellande_mesh_sync.core.data.record import Record, fingerprint_of
 from bellande_mesh_sync.core.effects import Effect
@@ -147,16 +147,17 @@ class Node:
         """What a reading of all the shard's records finds, as `rotten` is now."""
         found = self.store.examine(shard).run()
         rotten = [record for record in live_records(self.store, shard) if record.dot in self.rotten]
-        live = Knowledge(found.live)
-        for record in rotten:
-            live.remove(((record.author, ((record.sequence, record.sequence),)),))
-        return Examination(
+        live = Knowledge()
+        for record in live_records(self.store, shard):
+            if record.dot not in self.rotten:
+                live.add(record.author, record.sequence, record.sequence)
+        return examination_of(
             shard,
             found.knowledge,
-            live.delta(),
-            found.fingerprint_stored,
-            (found.fingerprint - sum(map(fingerprint_of, rotten))) % (1 << 256),
-            tuple(DamagedRecord(shard, record.dot, record.key) for record in rotten),
+            live,
+            fingerprint_stored=found.fingerprint_stored,
+            fingerprint=(found.fingerprint - sum(map(fingerprint_of, rotten))) % (1 << 256),
+            damaged=[DamagedRecord(shard, record.dot, record.key) for record in rotten],
         )
 
     def _read(self, reading: int) -> None:

@@ -91,7 +91,7 @@ def test_a_record_that_rotted_is_neither_looked_up_nor_given_to_peers() -> None:
     assert isinstance(answer, Examined)
     assert answer.found is not None
     assert answer.found.damaged == (damaged,)
-    assert answer.found.live == ()
+    assert answer.found.unproven == all_dots(1)
     machine.disk.commit(2, Batch(set_aside=(damaged,), relearned=((SHARD, record(1).author, ()),)))
     machine.rest()
     assert not machine.disk.is_damaged("s/k")

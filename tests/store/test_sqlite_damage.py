@@ -132,7 +132,7 @@ def test_an_examination_tells_what_is_there_and_what_is_said_to_be(tmp_path: Pat
     examiner.close()
     assert not found.is_clean
     assert found.damaged == (DAMAGED,)
-    assert found.live == ((ALICE, ((1, 1),)),)
+    assert found.unclaimed == ()
     assert found.unproven == ((ALICE, ((2, 2),)),)
     assert found.fingerprint == fingerprint_of(GOOD)
     assert found.fingerprint_stored == (fingerprint_of(GOOD) + fingerprint_of(BAD)) % (1 << 256)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from bellande_mesh_sync.core.data.examination import Examination
+from bellande_mesh_sync.core.data.examination import Examination, examination_of
 from bellande_mesh_sync.core.data.knowledge import Delta, Knowledge, Ranges
 from bellande_mesh_sync.core.data.record import ChunkRef, Manifest, Record, fingerprint_of
 from bellande_mesh_sync.core.effects import Batch, IntervalChange
@@ -143,13 +143,13 @@ class Platter:
                 else:
                     live.add(author, sequence, sequence)
                     fingerprint += fingerprint_of(record)
-        return Examination(
-            shard=shard,
-            knowledge=self.knowledge(shard),
-            live=live.delta(),
+        return examination_of(
+            shard,
+            self.knowledge(shard),
+            live,
             fingerprint_stored=self.fingerprints.get(shard, 0),
             fingerprint=fingerprint % FINGERPRINT_MODULUS,
-            damaged=tuple(damaged),
+            damaged=damaged,
         )
 
     def live_records(self) -> Iterator[tuple[Shard, Record]]:

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from blake3 import blake3
 
-from bellande_mesh_sync.core.data.examination import Examination
+from bellande_mesh_sync.core.data.examination import Examination, examination_of
 from bellande_mesh_sync.core.data.knowledge import Delta, Knowledge
 from bellande_mesh_sync.core.data.record import ChunkRef, Manifest, Record, fingerprint_of
 from bellande_mesh_sync.core.effects import Batch, IntervalChange
@@ -159,10 +159,10 @@ class MemoryExaminer:
             fingerprint += fingerprint_of(record)
             size_bytes += approximate_size(record)
             pause(approximate_size(record))
-        return Examination(
-            shard=self._shard,
-            knowledge=self._knowledge,
-            live=live.delta(),
+        return examination_of(
+            self._shard,
+            self._knowledge,
+            live,
             fingerprint_stored=self._stored,
             fingerprint=fingerprint % FINGERPRINT_MODULUS,
             record_count=len(self._records),

@@ -10,7 +10,7 @@ from typing import Final
 
 from blake3 import blake3
 
-from bellande_mesh_sync.core.data.examination import Examination
+from bellande_mesh_sync.core.data.examination import Examination, examination_of
 from bellande_mesh_sync.core.data.knowledge import Knowledge
 from bellande_mesh_sync.core.data.record import Manifest, fingerprint_of
 from bellande_mesh_sync.core.reader import DamagedRecord
@@ -89,13 +89,13 @@ class SqliteExaminer:
                 size_bytes += checked.size_bytes
             with self._lock:
                 self._usable().execute("COMMIT")
-        return Examination(
-            shard=self._shard,
-            knowledge=knowledge,
-            live=live.delta(),
+        return examination_of(
+            self._shard,
+            knowledge,
+            live,
             fingerprint_stored=int.from_bytes(stored[0], "big") if stored is not None else 0,
             fingerprint=fingerprint % FINGERPRINT_MODULUS,
-            damaged=tuple(damaged[:DAMAGED_MAX]),
+            damaged=damaged[:DAMAGED_MAX],
             record_count=count,
             size_bytes=size_bytes,
         )

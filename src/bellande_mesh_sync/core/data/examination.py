@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from msgspec import Struct
 
 from bellande_mesh_sync.core.data.knowledge import Delta, Knowledge
@@ -15,11 +17,13 @@ class Examination(Struct, frozen=True, gc=False):
     shard: Shard
     knowledge: Delta
     """What is claimed."""
-    live: Delta
-    """The dots whose records are there and sound."""
     fingerprint_stored: int
     fingerprint: int
     """What the sound records really add up to."""
+    unproven: Delta = ()
+    """Dots that are known without a record of theirs: rightly so, if a record here has replaced them."""
+    unclaimed: Delta = ()
+    """Dots of sound records that are not known."""
     damaged: tuple[DamagedRecord, ...] = ()
     """A bounded number of them; the next examination finds the rest."""
     record_count: int = 0
@@ -28,15 +32,29 @@ class Examination(Struct, frozen=True, gc=False):
     @property
     def is_clean(self) -> bool:
         """Whether the shard holds what it is said to hold, and nothing else."""
-        has_all = not self.damaged and self.fingerprint == self.fingerprint_stored
-        return has_all and not self.unclaimed
+        return not self.damaged and not self.unclaimed and self.fingerprint == self.fingerprint_stored
 
-    @property
-    def unclaimed(self) -> Delta:
-        """Dots of sound records that are not known."""
-        return Knowledge(self.knowledge).missing_from(self.live)
 
-    @property
-    def unproven(self) -> Delta:
-        """Dots that are known without a record of theirs: rightly so, if a record here has replaced them."""
-        return Knowledge(self.live).missing_from(self.knowledge)
+def examination_of(
+    shard: Shard,
+    knowledge: Delta,
+    live: Knowledge,
+    *,
+    fingerprint_stored: int,
+    fingerprint: int,
+    damaged: Sequence[DamagedRecord] = (),
+    record_count: int = 0,
+    size_bytes: int = 0,
+) -> Examination:
+    """Compare what is claimed with `live`, the dots of the sound records. Cost: O(all their ranges)."""
+    return Examination(
+        shard,
+        knowledge,
+        fingerprint_stored,
+        fingerprint,
+        unproven=live.missing_from(knowledge),
+        unclaimed=Knowledge(knowledge).missing_from(live.delta()),
+        damaged=tuple(damaged),
+        record_count=record_count,
+        size_bytes=size_bytes,
+    )

@@ -140,7 +140,6 @@ class Mending:
 
     def _mend(self, found: Examination) -> None:
         replica, shard = self._replica, found.shard
-        lost = Knowledge(found.unproven)
         known = Knowledge(found.knowledge)
         for record in found.damaged:
             replica.set_aside(record)
@@ -148,7 +147,7 @@ class Mending:
                 replica.draft.healed.append((shard, record.dot))  # No write is missing under this number.
         replica.draft.healed += self._replaced(found.damaged)
         replica.claim_sound(shard, found.unclaimed)
-        if replica.unlearn(shard, lost.delta()):
+        if replica.unlearn(shard, found.unproven):
             self._become_new_author()
         amount = (found.fingerprint - found.fingerprint_stored) % FINGERPRINT_MODULUS
         replica.draft.fingerprints[shard] += amount
