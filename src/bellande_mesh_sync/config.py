@@ -20,7 +20,12 @@ from bellande_mesh_sync.config_model import (
     SpacePolicy,
     changed,
 )
-from bellande_mesh_sync.core.members.member import RECORD_BYTES_MAX, MemberRecord, record_bytes
+from bellande_mesh_sync.core.members.member import (
+    ANSWER_BYTES,
+    RECORD_BYTES_MAX,
+    MemberRecord,
+    record_bytes,
+)
 from bellande_mesh_sync.errors import ConfigError
 from bellande_mesh_sync.home import Home
 from bellande_mesh_sync.ids import NODE_ID_BYTES, PUBLIC_KEY_BYTES, NodeId
@@ -180,7 +185,7 @@ def _check_record(name: str, config: Config) -> None:
     record = MemberRecord(
         NodeId(bytes(NODE_ID_BYTES)), bytes(PUBLIC_KEY_BYTES), name, addresses, _LONGEST_ROLE, 2**63 - 1,
         False, _LONGEST_SOFTWARE, bytes(8), 2**63 - 1, PORT_MAX, bytes(32), labels, config.capacity,
-        config.zone, b"", bytes(64),
+        config.zone, bytes(ANSWER_BYTES), bytes(64),
     )  # fmt: skip
     size = record_bytes(record)
     if size <= RECORD_BYTES_MAX:

@@ -16,7 +16,12 @@ from bellande_mesh_sync.arguments import node_id_of_text, ns_of, point_of
 from bellande_mesh_sync.config import Settings
 from bellande_mesh_sync.config_model import CAPACITY_MAX, CONNECTIONS_MAX, check_labels, check_zone
 from bellande_mesh_sync.core import events as on
-from bellande_mesh_sync.core.members.member import RECORD_BYTES_MAX, MemberRecord, record_bytes
+from bellande_mesh_sync.core.members.member import (
+    ANSWER_BYTES,
+    RECORD_BYTES_MAX,
+    MemberRecord,
+    record_bytes,
+)
 from bellande_mesh_sync.errors import ConfigError, NotFoundError, UnreachableError, UsageError
 from bellande_mesh_sync.ids import NodeId
 from bellande_mesh_sync.observe import views
@@ -303,6 +308,7 @@ def _check_size(own: MemberRecord, labels: tuple[tuple[str, str], ...] | None, z
         zone=own.zone if zone is None else zone,
         capacity=CAPACITY_MAX,
         incarnation=INCARNATION_MAX,
+        more=bytes(ANSWER_BYTES),
     )
     size = record_bytes(record)
     if size > RECORD_BYTES_MAX:

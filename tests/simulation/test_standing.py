@@ -75,7 +75,7 @@ def test_a_node_that_takes_a_false_hello_is_caught(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_node_that_takes_forged_member_records_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    for room in ("roster", "beliefs"):
+    for room in ("roster", "ourselves"):
         monkeypatch.setattr(
             f"bellande_mesh_sync.core.members.swim.{room}.is_genuine", lambda record, verify: True
         )

@@ -1,7 +1,7 @@
 """Salvage: a new database of what can still be read of a damaged one, which is kept beside it.
 
 Only records whose checksum fits are taken over. Known is just what is there: the numbers of what was
-replaced are unlearned (docs/decisions/0008), other nodes offer them again. There is no epoch in it, so its
+replaced are unlearned (docs/decisions/0009), other nodes offer them again. There is no epoch in it, so its
 node becomes a new author; and no index of chunks, so they are found by reading their packs.
 """
 

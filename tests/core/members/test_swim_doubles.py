@@ -11,7 +11,12 @@ import pytest
 
 from bellande_mesh_sync.core.config import LocalNode
 from bellande_mesh_sync.core.effects import Log, Stop
-from bellande_mesh_sync.core.members.member import RECORD_BYTES_MAX, MemberRecord, record_bytes
+from bellande_mesh_sync.core.members.member import (
+    ANSWER_BYTES,
+    RECORD_BYTES_MAX,
+    MemberRecord,
+    record_bytes,
+)
 from bellande_mesh_sync.core.members.swim.doubles import BOOTS_MAX, Doubles, Meeting, mark_of
 from bellande_mesh_sync.core.members.swim.effects import SwimEffect
 from bellande_mesh_sync.core.members.swim.messages import Gossip
@@ -157,7 +162,7 @@ def test_a_record_without_room_to_name_another_one_is_said_as_it_is() -> None:
     doubles.meet(run_of(2).record(9), own)
     full = replace(run_of(1), zone="z" * (RECORD_BYTES_MAX - record_bytes(own) - 2)).record(2)
     assert doubles.say(full, sign_as("alice")) == full
-    assert doubles.say(own, sign_as("alice")).more
+    assert len(doubles.say(own, sign_as("alice")).more) == ANSWER_BYTES
 
 
 def test_a_sleeper_stays_asleep_when_it_meets_itself() -> None:

@@ -6,6 +6,7 @@ from bellande_mesh_sync.core.delivery.notes import Notes
 from bellande_mesh_sync.core.members.directory import Directory
 from bellande_mesh_sync.core.members.membership import Membership
 from bellande_mesh_sync.core.members.swim.beliefs import Beliefs
+from bellande_mesh_sync.core.members.swim.ourselves import Ourselves
 from bellande_mesh_sync.core.session.dialing import Dialer
 from bellande_mesh_sync.core.spreading.exchange import Exchange
 from tests.simulation.mutants.planting import MEMBERS, Mutant
@@ -21,9 +22,9 @@ MUTANTS = (
     Mutant(
         "refutation_is_not_newer",
         "A node that hears of a later run of itself answers with a record that is no newer.",
-        Beliefs._meet_ourselves,
-        "self.reincarnate(record.incarnation + leap, left=self.own.left)",
-        "self.reincarnate(record.incarnation - 1, left=self.own.left)",
+        Ourselves.meet,
+        "self.reincarnate(record.incarnation + leap, left=self.record.left)",
+        "self.reincarnate(record.incarnation - 1, left=self.record.left)",
         MEMBERS,
     ),
     Mutant(

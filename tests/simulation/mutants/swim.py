@@ -7,6 +7,7 @@ from bellande_mesh_sync.core.members.swim.beliefs import Beliefs
 from bellande_mesh_sync.core.members.swim.doubles import Doubles
 from bellande_mesh_sync.core.members.swim.gossip import GossipQueue
 from bellande_mesh_sync.core.members.swim.merging import Merging
+from bellande_mesh_sync.core.members.swim.ourselves import Ourselves
 from bellande_mesh_sync.core.members.swim.probing import Probing
 from bellande_mesh_sync.core.members.swim.sleepers import Sleepers
 from tests.simulation.mutants.planting import MEMBERS, Mutant
@@ -15,7 +16,7 @@ MUTANTS = (
     Mutant(
         "refutation_has_the_same_incarnation",
         "A node that hears that it is suspected says so in the incarnation that is suspected.",
-        Beliefs._refute,
+        Ourselves.refute,
         "self.reincarnate(incarnation)",
         "self.reincarnate(incarnation - 1)",
     ),

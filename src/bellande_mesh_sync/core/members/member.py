@@ -24,6 +24,8 @@ _encode = msgspec.msgpack.Encoder().encode
 
 RECORD_BYTES_MAX = 1024
 """A record must fit into one datagram, beside a ping and what is said of its receiver."""
+ANSWER_BYTES = 23
+"""Of these, kept free for `more`: there a node names the record of a double that it answers."""
 
 
 class MemberState(enum.StrEnum):

@@ -7,10 +7,10 @@ from typing import Final
 
 from bellande_mesh_sync.core.config import LocalNode
 from bellande_mesh_sync.core.counters import Counters
-from bellande_mesh_sync.core.effects import Log, MemberChanged, PeerForgotten, PeerRecorded, Stop
-from bellande_mesh_sync.core.members.member import INCARNATION_JUMP_MAX, MemberRecord, is_genuine
+from bellande_mesh_sync.core.effects import MemberChanged, PeerForgotten, PeerRecorded
+from bellande_mesh_sync.core.members.member import INCARNATION_JUMP_MAX, MemberRecord
 from bellande_mesh_sync.core.members.swim.config import SwimConfig
-from bellande_mesh_sync.core.members.swim.doubles import ANSWER_LEAP, LEAP, Doubles, Meeting, rank
+from bellande_mesh_sync.core.members.swim.doubles import rank
 from bellande_mesh_sync.core.members.swim.effects import SetTimer, SwimEffect
 from bellande_mesh_sync.core.members.swim.evidence import Evidence, Found
 from bellande_mesh_sync.core.members.swim.gossip import GossipQueue, Update
@@ -22,8 +22,8 @@ from bellande_mesh_sync.core.members.swim.messages import (
     Entry,
     SleepNotice,
     Verdict,
-    signed_notice,
 )
+from bellande_mesh_sync.core.members.swim.ourselves import Ourselves
 from bellande_mesh_sync.core.members.swim.sleepers import Sleepers
 from bellande_mesh_sync.core.members.swim.suspicion import Suspicion, Suspicions
 from bellande_mesh_sync.core.members.swim.timers import SuspicionOver
@@ -45,7 +45,7 @@ _SECOND_NS: Final = 1_000_000_000
 
 
 class Beliefs:
-    """The view, its suspicions, the updates that carry news on, and our own record.
+    """The view, its suspicions, and the updates that carry news on.
 
     A record wins by its incarnation, which only the node itself can raise; of one incarnation the
     higher standing wins. So whatever order updates come in, all views end up the same.
@@ -56,12 +56,10 @@ class Beliefs:
         counters: Counters, out: list[SwimEffect], evidence: Evidence,
     ) -> None:  # fmt: skip
         self._config = config
-        self._me = me
         self._health = health
         self._counters = counters
         self._out = out
         self._evidence = evidence
-        self._doubles = Doubles()
         self.view = view
         self.sleepers = Sleepers(view)
         self.gossip = GossipQueue(config)
@@ -74,95 +72,20 @@ class Beliefs:
         """Nobody was heard for a while: what we find now speaks of us, and nobody is to be told of it."""
         self.catching_up_until_ns = 0
         """We were stopped: until then, what comes in may have waited for us, and be old."""
-        self._is_over = False
-        """Another run has our identity, and goes on: we say nothing more of ourselves."""
-        self.is_parting = False
-        """We said that we leave or sleep, so no verdict needs an answer."""
-        self.own_index = -1
-        self.own = self._doubles.say(me.record(incarnation), me.sign)
-        self._publish()
+        self.ourselves = Ourselves(me, view, self.gossip, incarnation, health, counters, out)
+        self.own_index = self.ourselves.index
 
-    # -- ourselves
-
-    def _publish(self) -> None:
-        """Take our own record into the view and, unless that has it already, spread it."""
-        roster = self.view.roster
-        number = roster.number_of(self.own)
-        assert number >= 0, "our own record is not genuine"
-        self.own_index = index = roster.find(self.own.node)
-        if self.view.standing(index) == ALIVE and self.view.number(index) == number:
-            return
-        self.view.put(index, number, LEFT if self.own.left else ALIVE, 0)
-        self.gossip.add_record(self.own, roster.sizes[number])
-
-    def reincarnate(self, above: int, *, left: bool = False) -> None:
-        """Say something new of ourselves that wins over everything up to this incarnation."""
-        self.own = self._doubles.say(self._me.record(above + 1, left=left), self._me.sign)
-        self._publish()
-
-    def become(self, me: LocalNode) -> None:
-        """What we say of ourselves has changed. A sleeper says it when it wakes."""
-        assert me.node == self._me.node, "a node keeps its identity"
-        self._me = me
-        if not self.is_parting:
-            self.reincarnate(self.own.incarnation)
-
-    def fall_asleep(self, for_s: int, now_ns: int) -> None:
-        notice = signed_notice(self.own.node, self.own.incarnation, for_s, self._me.sign)
-        number = self.view.number(self.own_index)
-        self.view.roster.take_notice(number, notice)
-        self.view.put(self.own_index, number, ASLEEP, now_ns)
-        self.gossip.add_notice(notice)
-
-    def _refute(self, incarnation: int) -> None:
-        """Somebody believes ill of us. Higher incarnations than ours cannot be: we sign them."""
-        if self.is_parting or self._is_over or incarnation != self.own.incarnation:
-            return
-        self._counters["member_refutations"] += 1
-        self._health.worsen()
-        self.reincarnate(incarnation)
-
-    def _meet_ourselves(self, record: MemberRecord) -> None:
-        """A newer record of ourselves is of another run: go above it, or nobody hears us."""
-        if self._is_over or rank(record) <= rank(self.own):
-            return
-        if not is_genuine(record, self._me.verify):
-            self._counters["member_records_refused"] += 1
-            return
-        if self.is_parting and not self.own.left:
-            return  # Asleep: it is met again after waking.
-        meeting = self._doubles.meet(record, self.own)
-        if meeting is not Meeting.PAST and not self.is_parting:
-            self._report_double(record, is_over=meeting is Meeting.NEWER_RIVAL)
-            if meeting is Meeting.NEWER_RIVAL:
-                self._is_over = True
-                return
-        leap = LEAP if meeting is Meeting.PAST else ANSWER_LEAP
-        self.reincarnate(record.incarnation + leap, left=self.own.left)
-
-    def _report_double(self, record: MemberRecord, *, is_over: bool) -> None:
-        own = self.own
-        if is_over:
-            reason = (
-                f"two nodes have the identity of {own.name}: this one, started at {own.started_ms} ms, "
-                f"and one at {', '.join(record.addresses) or 'no address'}, started at "
-                f"{record.started_ms} ms, which goes on"
-            )
-            self._out.append(Stop("identity_conflict", reason))
-            return
-        facts = {
-            "name": own.name, "boot": own.boot.hex(), "started_ms": own.started_ms,
-            "other_boot": record.boot.hex(), "other_started_ms": record.started_ms,
-            "other_addresses": list(record.addresses),
-        }  # fmt: skip
-        self._out.append(Log("error", "identity_conflict", facts))
+    @property
+    def own(self) -> MemberRecord:
+        """Our own record."""
+        return self.ourselves.record
 
     # -- what others say
 
     def apply_record(self, record: MemberRecord, now_ns: int) -> bool:
         """Take in what a node says of itself, and pass it on if it is news."""
         if record.node == self.own.node:
-            self._meet_ourselves(record)
+            self.ourselves.meet(record)
             return False
         if not self._is_newer(record):
             return False
@@ -203,7 +126,7 @@ class Beliefs:
     def apply_notice(self, notice: SleepNotice, since_ns: int) -> bool:
         """A node says that it sleeps, since then: that is stronger than what others found."""
         if notice.node == self.own.node:
-            self._refute(notice.incarnation)
+            self.ourselves.refute(notice.incarnation)
             return False
         view = self.view
         index = view.roster.find(notice.node)
@@ -223,7 +146,7 @@ class Beliefs:
     def apply_verdict(self, verdict: Verdict, now_ns: int) -> bool:
         """Take in what a member found of another one, or of us; False if we know better."""
         if verdict.node == self.own.node:
-            self._refute(verdict.incarnation)
+            self.ourselves.refute(verdict.incarnation)
             return True
         view = self.view
         index = view.roster.find(verdict.node)
@@ -251,9 +174,9 @@ class Beliefs:
         """
         record = entry.record
         if record.node == self.own.node:
-            self._meet_ourselves(record)
+            self.ourselves.meet(record)
             if entry.standing >= SUSPECT:
-                self._refute(record.incarnation)
+                self.ourselves.refute(record.incarnation)
             return False
         view = self.view
         since_ns = now_ns - self._age_ns(entry)

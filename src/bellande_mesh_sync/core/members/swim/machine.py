@@ -159,7 +159,7 @@ class Swim:
 
     def leave(self, now_ns: int) -> list[SwimEffect]:
         """Say goodbye for good. Ends in GoodbyeSaid."""
-        self.beliefs.reincarnate(self.beliefs.own.incarnation, left=True)
+        self.beliefs.ourselves.reincarnate(self.beliefs.own.incarnation, left=True)
         return self._part(now_ns)
 
     def sleep(self, for_s: int, now_ns: int) -> list[SwimEffect]:
@@ -167,15 +167,15 @@ class Swim:
 
         `for_s`: how long; the others take it for dead when it is not back a minute after that.
         """
-        self.beliefs.fall_asleep(for_s, now_ns)
+        self.beliefs.ourselves.fall_asleep(for_s, now_ns)
         return self._part(now_ns)
 
     def wake(self, now_ns: int) -> list[SwimEffect]:
         """Go on after `sleep`, in a new incarnation. No timer of the time before needs to come back."""
         self._probing.drop_relays()
-        self.beliefs.is_parting = False
+        self.beliefs.ourselves.is_parting = False
         self.beliefs.suspicions.deaf_ns += now_ns - self._heard_ns
-        self.beliefs.reincarnate(self.beliefs.own.incarnation)
+        self.beliefs.ourselves.reincarnate(self.beliefs.own.incarnation)
         self.beliefs.set_timers_again(now_ns)
         self._telling.drop_timer()
         return self._begin(now_ns)
@@ -183,7 +183,7 @@ class Swim:
     def change_self(self, me: LocalNode, now_ns: int) -> list[SwimEffect]:
         """Our addresses, seal key, labels, ... are others from now on: say so, in a new incarnation."""
         self._hear(now_ns)
-        self.beliefs.become(me)
+        self.beliefs.ourselves.become(me)
         self._merging.seeds = me.bootstrap
         return self._done(now_ns)
 
@@ -197,7 +197,7 @@ class Swim:
         return is_removed, self._done(now_ns)
 
     def _part(self, now_ns: int) -> list[SwimEffect]:
-        self.beliefs.is_parting = True
+        self.beliefs.ourselves.is_parting = True
         self._run += 1
         self._probing.stop()
         self._telling.gossip(now_ns)
@@ -227,7 +227,7 @@ class Swim:
         if record.node == node:
             self.beliefs.apply_record(record, now_ns)
             self._telling.tell_of_itself(record, now_ns)
-        if exchange and not self.beliefs.is_parting:
+        if exchange and not self.beliefs.ourselves.is_parting:
             self._merging.begin_with(node, was_alone)
         return self._done(now_ns)
 

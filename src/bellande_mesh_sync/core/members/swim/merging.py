@@ -73,7 +73,7 @@ class Merging:
             self._set_exchange(now_ns, self._soon_ns())
 
     def exchange_due(self, timer: ExchangeDue, now_ns: int) -> None:
-        if timer.mark != self._mark or self._beliefs.is_parting:
+        if timer.mark != self._mark or self._beliefs.ourselves.is_parting:
             return
         for index in self._view.choose_live(self._rng, 1, self._beliefs.own_index):
             self._send_digest(index)
@@ -111,7 +111,7 @@ class Merging:
         return Lines(ALL_BUCKETS, (Line(own.node, own.incarnation, ALIVE),))
 
     def handle(self, sender: NodeId, message: Digest | Buckets | Lines | Entries, now_ns: int) -> None:
-        if self._beliefs.is_parting:
+        if self._beliefs.ourselves.is_parting:
             return
         match message:
             case Digest():
@@ -130,7 +130,7 @@ class Merging:
                 self._handle_entries(sender, message, now_ns)
 
     def handle_digest(self, sender: NodeId, digest: Digest) -> None:
-        if self._beliefs.is_parting or digest.fingerprint == self._view.fingerprint():
+        if self._beliefs.ourselves.is_parting or digest.fingerprint == self._view.fingerprint():
             return
         if self._may_answer():
             verdict = self._beliefs.against(self._view.roster.find(sender))

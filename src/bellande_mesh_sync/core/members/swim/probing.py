@@ -93,7 +93,7 @@ class Probing:
 
         A round that is still open keeps its time: helpers are at work.
         """
-        if self._prober.round is not None or self._beliefs.is_parting:
+        if self._prober.round is not None or self._beliefs.ourselves.is_parting:
             return
         soon_ns = max(now_ns, self._began_ns + self._health.timeout_ns())
         if soon_ns < self.due_ns:
