@@ -307,7 +307,7 @@ class AckChecker:
     def __init__(self, disks: Sequence[Disk], nodes: Sequence[NodeId], seen: DiskChecker) -> None:
         self.acked: list[Acked] = []
         self.left: set[int] = set()
-        """Nodes that ever said goodbye: a writer need not count them as owners."""
+        """Nodes that ever left, or were rightly held for gone: a writer need not count them as owners."""
         self.liars: set[int] = set()
         """Nodes whose word about their own disks is worth nothing."""
         self.forgetful: set[int] = set()

@@ -84,7 +84,7 @@ class Simulation:
         self.faults = Faults(self.world, scenario.faults, self.nodes, self.network)
         self.faults.disks.wiped = self.ack_checker.wiped
         self.faults.clocks.clock_set = self._clock_set
-        self.faults.processes.left = self.ack_checker.left.add
+        self.faults.processes.left = self.members.gone = self.ack_checker.left.add
         self.faults.processes.join = self._join
         self.faults.standing.revoked = self._cut_off
         self.apart: set[int] = set()
