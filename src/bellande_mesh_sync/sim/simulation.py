@@ -325,6 +325,7 @@ class Simulation:
         if batch.set_aside:
             keys = tuple(damaged.key for damaged in batch.set_aside)
             self.ack_checker.set_aside(disk.index, keys)
+            self.additions.set_aside(disk.index, keys)
             self.oracle.hear(RecordsLost(disk.index, keys, self.world.now_ns))
 
     def wiped(self, disk: Disk) -> None:
