@@ -143,6 +143,9 @@ class Network:
         else:
             # TCP and TLS 1.3 take two round trips before the dialler may speak.
             delay_ns = clogged_ns + 4 * self._delay_ns(config, host, there)
+            if delay_ns > DIAL_TIMEOUT_NS:
+                self._fail_dial(host, dial, "deadline", DIAL_TIMEOUT_NS)
+                return
             self.world.after(
                 delay_ns, self._accept, host, host.boot, dial, address, there, peer, lane, is_wanted
             )
