@@ -1,0 +1,187 @@
+"""What batches come to in rows on the server, and how they get there: a few statements in one round trip."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final, TypeAlias
+
+import msgspec
+from psycopg import sql
+
+from bellande_mesh_sync.core.data.record import Record
+from bellande_mesh_sync.core.effects import Batch
+from bellande_mesh_sync.ids import Author, Shard
+from bellande_mesh_sync.store.postgres_server import Connection
+
+LogName: TypeAlias = tuple[Shard, Author]
+Dot: TypeAlias = tuple[int, int]
+"""Log and sequence number: the primary key of a record on the server."""
+
+FINGERPRINT_MODULUS: Final = 1 << 256
+_STATEMENT_BYTES: Final = 4 << 20
+_STATEMENT_ROWS: Final = 8_000
+_ROW_BYTES: Final = 200
+encode: Final = msgspec.msgpack.Encoder().encode
+
+_LOGS: Final = {"log": "integer", "shard": "text", "author": "bytea"}
+RECORD_COLUMNS: Final = {
+    "log": "integer",
+    "sequence": "bigint",
+    "key": "text",
+    "kind": "smallint",
+    "stamp": "bigint",
+    "size": "bigint",
+    "digest": "bytea",
+    "content_type": "text",
+    "expires_ms": "bigint",
+    "context": "bytea",
+    "value": "bytea",
+    "manifest": "bytea",
+}
+_KNOWLEDGE: Final = {"log": "integer", "low": "bigint", "high": "bigint"}
+_SHARDS: Final = {"shard": "text", "fingerprint": "bytea"}
+_MEMBERS: Final = {"node": "bytea", "body": "bytea"}
+
+
+class ServerChanges:
+    """The rows to write and to delete for some batches; nothing is written yet.
+
+    Args:
+        logs: numbers of the logs that the server knows; new ones get the next numbers.
+    """
+
+    def __init__(
+        self, batches: Sequence[Batch], logs: Mapping[LogName, int], fingerprints: Mapping[Shard, int]
+    ) -> None:
+        self._logs = logs
+        self.new_logs: dict[LogName, int] = {}
+        self._puts: dict[Dot, Record] = {}
+        self._drops: dict[Dot, None] = {}
+        self._intervals: dict[Dot, int | None] = {}  # (log, low) -> high, None: gone.
+        self._members: dict[bytes, bytes | None] = {}  # None: gone.
+        self._amounts: dict[Shard, int] = {}
+        self._clock = 0
+        for batch in batches:
+            self._take(batch)
+        self.fingerprints = {
+            shard: (fingerprints.get(shard, 0) + amount) % FINGERPRINT_MODULUS
+            for shard, amount in self._amounts.items()
+        }
+
+    def __bool__(self) -> bool:
+        return bool(
+            self._puts or self._drops or self._intervals or self._amounts or self._members or self._clock
+        )
+
+    def _take(self, batch: Batch) -> None:
+        for shard, record in batch.puts:
+            self._puts[self._log(shard, record.author), record.sequence] = record
+        for shard, _, dot in batch.drops:
+            place = (self._log(shard, dot.author), dot.sequence)
+            if self._puts.pop(place, None) is None:
+                self._drops[place] = None
+        for change in batch.intervals:
+            log = self._log(change.shard, change.author)
+            for low in change.absorbed:
+                self._intervals[log, low] = None
+            self._intervals[log, change.low] = change.high
+        for shard, amount in batch.fingerprints:
+            self._amounts[shard] = self._amounts.get(shard, 0) + amount
+        self._members.update(dict.fromkeys(batch.forgotten))
+        for member in batch.members:
+            self._members[member.node] = encode(member)
+        self._clock = batch.clock or self._clock
+
+    def _log(self, shard: Shard, author: Author) -> int:
+        name = (shard, author)
+        log = self._logs.get(name) or self.new_logs.get(name)
+        if log is None:
+            log = self.new_logs[name] = len(self._logs) + len(self.new_logs) + 1
+        return log
+
+    def write(self, connection: Connection, commit_id: bytes) -> None:
+        """Send all but the COMMIT of one transaction, in one round trip. Raises psycopg.Error."""
+        with connection.pipeline():
+            connection.execute("BEGIN")
+            connection.execute(
+                "UPDATE store SET previous_commit_id = commit_id, commit_id = %s, "
+                "clock = CASE WHEN %s::bigint > 0 THEN %s::bigint ELSE clock END",
+                (commit_id, self._clock, self._clock),
+            )
+            upsert(connection, "logs", _LOGS, 1, [(log, *name) for name, log in self.new_logs.items()])
+            _delete(connection, "records", ("log", "sequence"), list(self._drops))
+            self._write_records(connection)
+            gone = [place for place, high in self._intervals.items() if high is None]
+            _delete(connection, "knowledge", ("log", "low"), gone)
+            kept = [(*place, high) for place, high in self._intervals.items() if high is not None]
+            upsert(connection, "knowledge", _KNOWLEDGE, 2, kept)
+            shards = [(shard, value.to_bytes(32, "big")) for shard, value in self.fingerprints.items()]
+            upsert(connection, "shards", _SHARDS, 1, shards)
+            forgotten = [node for node, body in self._members.items() if body is None]
+            if forgotten:
+                connection.execute("DELETE FROM members WHERE node = ANY(%b::bytea[])", (forgotten,))
+            members = [(node, body) for node, body in self._members.items() if body is not None]
+            upsert(connection, "members", _MEMBERS, 1, members)
+
+    def _write_records(self, connection: Connection) -> None:
+        rows: list[tuple[object, ...]] = []
+        size = 0
+        for place, record in self._puts.items():
+            rows.append((*place, *_columns(record)))
+            size += _ROW_BYTES + len(record.key) + len(record.inline or b"")
+            if size >= _STATEMENT_BYTES or len(rows) == _STATEMENT_ROWS:
+                upsert(connection, "records", RECORD_COLUMNS, 2, rows)
+                rows, size = [], 0
+        upsert(connection, "records", RECORD_COLUMNS, 2, rows)
+
+
+def upsert(
+    connection: Connection,
+    table: str,
+    columns: Mapping[str, str],
+    key_width: int,
+    rows: Sequence[tuple[object, ...]],
+) -> None:
+    """Insert or replace rows in one statement: a list a column, taken apart by the server."""
+    if not rows:
+        return
+    names = list(columns)
+    statement = sql.SQL(
+        "INSERT INTO {table}({names}) SELECT * FROM unnest({lists}) "
+        "ON CONFLICT ({key}) DO UPDATE SET ({rest}) = ROW({excluded})"
+    ).format(
+        table=sql.Identifier(table),
+        names=_listed(names),
+        lists=sql.SQL(", ").join(sql.SQL(f"%b::{kind}[]") for kind in columns.values()),
+        key=_listed(names[:key_width]),
+        rest=_listed(names[key_width:]),
+        excluded=sql.SQL(", ").join(sql.Identifier("excluded", name) for name in names[key_width:]),
+    )
+    connection.execute(statement, [list(column) for column in zip(*rows, strict=True)])
+
+
+def _delete(connection: Connection, table: str, key: tuple[str, str], places: Sequence[Dot]) -> None:
+    if places:
+        statement = sql.SQL(
+            "DELETE FROM {} WHERE ({}) IN (SELECT * FROM unnest(%b::integer[], %b::bigint[]))"
+        ).format(sql.Identifier(table), _listed(key))
+        connection.execute(statement, [list(column) for column in zip(*places, strict=True)])
+
+
+def _listed(names: Sequence[str]) -> sql.Composed:
+    return sql.SQL(", ").join(map(sql.Identifier, names))
+
+
+def _columns(record: Record) -> tuple[object, ...]:
+    return (
+        record.key,
+        record.kind,
+        record.stamp,
+        record.size,
+        record.digest,
+        record.content_type,
+        record.expires_ms,
+        encode(record.context),
+        record.inline,
+        None if record.manifest is None else encode(record.manifest),
+    )
