@@ -42,13 +42,17 @@ def find_program(name: str) -> str:
 
 
 class PostgresServer:
-    """A server on a loopback port and a socket. Use as a context manager: it ends with the block."""
+    """A server on a loopback port and a socket. Use as a context manager: it ends with the block.
 
-    def __init__(self) -> None:
+    Args:
+        parent: where its folder is made; by default among the temporary ones.
+    """
+
+    def __init__(self, parent: Path | None = None) -> None:
         self._initdb, self._postgres = find_program("initdb"), find_program("postgres")
         self._as_user = _unprivileged()
         # Not under pytest's own folder: that one is for its owner alone.
-        self.folder = Path(tempfile.mkdtemp(prefix="bms-postgres-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="run-postgres-", dir=parent))
         if self._as_user:
             self.folder.chmod(0o755)
             os.chown(self.folder, self._as_user["user"], self._as_user["group"])

@@ -178,6 +178,35 @@ def test_a_damaged_copy_is_set_aside_and_made_anew(place: Place) -> None:
     assert (place.home / "data" / "server-copy.db.old").exists()
 
 
+def test_a_copy_with_a_damaged_page_is_set_aside_and_made_anew(place: Place) -> None:
+    store = place.store()
+    store.open()
+    records = [record(f"k{number}", number) for number in range(1, 2_000)]
+    kept = chunk(b"in a pack" * 100)
+    store.add_chunks([kept])
+    commit(store, batch_of(*records))
+    store.close()
+    path = place.home / "data" / "server-copy.db"
+    raw = bytearray(path.read_bytes())
+    raw[-16_384 : -16_384 + 64] = bytes(64)
+    path.write_bytes(raw)
+    store.open()
+    assert store.siblings(["k1999"]) == [(records[-1],)]
+    assert store.read_chunk(kept[0]) == kept[1]
+
+
+def test_a_table_that_somebody_locks_is_a_clean_no(place: Place) -> None:
+    store = place.store()
+    store.open()
+    store._session.connection.execute("SET lock_timeout = '50ms'")
+    with place.server.connect() as connection, connection.transaction():
+        connection.execute("LOCK TABLE bms_test.records IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(StoreUnavailableError, match="lock timeout"):
+            store.apply([batch_of(record("a", 1))])
+    commit(store, batch_of(record("a", 1)))
+    assert store.siblings(["a"]) == [(record("a", 1),)]
+
+
 # -- who may use it
 
 

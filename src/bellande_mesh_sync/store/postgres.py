@@ -23,6 +23,7 @@ from bellande_mesh_sync.core.effects import Batch
 from bellande_mesh_sync.core.reader import StoredState
 from bellande_mesh_sync.errors import (
     ConfigError,
+    CorruptStoreError,
     DiskFullError,
     StorageError,
     StoreUnavailableError,
@@ -35,6 +36,7 @@ from bellande_mesh_sync.store.postgres_errors import meaning_of
 from bellande_mesh_sync.store.postgres_server import PAUSE_S, Connection, Heads, Owner, Session
 from bellande_mesh_sync.store.postgres_url import parse_url
 from bellande_mesh_sync.store.sqlite import SqliteStore
+from bellande_mesh_sync.store.sqlite_rows import Row
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +100,7 @@ class PostgresStore:
                 )
             }
             self._commit = heads.commit
-            return self._copy.open()
+            return self._open_copy(heads)
         except psycopg.Error as error:
             lost = self._session.is_lost
             self.close()
@@ -109,6 +111,14 @@ class PostgresStore:
             self.close()
             raise
 
+    def _open_copy(self, heads: Heads) -> StoredState:
+        try:
+            return self._copy.open()
+        except CorruptStoreError as error:
+            log.warning("%s", error)
+            self._make_copy(heads, [], keep_old=True)
+            return self._copy.open()
+
     def _make_copy_current(self, heads: Heads) -> None:
         state = read_state(self._copy_path)
         if state.commit == heads.commit:
@@ -118,20 +128,17 @@ class PostgresStore:
         # the node writes as a new author.
         is_behind = state.commit != b"" and state.commit == heads.previous
         home = [(name, value) for name, value in state.home if is_behind or name == "packs_end"]
+        self._make_copy(heads, home, keep_old=not is_behind)
+
+    def _make_copy(self, heads: Heads, home: Sequence[Row], *, keep_old: bool) -> None:
         log.info("reading all records of %s", self._url.shown)
-        old = make_copy(
-            self._session.connection,
-            self._copy_path,
-            heads.commit,
-            home,
-            self._url.shown,
-            keep_old=not is_behind,
-        )
+        connection, shown = self._session.connection, self._url.shown
+        old = make_copy(connection, self._copy_path, heads.commit, home, shown, keep_old=keep_old)
         if old is not None:
             log.warning(
                 "%s and the copy of it in this home do not fit: one of them was restored, replaced or "
                 "damaged. The server counts; the node writes as a new author, and keeps the old copy as %s",
-                self._url.shown,
+                shown,
                 old,
             )
 

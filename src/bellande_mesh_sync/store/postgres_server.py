@@ -29,6 +29,7 @@ _SESSION: Final = (
     "SET tcp_keepalives_count = 3",
     "SET idle_session_timeout = 0",
     "SET statement_timeout = 0",
+    "SET lock_timeout = '10s'",
     "SET client_min_messages = warning",
 )
 _LOCK_PLACE: Final = "%s, (%s::regnamespace::oid::bigint - 2147483648)::integer"
