@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Final, TypeAlias
 
 import msgspec
-from psycopg import sql
 
 from bellande_mesh_sync.core.data.record import Record
 from bellande_mesh_sync.core.effects import Batch
 from bellande_mesh_sync.ids import Author, Shard
+from bellande_mesh_sync.store.postgres_rows import VERSION_COLUMNS, delete, upsert, version_columns
 from bellande_mesh_sync.store.postgres_server import Connection
 
 LogName: TypeAlias = tuple[Shard, Author]
@@ -18,26 +18,10 @@ Dot: TypeAlias = tuple[int, int]
 """Log and sequence number: the primary key of a record on the server."""
 
 FINGERPRINT_MODULUS: Final = 1 << 256
-_STATEMENT_BYTES: Final = 4 << 20
-_STATEMENT_ROWS: Final = 8_000
-_ROW_BYTES: Final = 200
-encode: Final = msgspec.msgpack.Encoder().encode
+_encode: Final = msgspec.msgpack.Encoder().encode
 
 _LOGS: Final = {"log": "integer", "shard": "text", "author": "bytea"}
-RECORD_COLUMNS: Final = {
-    "log": "integer",
-    "sequence": "bigint",
-    "key": "text",
-    "kind": "smallint",
-    "stamp": "bigint",
-    "size": "bigint",
-    "digest": "bytea",
-    "content_type": "text",
-    "expires_ms": "bigint",
-    "context": "bytea",
-    "value": "bytea",
-    "manifest": "bytea",
-}
+RECORD_COLUMNS: Final = {"log": "integer", "sequence": "bigint", **VERSION_COLUMNS}
 _KNOWLEDGE: Final = {"log": "integer", "low": "bigint", "high": "bigint"}
 _SHARDS: Final = {"shard": "text", "fingerprint": "bytea"}
 _MEMBERS: Final = {"node": "bytea", "body": "bytea"}
@@ -89,7 +73,7 @@ class ServerChanges:
             self._amounts[shard] = self._amounts.get(shard, 0) + amount
         self._members.update(dict.fromkeys(batch.forgotten))
         for member in batch.members:
-            self._members[member.node] = encode(member)
+            self._members[member.node] = _encode(member)
         self._clock = batch.clock or self._clock
 
     def _log(self, shard: Shard, author: Author) -> int:
@@ -109,10 +93,11 @@ class ServerChanges:
                 (commit_id, self._clock, self._clock),
             )
             upsert(connection, "logs", _LOGS, 1, [(log, *name) for name, log in self.new_logs.items()])
-            _delete(connection, "records", ("log", "sequence"), list(self._drops))
-            self._write_records(connection)
+            delete(connection, "records", ("log", "sequence"), list(self._drops))
+            puts = [(*place, *version_columns(record)) for place, record in self._puts.items()]
+            upsert(connection, "records", RECORD_COLUMNS, 2, puts)
             gone = [place for place, high in self._intervals.items() if high is None]
-            _delete(connection, "knowledge", ("log", "low"), gone)
+            delete(connection, "knowledge", ("log", "low"), gone)
             kept = [(*place, high) for place, high in self._intervals.items() if high is not None]
             upsert(connection, "knowledge", _KNOWLEDGE, 2, kept)
             shards = [(shard, value.to_bytes(32, "big")) for shard, value in self.fingerprints.items()]
@@ -122,66 +107,3 @@ class ServerChanges:
                 connection.execute("DELETE FROM members WHERE node = ANY(%b::bytea[])", (forgotten,))
             members = [(node, body) for node, body in self._members.items() if body is not None]
             upsert(connection, "members", _MEMBERS, 1, members)
-
-    def _write_records(self, connection: Connection) -> None:
-        rows: list[tuple[object, ...]] = []
-        size = 0
-        for place, record in self._puts.items():
-            rows.append((*place, *_columns(record)))
-            size += _ROW_BYTES + len(record.key) + len(record.inline or b"")
-            if size >= _STATEMENT_BYTES or len(rows) == _STATEMENT_ROWS:
-                upsert(connection, "records", RECORD_COLUMNS, 2, rows)
-                rows, size = [], 0
-        upsert(connection, "records", RECORD_COLUMNS, 2, rows)
-
-
-def upsert(
-    connection: Connection,
-    table: str,
-    columns: Mapping[str, str],
-    key_width: int,
-    rows: Sequence[tuple[object, ...]],
-) -> None:
-    """Insert or replace rows in one statement: a list a column, taken apart by the server."""
-    if not rows:
-        return
-    names = list(columns)
-    statement = sql.SQL(
-        "INSERT INTO {table}({names}) SELECT * FROM unnest({lists}) "
-        "ON CONFLICT ({key}) DO UPDATE SET ({rest}) = ROW({excluded})"
-    ).format(
-        table=sql.Identifier(table),
-        names=_listed(names),
-        lists=sql.SQL(", ").join(sql.SQL(f"%b::{kind}[]") for kind in columns.values()),
-        key=_listed(names[:key_width]),
-        rest=_listed(names[key_width:]),
-        excluded=sql.SQL(", ").join(sql.Identifier("excluded", name) for name in names[key_width:]),
-    )
-    connection.execute(statement, [list(column) for column in zip(*rows, strict=True)])
-
-
-def _delete(connection: Connection, table: str, key: tuple[str, str], places: Sequence[Dot]) -> None:
-    if places:
-        statement = sql.SQL(
-            "DELETE FROM {} WHERE ({}) IN (SELECT * FROM unnest(%b::integer[], %b::bigint[]))"
-        ).format(sql.Identifier(table), _listed(key))
-        connection.execute(statement, [list(column) for column in zip(*places, strict=True)])
-
-
-def _listed(names: Sequence[str]) -> sql.Composed:
-    return sql.SQL(", ").join(map(sql.Identifier, names))
-
-
-def _columns(record: Record) -> tuple[object, ...]:
-    return (
-        record.key,
-        record.kind,
-        record.stamp,
-        record.size,
-        record.digest,
-        record.content_type,
-        record.expires_ms,
-        encode(record.context),
-        record.inline,
-        None if record.manifest is None else encode(record.manifest),
-    )

@@ -8,33 +8,28 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import msgspec
 
-from bellande_mesh_sync.core.data.context import Context
-from bellande_mesh_sync.core.data.record import Manifest, Record
 from bellande_mesh_sync.errors import CorruptStoreError
-from bellande_mesh_sync.ids import Author, Shard, Stamp
+from bellande_mesh_sync.ids import Author, Shard
 from bellande_mesh_sync.store import sqlite_schema as schema
 from bellande_mesh_sync.store.disk_errors import disk_errors
 from bellande_mesh_sync.store.epoch_file import sync_directory
 from bellande_mesh_sync.store.postgres_changes import RECORD_COLUMNS, LogName
+from bellande_mesh_sync.store.postgres_rows import pages, record_of, whole
 from bellande_mesh_sync.store.postgres_server import Connection
 from bellande_mesh_sync.store.sqlite_rows import Row, insert_rows, record_row
 
 COMMIT_NOTE: Final = "server_commit"
 """The row of the copy's table `meta` that says which commit of the server it has reached."""
 COPY_NAME: Final = "server-copy.db"
-_ROWS_PER_FETCH: Final = 5_000
 _ROWS_PER_COMMIT: Final = 50_000
 _OF_THE_HOME: Final = ("epoch", "place", "packs_end")
-
-_decode_context = msgspec.msgpack.Decoder(Context).decode
-_decode_manifest = msgspec.msgpack.Decoder(Manifest).decode
 
 
 class CopyState(NamedTuple):
@@ -108,7 +103,7 @@ def _fill(connection: Connection, writer: sqlite3.Connection, server: str) -> No
     insert_rows(writer, "logs", [(log, *name) for log, name in names.items()])
     count = 0
     try:
-        for rows in _pages(connection, f"SELECT {', '.join(RECORD_COLUMNS)} FROM records"):
+        for rows in pages(connection, f"SELECT {', '.join(RECORD_COLUMNS)} FROM records"):
             insert_rows(writer, "records", [_copied(names, row) for row in rows])
             count += len(rows)
             if count >= _ROWS_PER_COMMIT:
@@ -122,50 +117,15 @@ def _fill(connection: Connection, writer: sqlite3.Connection, server: str) -> No
         ("shards", "shard, fingerprint"),
         ("members", "node, body"),
     ):
-        for rows in _pages(connection, f"SELECT {columns} FROM {table}"):
+        for rows in pages(connection, f"SELECT {columns} FROM {table}"):
             insert_rows(writer, table, rows)
     writer.execute("COMMIT")
 
 
-def _pages(connection: Connection, statement: str) -> Iterator[list[Row]]:
-    with connection.transaction(), connection.cursor(name="bms_copy", binary=True) as cursor:
-        cursor.execute(statement)
-        while rows := cursor.fetchmany(_ROWS_PER_FETCH):
-            yield rows
-
-
 def _copied(names: Mapping[int, LogName], row: Row) -> Row:
-    log = _whole(row[0])
+    log, sequence = whole(row[0]), whole(row[1])
     _, author = names[log]
-    return record_row(schema.row_id(log, _whole(row[1])), _record(author, row))
-
-
-def _record(author: Author, row: Row) -> Record:
-    _, sequence, key, kind, stamp, size, digest, content_type, expires_ms, context, value, manifest = row
-    return Record(
-        key=str(key),
-        author=author,
-        sequence=_whole(sequence),
-        stamp=Stamp(_whole(stamp)),
-        kind=_whole(kind),
-        size=_whole(size),
-        digest=_bytes(digest),
-        content_type=str(content_type),
-        context=_decode_context(_bytes(context)),
-        inline=None if value is None else _bytes(value),
-        manifest=None if manifest is None else _decode_manifest(_bytes(manifest)),
-        expires_ms=_whole(expires_ms),
-    )
-
-
-def _whole(value: object) -> int:
-    assert isinstance(value, int), "a column of whole numbers"
-    return value
-
-
-def _bytes(value: object) -> bytes:
-    assert isinstance(value, bytes), "a column of bytes"
-    return value
+    return record_row(schema.row_id(log, sequence), record_of(author, sequence, row[2:]))
 
 
 def _take_chunk_index(writer: sqlite3.Connection, old: Path) -> None:
