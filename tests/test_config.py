@@ -30,6 +30,8 @@ from bellande_mesh_sync.config import (
     resolve,
 )
 from bellande_mesh_sync.config_file import default_node_file, with_bootstrap
+from bellande_mesh_sync.config_model import CONFLICT_WORDS
+from bellande_mesh_sync.core.data.space_policies import BY_NAME
 from bellande_mesh_sync.errors import BellandeMeshError, ConfigError, UnsupportedError
 
 DEV = MeshOptions(dev_mode=True)
@@ -104,6 +106,8 @@ def test_an_unknown_name_is_refused_with_the_one_that_was_meant() -> None:
         (Config, {"spaces": {"fleet": {"acks": "one"}}}, "spaces.fleet.acks"),
         (Config, {"spaces": {"fleet": {"ack": "most"}}}, "spaces.fleet.ack"),
         (Config, {"spaces": {"fleet": {"replicas": 0}}}, "spaces.fleet.replicas"),
+        (Config, {"spaces": {"fleet": {"conflict": "newest"}}}, "spaces.fleet.conflict"),
+        (Config, {"spaces": {"fleet": {"conflict": "a:b:c"}}}, "spaces.fleet.conflict"),
         (Config, {"spaces": {"fleet/plans": {}}}, "spaces.fleet/plans"),
         (Config, {"spaces": {"": {}}}, "spaces."),
         (MeshOptions, {"max_connections": 0}, "max_connections"),
@@ -128,7 +132,7 @@ def test_a_wrong_setting_is_refused_by_name(make: Any, values: dict[str, Any], f
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("replicas", 3), ("conflict", "siblings"), ("history", 5), ("ttl", 60), ("encrypt", True)],
+    [("replicas", 3), ("history", 5), ("ttl", 60), ("encrypt", True)],
 )
 def test_what_this_version_does_not_do_is_refused_and_never_ignored(field: str, value: Any) -> None:
     with pytest.raises(UnsupportedError) as caught:
@@ -396,3 +400,9 @@ print(sorted(heavy & set(sys.modules)))
 """
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def test_every_conflict_policy_has_a_name_and_every_name_a_policy() -> None:
+    assert set(CONFLICT_WORDS) == set(BY_NAME)
+    for word in (*CONFLICT_WORDS, "tasks:merge", "fleet.tasks:merge"):
+        assert Config(spaces={"fleet": SpacePolicy(conflict=word)}).spaces["fleet"].conflict == word

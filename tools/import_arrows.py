@@ -24,7 +24,7 @@ PURE = frozenset({*BASE, "core", "wire", "search_path"})
 
 _SETTINGS = frozenset({"addresses", "config", "config_file", "config_model", "files", "home"})
 _CLIENT = frozenset({"client", "client_errors", "client_transfers"})
-_EVERYDAY = BASE | _SETTINGS | {"core", "wire", "store", "security", "observe"}
+_EVERYDAY = BASE | _SETTINGS | {"core", "wire", "store", "security", "observe", "loading"}
 
 ARROWS: dict[str, frozenset[str]] = {
     **dict.fromkeys(BASE, BASE),
@@ -38,11 +38,12 @@ ARROWS: dict[str, frozenset[str]] = {
     # Programs get the very calls of `Mesh`, so what is behind these and touches nothing outside is shared.
     "sim": BASE
     | {"core", "wire", "store.memory", "store.interface", "store.chunker", "store.manifests"}
-    | {"arguments", "feeds", "config_model", "observe.views"},
+    | {"arguments", "feeds", "config_model", "loading", "observe.views"},
     "shell": _EVERYDAY,
     # A mesh starts its own HTTP servers; they know it only by the calls in api.needs.
     "mesh_members": _EVERYDAY | {"arguments", "shell"},
     "mesh": _EVERYDAY | {"arguments", "feeds", "shell", "mesh_members", "api.servers"},
+    "loading": BASE,
     "arguments": BASE | {"core", "store"},
     "feeds": BASE,
     # What both ends of an import or export must agree on is with the server.

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from blake3 import blake3
 
-from bellande_mesh_sync.core.data.context import Context, parse_context
+from bellande_mesh_sync.core.data.context import CONTEXT_OF_ALL, Context, parse_context
+from bellande_mesh_sync.core.data.policy import too_large
 from bellande_mesh_sync.core.data.record import VALUE
+from bellande_mesh_sync.core.data.space_policies import SpacePolicies
 from bellande_mesh_sync.core.events import Write
-from bellande_mesh_sync.errors import MessageTooLargeError, UsageError
+from bellande_mesh_sync.errors import InvalidValueError, MessageTooLargeError, UsageError
 from bellande_mesh_sync.ids import NODE_ID_BYTES, NodeId
-from bellande_mesh_sync.keys import check_key
+from bellande_mesh_sync.keys import check_key, space_of
 from bellande_mesh_sync.store.chunker import WrittenValue
 
 ACK_LEVELS = ("local", "one", "quorum", "all")
@@ -78,9 +80,33 @@ def write_of(
     )
 
 
+def check_size(key: str, size: int | None, policies: SpacePolicies) -> None:
+    """InvalidValueError for a value too large for its space, before its chunks are stored for nothing."""
+    limit = policies.of(key).size_bytes_max
+    if limit is not None and size is not None and size > limit:
+        raise InvalidValueError(
+            key=key, space=space_of(key), policy=policies.name(key), reason=too_large(size)
+        )
+
+
+def counter_write_of(key: str, amount: object, policies: SpacePolicies) -> Write:
+    """InvalidValueError where nothing can be added."""
+    if not policies.of(key).takes_add:
+        reason = 'only counters can be added to; set conflict = "counter" for this space'
+        raise InvalidValueError(key=key, space=space_of(key), policy=policies.name(key), reason=reason)
+    if not isinstance(amount, int) or isinstance(amount, bool):
+        raise InvalidValueError(
+            key=key, space=space_of(key), policy="counter", reason=f"{amount!r} is no whole number"
+        )
+    return Write(key, VALUE, add=amount)
+
+
 def context_of(text: str | None) -> Context | None:
-    if text is None:
+    """What a writer has seen: "" is nothing, `*` (as None) all that the node holds."""
+    if text is None or text == CONTEXT_OF_ALL:
         return None
+    if not text:
+        return ()
     try:
         return parse_context(text)
     except ValueError as error:

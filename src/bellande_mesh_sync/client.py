@@ -44,7 +44,7 @@ from bellande_mesh_sync.client_transfers import (
     verified,
 )
 from bellande_mesh_sync.errors import UsageError
-from bellande_mesh_sync.keys import check_prefix
+from bellande_mesh_sync.keys import check_key, check_prefix
 from bellande_mesh_sync.values import (
     Change,
     Entry,
@@ -232,7 +232,8 @@ class Client:
         """Write a value: bytes, text, an open binary file (from where it stands), or pieces.
 
         `size` is for files and pieces: the node then refuses a value that breaks off. `if_match` is
-        the version to replace, "" for a key that must not exist.
+        the version to replace, "" for a key that must not exist. `context` is from an Entry: just what its
+        reader saw is replaced; "" replaces nothing.
         """
         body, known = body_of(value)
         size = known if known is not None else size
@@ -262,6 +263,14 @@ class Client:
     ) -> Receipt:
         answer = self._write("DELETE", key, ack, timeout, context, headers=condition(if_match))
         return msgspec.json.decode(answer.content, type=Receipt)
+
+    def add(
+        self, key: str, amount: int = 1, *, ack: str | None = None, timeout: float | None = None
+    ) -> Receipt:
+        """Change a counter by `amount`, also below 0; the key's space must be one of counters."""
+        path = f"/v1/counters/{quote(check_key(key), safe='/')}"
+        params = query_of(ack=ack, timeout=timeout)
+        return self._post(path, Receipt, timeout=timeout, params=params, json={"add": amount})
 
     def head(self, key: str) -> Entry:
         """The visible version, without its bytes."""
@@ -420,8 +429,9 @@ class Client:
         context: str | None,
         **options: Any,
     ) -> httpx.Response:
-        params = query_of(ack=ack, timeout=timeout, context=context)
-        return self._send(method, path_of(key), timeout=timeout, params=params, **options)
+        params = query_of(ack=ack, timeout=timeout)
+        headers = {**options.pop("headers"), **({} if context is None else {"x-bms-context": context})}
+        return self._send(method, path_of(key), timeout=timeout, params=params, headers=headers, **options)
 
     def _send(
         self, method: str, path: str, *, timeout: float | None = None, **options: Any

@@ -26,6 +26,9 @@ else:
 Ack = Literal["local", "one", "quorum", "all"]
 Profile = Literal["lan", "fast", "wan"]
 
+CONFLICT_WORDS = ("lww", "siblings", "max", "min", "counter", "set", "map")
+_FUNCTION_NAME = re.compile(r"\w+(\.\w+)*:\w+")
+
 PORT_OFF = -1
 """As `http_port`, `https_port` or `udp_port`: do not serve it."""
 
@@ -63,8 +66,10 @@ class SpacePolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
     replicas: Annotated[int, Meta(ge=1)] | Literal["all"] = "all"
     """How many members hold each key. This version supports "all"."""
     conflict: str = "lww"
-    """Which of two writes that did not know of each other is visible. This version supports "lww":
-    the later by hybrid clock; the other one is kept beside it and counted."""
+    """What readers see of writes that did not know of each other, all of which are kept. `lww` and
+    `siblings`: the latest by hybrid clock, and how many there are. `max`, `min`: the largest or smallest
+    number ever written. `counter`, `set`, `map`: all of them together, by what they add, hold or say of each
+    field. `module:function`: what this function makes of them. Give all nodes of a mesh the same."""
     history: Annotated[int, Meta(ge=0)] = 1
     """Versions kept of a key. This version keeps the present one: 0 and 1 mean the same."""
     ttl: _Seconds | None = None
@@ -304,9 +309,12 @@ def check_space(name: str, policy: SpacePolicy) -> None:
         raise ConfigError(field=f"spaces.{name}", reason=error.reason) from None
     if "/" in name:
         raise ConfigError(field=f"spaces.{name}", reason="a space is the first segment of a key, without '/'")
+    if policy.conflict not in CONFLICT_WORDS and not _FUNCTION_NAME.fullmatch(policy.conflict):
+        known = ", ".join(CONFLICT_WORDS)
+        reason = f"{policy.conflict!r} is none of {known}, and no module:function"
+        raise ConfigError(field=f"spaces.{name}.conflict", reason=reason)
     unsupported = {
         "replicas": policy.replicas != "all",
-        "conflict": policy.conflict != "lww",
         "history": policy.history > 1,
         "ttl": policy.ttl is not None,
         "encrypt": policy.encrypt,

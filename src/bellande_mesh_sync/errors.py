@@ -125,6 +125,13 @@ class UnsupportedError(UsageError):
     template = "{what} is not supported by this version"
 
 
+class InvalidValueError(UsageError):
+    """The key's space has a conflict policy that can make nothing of this value. Nothing was written."""
+
+    code = "invalid_value"
+    template = "space {space} ({policy}) cannot take this value for {key!r}: {reason}"
+
+
 class MessageTooLargeError(UsageError):
     code = "message_too_large"
     template = "the message has {size} bytes; {limit} are allowed: put large values, and send their key"
@@ -162,6 +169,15 @@ class ConflictError(RequestError):
 
     code = "precondition_failed"
     template = "key {key!r} has another version than the one asked for; read it again and decide"
+
+
+class ConflictLimitError(RequestError):
+    """A write that replaces nothing would add a sibling too many. Nothing was written, nothing dropped."""
+
+    code = "conflict_limit"
+    template = (
+        "key {key!r} has {limit} siblings; read it and write with its context, or with none, to settle them"
+    )
 
 
 class StillMemberError(RequestError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import builtins
 import hmac
 import logging
 import secrets
@@ -17,8 +18,10 @@ from bellande_mesh_sync.addresses import format_address, parse_address
 from bellande_mesh_sync.arguments import (
     ack_of,
     bytes_of,
+    check_size,
     content_type_of,
     context_of,
+    counter_write_of,
     limit_of,
     message_of,
     node_id_of_text,
@@ -63,6 +66,10 @@ if TYPE_CHECKING:
     from bellande_mesh_sync.api.servers import HttpServers
 
 log = logging.getLogger("bellande_mesh_sync")
+
+
+LIST_STEP = 250
+"""Entries of a listing that are made in one go."""
 
 
 class Mesh(MemberCalls):
@@ -192,11 +199,12 @@ class Mesh(MemberCalls):
             value: text is written as UTF-8.
             ack: `local` (this node's disk), `one` (and one other), `quorum`, `all`; the space's default.
             timeout: seconds to wait for other nodes; if not given 10, and 1 more for each 10 MB.
-            context: from an Entry: replace just what its reader saw. Otherwise all that this node holds.
+            context: from an Entry: replace just what its reader saw; "": nothing, so that it stands beside
+                what is there. Otherwise all that this node holds.
             if_match: write only if the visible version is this one; "" means if there is none.
 
         Raises:
-            InvalidKeyError, ConflictError: nothing was written.
+            InvalidKeyError, InvalidValueError, ConflictError, ConflictLimitError: nothing was written.
             AckTimeoutError: written here and spreading, but not yet on as many disks as asked for.
             StorageError, BusyError: nothing was written.
         """
@@ -205,7 +213,9 @@ class Mesh(MemberCalls):
         if isinstance(value, str) and content_type is None:
             content_type = "text/plain; charset=utf-8"
         content_type = content_type_of(content_type)
-        written = await node.io.write_bytes(bytes_of(value, "a value"))
+        data = bytes_of(value, "a value")
+        check_size(key, len(data), node.core.replica.policies)
+        written = await node.io.write_bytes(data)
         return await self._write(node, key, written, content_type, ack, timeout, context, if_match)
 
     async def put_stream(
@@ -226,6 +236,7 @@ class Mesh(MemberCalls):
         content_type = content_type_of(content_type)
         if if_match is not None:
             self._check_match(key, if_match)  # Before the stream, for what could be a long wait for nothing.
+        check_size(key, size, node.core.replica.policies)
         written = await node.io.write_stream(key, pieces, size)
         return await self._write(node, key, written, content_type, ack, timeout, context, if_match)
 
@@ -261,6 +272,8 @@ class Mesh(MemberCalls):
         """
         node = self._alive()
         wanted = [(check_key(key), bytes(bytes_of(value, "a value")), rest) for key, value, *rest in items]
+        for key, value, _ in wanted:
+            check_size(key, len(value), node.core.replica.policies)
         large = [value for _, value, _ in wanted if len(value) > INLINE_BYTES_MAX]
         # Worker threads cut and hash the large ones side by side.
         cut = iter(await asyncio.gather(*map(node.io.write_bytes, large)))
@@ -271,6 +284,19 @@ class Mesh(MemberCalls):
         if not writes:
             return []
         return await self._submit(node, tuple(writes), ack, timeout)
+
+    async def add(
+        self, key: str, amount: int = 1, *, ack: str | None = None, timeout: float | None = None
+    ) -> Receipt:
+        """Change a counter by `amount`, also below 0. What other nodes add meanwhile counts as well.
+
+        Raises:
+            InvalidValueError: the key's space is no counter's, or the amount is no whole number up to 10**18.
+            and what `put` raises.
+        """
+        node = self._alive()
+        write = counter_write_of(check_key(key), amount, node.core.replica.policies)
+        return (await self._submit(node, (write,), ack, timeout))[0]
 
     async def delete(
         self,
@@ -334,8 +360,14 @@ class Mesh(MemberCalls):
         check_prefix(prefix)
         page = self._alive().store.scan(prefix, cursor, limit_of(limit))
         wall_ms = now().wall_ms
-        found = (self._entry(siblings, wall_ms) for _, siblings in page.entries)
-        return Listing(tuple(each[1] for each in found if each is not None), page.cursor)
+        entries: builtins.list[Entry] = []
+        for position, (_, siblings) in enumerate(page.entries, 1):
+            found = self._entry(siblings, wall_ms)
+            if found is not None:
+                entries.append(found[1])
+            if position % LIST_STEP == 0:
+                await asyncio.sleep(0)  # What is merged is made here; a long page must not hold up others.
+        return Listing(tuple(entries), page.cursor)
 
     async def keys(self, prefix: str = "") -> AsyncIterator[Entry]:
         """All entries with this prefix, a page at a time."""

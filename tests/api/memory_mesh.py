@@ -283,6 +283,12 @@ class MemoryMesh:
             for item in taken
         ]
 
+    async def add(
+        self, key: str, amount: int = 1, *, ack: str | None = None, timeout: float | None = None
+    ) -> Receipt:
+        self.calls.append(("add", key, amount, ack, timeout))
+        return Receipt(key, f"{NODE}.{'00' * 8}.1", (NODE,), ack or "local")
+
     async def head(self, key: str) -> Entry:
         self._fail("head")
         if key not in self.values:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import httpx
+import msgspec
 import pytest
 
 from bellande_mesh_sync.errors import AckTimeoutError
@@ -56,6 +57,47 @@ def test_a_body_of_unknown_length_is_streamed(http: httpx.Client) -> None:
 def test_options_of_a_write_reach_the_mesh(served: Served, http: httpx.Client) -> None:
     http.put("/v1/data/a?ack=quorum&timeout=2.5&context=seen", content=b"1")
     assert served.mesh.calls == [("put", "a", "quorum", 2.5, "seen", None)]
+
+
+@pytest.mark.parametrize(
+    ("query", "headers", "context"),
+    [
+        ("", {}, None),
+        ("?context=", {}, ""),
+        ("", {"x-bms-context": ""}, ""),
+        ("?context=less", {"x-bms-context": "seen"}, "seen"),
+        ("", {"x-bms-context": "*"}, "*"),
+    ],
+)
+def test_the_context_of_a_write_stands_in_the_query_or_in_a_header(
+    served: Served, http: httpx.Client, query: str, headers: dict[str, str], context: str | None
+) -> None:
+    http.put(f"/v1/data/a{query}", content=b"1", headers=headers)
+    assert served.mesh.calls == [("put", "a", None, None, context, None)]
+
+
+def test_a_context_too_long_for_a_header_stands_as_a_star(served: Served, http: httpx.Client) -> None:
+    http.put("/v1/data/a", content=b"1")
+    value, entry = served.mesh.values["a"]
+    served.mesh.values["a"] = (value, msgspec.structs.replace(entry, context="x" * 40_000))
+    assert http.get("/v1/data/a").headers["x-bms-context"] == "*"
+
+
+def test_a_number_is_added_to_a_counter(served: Served, http: httpx.Client) -> None:
+    answer = http.post("/v1/counters/hits/a b?ack=one&timeout=3", json={"add": -4})
+    assert answer.status_code == 200
+    assert answer.json()["key"] == "hits/a b"
+    assert answer.headers["etag"] == f'"{answer.json()["version"]}"'
+    assert served.mesh.calls == [("add", "hits/a b", -4, "one", 3.0)]
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{}", b'{"add": 1.5}', b'{"add": "1"}', b'{"add": true}', b'{"ad": 1}']
+)
+def test_what_is_no_number_is_not_added(served: Served, http: httpx.Client, body: bytes) -> None:
+    answer = http.post("/v1/counters/hits/a", content=body)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "usage")
+    assert not served.mesh.calls
 
 
 @pytest.mark.parametrize(

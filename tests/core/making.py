@@ -13,6 +13,7 @@ from bellande_mesh_sync.core.data.clock import HybridClock
 from bellande_mesh_sync.core.data.context import Context
 from bellande_mesh_sync.core.data.record import TOMBSTONE, VALUE, ChunkRef, Manifest, Record, fingerprint_of
 from bellande_mesh_sync.core.data.replica import OpenCommit, Replica
+from bellande_mesh_sync.core.data.space_policies import SpacePolicies
 from bellande_mesh_sync.core.effects import Batch, Commit
 from bellande_mesh_sync.core.events import Write
 from bellande_mesh_sync.core.members.member import MemberRecord, Sign, signed
@@ -136,15 +137,17 @@ def large_write(key: str, chunks: Sequence[bytes]) -> Write:
 class Disk:
     """A replica and the store in memory below it; commits wait until the test says what becomes of them."""
 
-    def __init__(self, name: str = "alice") -> None:
+    def __init__(self, name: str = "alice", policies: SpacePolicies | None = None) -> None:
         self.store = MemoryStore(new_epoch=lambda: EPOCH)
         state = self.store.open()
         self.clock = HybridClock(CoreConfig().clock_drift_max_ms, state.clock)
-        self.replica = Replica(author_named(name, state.epoch), self.clock, self.store, state)
+        self.replica = Replica(
+            author_named(name, state.epoch), self.clock, self.store, state, policies or SpacePolicies()
+        )
         self.waiting: list[Commit] = []
 
     def write(self, *writes: Write, seconds: float = 0.0) -> list[Record]:
-        records = self.replica.write(writes, at(seconds))
+        records = self.replica.write(self.replica.settled(writes, at(seconds)), at(seconds))
         self.seal()
         return records
 

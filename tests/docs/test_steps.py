@@ -43,7 +43,7 @@ def test_a_page_works_from_top_to_bottom(
 
 
 def test_the_simulator_has_a_page_of_steps() -> None:
-    assert pages_of_steps() == ["docs/guides/simulate.md"]
+    assert "docs/guides/simulate.md" in pages_of_steps()
     assert {"file", "change", "run", "fails", "output"} == {
         step.what for step in steps("docs/guides/simulate.md")
     }

@@ -28,6 +28,7 @@ from bellande_mesh_sync.api.system import PrefixQuery
 from bellande_mesh_sync.errors import (
     BellandeMeshError,
     IncompleteValueError,
+    InvalidValueError,
     NotFoundError,
     PeerError,
     UsageError,
@@ -176,10 +177,19 @@ class Importer:
         outcomes: Sequence[Receipt | BellandeMeshError]
         try:
             outcomes = await self._mesh.put_many(items, **self._options)
+        except InvalidValueError:
+            # One of them does not fit its space, and the others must not suffer for it.
+            outcomes = [await self._write_one(*item) for item in items]
         except BellandeMeshError as error:
             outcomes = [error] * len(items)
         for key, outcome in zip(pile, outcomes, strict=True):
             self._note(key, outcome)
+
+    async def _write_one(self, key: str, value: bytes, content_type: str) -> Receipt | BellandeMeshError:
+        try:
+            return await self._mesh.put(key, value, content_type=content_type, **self._options)
+        except BellandeMeshError as error:
+            return error
 
     def _note(self, key: str, outcome: Receipt | BellandeMeshError) -> None:
         if isinstance(outcome, BellandeMeshError):

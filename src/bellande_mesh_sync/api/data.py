@@ -9,6 +9,7 @@ from msgspec import Meta, Struct
 from bellande_mesh_sync.api.calls import Answer, Call
 from bellande_mesh_sync.api.operations import OCTETS, Operation
 from bellande_mesh_sync.api.ranges import Span, Tags, etag, parse_range, parse_tags
+from bellande_mesh_sync.core.data.context import CONTEXT_OF_ALL
 from bellande_mesh_sync.errors import ConflictError, NotFoundError, UnsupportedError, UsageError
 from bellande_mesh_sync.keys import check_key, check_prefix
 from bellande_mesh_sync.values import Entry, Listing, Receipt
@@ -19,8 +20,8 @@ WHOLE_BYTES_MAX: Final = 256 * 1024
 CONTENT_TYPE_CHARACTERS_MAX: Final = 255
 
 CONTEXT_CHARACTERS_MAX: Final = 32 * 1024
-"""A longer context (hundreds of authors of one key) is left away: clients bound the head of an answer.
-Without one a write replaces all that this node holds, as it does anyhow by default."""
+"""In place of a longer context (hundreds of authors of one key) stands `*`: clients bound the head of an
+answer. With that a write replaces all that this node holds, as it does anyhow by default."""
 
 RANGE_TRIES: Final = 5
 
@@ -31,8 +32,9 @@ Timeout = Annotated[float, Meta(gt=0, le=3600, description="seconds to wait for 
 class WriteQuery(Struct, forbid_unknown_fields=True, kw_only=True):
     ack: Ack | None = None
     timeout: Timeout | None = None
-    context: str = ""
-    """What the writer had read, from X-Bms-Context: the write replaces exactly that."""
+    context: str | None = None
+    """What the writer had read, from X-Bms-Context: the write replaces exactly that. Empty: nothing, and the
+    value stands beside what is there. The header X-Bms-Context says the same, and may be longer."""
 
 
 class ListQuery(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -59,7 +61,7 @@ async def put_value(call: Call) -> Answer:
         "content_type": content_type,
         "ack": query.ack,
         "timeout": query.timeout,
-        "context": query.context or None,
+        "context": _context(call, query),
         "if_match": if_match,
     }
     size = call.body_size
@@ -76,7 +78,7 @@ async def delete_value(call: Call) -> Answer:
     query = call.query(WriteQuery)
     if_match = await _version_expected(call, key)
     receipt = await call.mesh.delete(
-        key, ack=query.ack, timeout=query.timeout, context=query.context or None, if_match=if_match
+        key, ack=query.ack, timeout=query.timeout, context=_context(call, query), if_match=if_match
     )
     return _answer_write(receipt, 200)
 
@@ -175,6 +177,10 @@ async def _version_expected(call: Call, key: str) -> str | None:
     return current or ""
 
 
+def _context(call: Call, query: WriteQuery) -> str | None:
+    return call.headers.get("x-bms-context", query.context)
+
+
 def _tags(call: Call, header: str) -> Tags | None:
     return parse_tags(call.headers[header]) if header in call.headers else None
 
@@ -215,12 +221,33 @@ def _headers_of(entry: Entry) -> list[tuple[str, str]]:
         ("x-bms-author", entry.author),
         ("x-bms-time", str(entry.time_ms)),
         ("x-bms-siblings", str(entry.siblings)),
-        ("x-bms-context", entry.context if len(entry.context) <= CONTEXT_CHARACTERS_MAX else ""),
+        ("x-bms-context", entry.context if len(entry.context) <= CONTEXT_CHARACTERS_MAX else CONTEXT_OF_ALL),
         ("x-bms-digest", entry.digest),
         # A value may be anybody's HTML: a browser that is shown it must not run it as ours.
         ("x-content-type-options", "nosniff"),
         ("content-security-policy", "sandbox"),
     ]
+
+
+class Addition(Struct, forbid_unknown_fields=True, kw_only=True):
+    add: int
+    """What to change the counter by; a whole number up to 10**18 either way."""
+
+
+class AddQuery(Struct, forbid_unknown_fields=True, kw_only=True):
+    ack: Ack | None = None
+    timeout: Timeout | None = None
+
+
+async def add_to_counter(call: Call) -> Answer:
+    """Change a counter by a number. The key's space must be one of counters.
+
+    Nothing is lost or counted twice, however many nodes add to it while they are apart.
+    """
+    key = check_key(call.path_rest())
+    query = call.query(AddQuery)
+    body = await call.json(Addition)
+    return _answer_write(await call.mesh.add(key, body.add, ack=query.ack, timeout=query.timeout), 200)
 
 
 _KEY = "/v1/data/{key:rest}"
@@ -248,5 +275,16 @@ OPERATIONS: Final = (
         statuses={200: "The value", 206: "The range asked for", 304: "Unchanged"},
     ),
     Operation("HEAD", _KEY, head_value, "Look at a value", "reader", statuses={200: "It is there"}),
+    Operation(
+        "POST",
+        "/v1/counters/{key:rest}",
+        add_to_counter,
+        "Add to a counter",
+        "writer",
+        query=AddQuery,
+        body=Addition,
+        answer=Receipt,
+        statuses={200: "Added", 202: "Kept, and not yet acknowledged as asked"},
+    ),
     Operation("DELETE", _KEY, delete_value, "Delete a value", "writer", query=WriteQuery, answer=Receipt),
 )

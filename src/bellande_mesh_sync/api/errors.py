@@ -29,6 +29,7 @@ STATUS_OF: Final[dict[type[BellandeMeshError], int]] = {
     tree.NotFoundError: 404,
     tree.ConflictError: 412,
     tree.StillMemberError: 409,
+    tree.ConflictLimitError: 409,
     tree.AckTimeoutError: 202,  # the write is kept: accepted, and not yet done
     tree.ChunkMissingError: 503,
     tree.UnauthorizedError: 401,

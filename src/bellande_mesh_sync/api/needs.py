@@ -125,6 +125,10 @@ class MeshCalls(Protocol):
         timeout: float | None = None,
     ) -> Sequence[Receipt]: ...
 
+    async def add(
+        self, key: str, amount: int = 1, *, ack: str | None = None, timeout: float | None = None
+    ) -> Receipt: ...
+
     async def head(self, key: str) -> Entry: ...
 
     def open_value(

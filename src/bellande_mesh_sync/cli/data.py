@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from bellande_mesh_sync.cli.options import Command, ack_options, if_version_option
+from bellande_mesh_sync.cli.options import Command, ack_options, context_option, if_version_option
 from bellande_mesh_sync.cli.session import Session
 from bellande_mesh_sync.errors import UsageError
 
@@ -40,6 +40,7 @@ _ID_LENGTH_SHOWN = 12
 @click.option("--content-type", metavar="T", help="Its media type.  [default: guessed from F's name]")
 @ack_options
 @if_version_option
+@context_option
 @click.pass_obj
 def put(
     session: Session,
@@ -50,6 +51,7 @@ def put(
     ack: str | None,
     timeout: float | None,
     if_version: str | None,
+    context: str | None,
 ) -> None:
     """Write a value: VALUE, a file, or standard input.
 
@@ -58,7 +60,7 @@ def put(
     """
     if (value is None) == (path is None):
         raise UsageError(reason="give either VALUE or --file F ('--file -' reads standard input)")
-    options: dict[str, Any] = {"ack": ack, "timeout": timeout, "if_match": if_version}
+    options: dict[str, Any] = {"ack": ack, "timeout": timeout, "if_match": if_version, "context": context}
     if path is not None:
         receipt = _put_file(session, key, path, content_type, options)
     else:
@@ -100,13 +102,19 @@ def get(session: Session, key: str, path: str | None) -> None:
 @click.argument("key")
 @ack_options
 @if_version_option
+@context_option
 @click.pass_obj
 def delete(
-    session: Session, key: str, ack: str | None, timeout: float | None, if_version: str | None
+    session: Session,
+    key: str,
+    ack: str | None,
+    timeout: float | None,
+    if_version: str | None,
+    context: str | None,
 ) -> None:
     """Delete a key, on every node."""
     with session.client() as client:
-        receipt = client.delete(key, ack=ack, timeout=timeout, if_match=if_version)
+        receipt = client.delete(key, ack=ack, timeout=timeout, if_match=if_version, context=context)
     _show_receipt(session.output(), "deleted", receipt)
 
 

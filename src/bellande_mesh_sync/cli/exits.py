@@ -25,6 +25,7 @@ TERMINATED = 143  # 128 + SIGTERM.
 _EXITS = {
     "usage": USAGE,
     "invalid_key": USAGE,
+    "invalid_value": USAGE,
     "unreachable": UNREACHABLE,
     "transport": UNREACHABLE,
     "not_running": UNREACHABLE,
@@ -38,6 +39,7 @@ _EXITS = {
     "too_many_attempts": DENIED,
     "authentication_failed": DENIED,
     "precondition_failed": CONFLICT,
+    "conflict_limit": CONFLICT,
     "conflict": CONFLICT,
     "still_member": CONFLICT,
     "already_a_member": CONFLICT,

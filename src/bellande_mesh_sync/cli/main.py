@@ -44,6 +44,7 @@ COMMANDS = {
     "wake": "members:wake",
     "put": "data:put",
     "get": "data:get",
+    "add": "counters:add",
     "delete": "data:delete",
     "list": "data:list_keys",
     "watch": "data:watch",
@@ -53,6 +54,7 @@ COMMANDS = {
     "broadcast": "messages:broadcast",
     "publish": "messages:publish",
     "simulate": "simulate:simulate",
+    "policy": "policy:policy",
 }
 
 _INTRO = """Bellande Mesh Sync: a fleet of machines shares state with no server in the middle.

@@ -82,6 +82,15 @@ def if_version_option(function: _F) -> _F:
     )(function)
 
 
+def context_option(function: _F) -> _F:
+    return click.option(
+        "--context",
+        metavar="C",
+        help="What you had read, from 'get --json': replaces just that; '' replaces nothing, and the write"
+        " stands beside what is there.  [default: replaces all that the node holds]",
+    )(function)
+
+
 def _global(flag: str, metavar: str | None, text: str) -> click.Option:
     # Eager: read before anything that may end the command, which must know about --json.
     settings: dict[str, Any] = {"is_flag": True} if metavar is None else {"metavar": metavar}

@@ -48,6 +48,8 @@ class CoreConfig:
     """Streams served to one peer at once; more wait in its request queue of this many again."""
     fetch_window_bytes: int = 32 * MIB
     """Chunks asked of one peer and not yet here."""
+    share_bytes: int = 4 * MIB
+    """When more than this has yet to be asked of one peer, others that have it too take their part."""
     uncommitted_bytes_max: int = 64 * MIB
     """Writes waiting for the disk; beyond it new writes are refused as busy."""
     acks_waiting_max: int = 100_000
@@ -55,6 +57,8 @@ class CoreConfig:
     members_max: int = 20_000
     notes_bytes_max: int = 256 * 1024
     """The largest message from program to program."""
+    conflicts: tuple[tuple[str, str], ...] = ()
+    """Space and name of its policy, where that is neither `lww` nor a function."""
 
 
 @dataclass(frozen=True, slots=True)

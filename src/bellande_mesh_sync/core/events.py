@@ -32,13 +32,15 @@ class Write(Struct, frozen=True, gc=False):
     """What the writer had read; None: whatever this node holds now."""
     if_match: str | None = None
     """Only if the visible version is this one; "" means: only if there is none."""
+    add: int | None = None
+    """In a counter's space, instead of a value: change it by so much."""
 
 
 class WriteMany(Struct, frozen=True, gc=False):
     """Commit these writes together. Resolves to a tuple of `Receipt`, one a write.
 
-    Rejects with precondition_failed (nothing written), ack_timeout (written, and spreading), or
-    storage errors (nothing written).
+    Rejects with precondition_failed, invalid_value, conflict_limit or storage errors (nothing written),
+    or ack_timeout (written, and spreading).
     """
 
     request: int

@@ -10,11 +10,13 @@ counted (acks.py).
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from bellande_mesh_sync.core.config import CoreConfig, LocalNode
 from bellande_mesh_sync.core.counters import Counters
+from bellande_mesh_sync.core.data.functions import BoundedMerge
+from bellande_mesh_sync.core.data.space_policies import SpacePolicies
 from bellande_mesh_sync.core.delivery.notes import Notes
 from bellande_mesh_sync.core.effects import Effect, Resolve, Send, SendChunks, SetTimer
 from bellande_mesh_sync.core.events import (
@@ -108,16 +110,20 @@ class NodeCore:
         state: what the store held when it was opened.
         rng: all chance in here; seeded, the node is deterministic.
         new_epoch: 8 fresh bytes each call.
+        merges: functions of the user's that settle conflicts, by space.
     """
 
     def __init__(
         self, config: CoreConfig, me: LocalNode, reader: RecordReader, state: StoredState,
-        rng: random.Random, new_epoch: Callable[[], bytes],
+        rng: random.Random, new_epoch: Callable[[], bytes], merges: Mapping[str, BoundedMerge] | None = None,
     ) -> None:  # fmt: skip
         self.config = config
         self.counters = Counters()
         self.links = Links(me.node)
-        self.exchange = Exchange(config, me, self.links, self.counters, reader, state, rng, new_epoch)
+        policies = SpacePolicies(dict(config.conflicts), merges)
+        self.exchange = Exchange(
+            config, me, self.links, self.counters, reader, state, rng, new_epoch, policies
+        )  # fmt: skip
         self.replica = self.exchange.replica
         self.acks = self.exchange.acks
         self.fetcher = self.exchange.fetcher

@@ -9,7 +9,6 @@ from typing import Any, Final
 
 from bellande_mesh_sync.core import events as on
 from bellande_mesh_sync.core.data.context import context_text
-from bellande_mesh_sync.core.data.policies import visible
 from bellande_mesh_sync.core.data.record import Record
 from bellande_mesh_sync.core.members.directory import Member
 from bellande_mesh_sync.core.members.member import MemberState
@@ -23,17 +22,20 @@ LIVE: Final = frozenset({"alive", "suspect"})
 
 
 def entry_of(core: NodeCore, siblings: Sequence[Record], wall_ms: int) -> tuple[Record, Entry] | None:
-    """The visible record among these siblings and what is told of it; None if the key counts as gone."""
-    record = visible(siblings, wall_ms)
-    return None if record is None else (record, describe(core, record, siblings))
+    """What a reader of these siblings sees, as a record, and what is told of it; None if the key counts as
+    gone. The record is one of them, or stands for what their space makes of them."""
+    if not siblings:
+        return None
+    shown = core.replica.policies.of(siblings[0].key).shown(siblings, wall_ms)
+    return None if shown is None else (shown.record, describe(core, shown.record, siblings, shown.version))
 
 
-def describe(core: NodeCore, record: Record, siblings: Sequence[Record]) -> Entry:
-    """What is told of the one of these siblings that a reader sees."""
+def describe(core: NodeCore, record: Record, siblings: Sequence[Record], version: str = "") -> Entry:
+    """What is told of a record that a reader of these siblings sees; `version` if it is not the record's."""
     context = core.replica.context_of(shard_of(record.key), siblings)
     return Entry(
         key=record.key,
-        version=record.version,
+        version=version or record.version,
         size=record.size,
         content_type=record.content_type,
         author=node_of(record.author).hex(),

@@ -23,6 +23,7 @@ from bellande_mesh_sync.shell.boot import Ground, advertised, core_config, new_e
 from bellande_mesh_sync.shell.datagrams import Datagrams
 from bellande_mesh_sync.shell.link_config import LinkConfig
 from bellande_mesh_sync.shell.links import Links
+from bellande_mesh_sync.shell.merge_calls import merge_calls
 from bellande_mesh_sync.shell.runner import Runner
 from bellande_mesh_sync.shell.surroundings import Surroundings
 from bellande_mesh_sync.shell.value_io import ValueIo
@@ -93,6 +94,7 @@ class Assembly:
                 on_stop=news.must_stop,
             )
             exits.push_async_callback(runner.close)
+            merges = await asyncio.to_thread(merge_calls, settings.spaces, runner.count)
             runner.links = Links(
                 identity=ground.identity,
                 config=LinkConfig(encrypted=settings.encryption),
@@ -108,7 +110,7 @@ class Assembly:
             )
             datagram_port = await _listen_for_datagrams(runner.datagrams, settings, port)
             me = _local_node(settings, ground.identity, host, port, runner.datagrams, datagram_port)
-            runner.start(core_config(settings), me, state, secrets.randbits(64), new_epoch)
+            runner.start(core_config(settings), me, state, secrets.randbits(64), new_epoch, merges)
             surroundings = Surroundings(
                 settings, mesh_id=ground.identity.mesh_id, node=ground.identity.node, host=host, port=port,
                 feed=runner.feed,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bellande_mesh_sync.config import Settings
+from bellande_mesh_sync.config_model import CONFLICT_WORDS
 from bellande_mesh_sync.core.config import CoreConfig
 from bellande_mesh_sync.core.members.swim.config import PROFILES
 from bellande_mesh_sync.errors import NotAMemberError
@@ -101,6 +102,11 @@ def core_config(settings: Settings) -> CoreConfig:
         clock_drift_max_ms=round(settings.max_clock_drift_s * 1000),
         connections_max=settings.max_connections,
         swim=PROFILES[settings.profile],
+        conflicts=tuple(
+            (space, policy.conflict)
+            for space, policy in sorted(settings.spaces.items())
+            if policy.conflict in CONFLICT_WORDS and policy.conflict != "lww"
+        ),
     )
 
 

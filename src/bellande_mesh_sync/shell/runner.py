@@ -11,13 +11,14 @@ import logging
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from bellande_mesh_sync.core import effects as do
 from bellande_mesh_sync.core import events as on
 from bellande_mesh_sync.core.config import CoreConfig, LocalNode
+from bellande_mesh_sync.core.data.functions import BoundedMerge
 from bellande_mesh_sync.core.data.knowledge import Delta
 from bellande_mesh_sync.core.data.record import ChunkRef
 from bellande_mesh_sync.core.messages import Note, RelayedNote
@@ -109,6 +110,7 @@ class Runner:
         state: StoredState,
         seed: int,
         new_epoch: Callable[[], bytes],
+        merges: Mapping[str, BoundedMerge] | None = None,
     ) -> None:
         """Bring the core to life. Links and datagrams are listened for by now, so `me` says where."""
         links = self.links
@@ -120,7 +122,7 @@ class Runner:
         )
         self._sender = ChunkSender(self._store, links, self._executor)
         self._receiver = ChunkReceiver(self._store, self._executor, self.feed, links.chunk_done)
-        self.core = NodeCore(config, me, self._store, state, random.Random(seed), new_epoch)
+        self.core = NodeCore(config, me, self._store, state, random.Random(seed), new_epoch, merges)
         self._do(self.core.start(now()))
         self._heart_beats(time.monotonic_ns())
 
@@ -221,6 +223,10 @@ class Runner:
         self._requests[request] = future
         self.feed(command(request))
         return future
+
+    def count(self, name: str) -> None:
+        """Something that the core does not see happened once more."""
+        self.core.counters[name] += 1
 
     # -- effects
 

@@ -15,7 +15,7 @@ from bellande_mesh_sync.core.data.record import Record, fingerprint_of
 from bellande_mesh_sync.core.effects import Batch, IntervalChange
 from bellande_mesh_sync.core.events import Receipt, Write
 from bellande_mesh_sync.ids import Author, Dot, NodeId, Shard, Stamp, author_of, parse_version
-from bellande_mesh_sync.keys import shard_of
+from bellande_mesh_sync.keys import shard_of, space_of
 from bellande_mesh_sync.sim.platter import FINGERPRINT_MODULUS, Platter, missing_chunks
 from bellande_mesh_sync.sim.trace import in_words
 
@@ -286,13 +286,15 @@ class AckChecker:
     def __init__(self, disks: Sequence[Disk], nodes: Sequence[NodeId], seen: DiskChecker) -> None:
         self.acked: list[Acked] = []
         self.left: set[int] = set()
-        """Nodes that ever said goodbye: a writer need not count them as owners."""
+        """Nodes that ever left, or were rightly held for gone: a writer need not count them as owners."""
         self.liars: set[int] = set()
         """Nodes whose word about their own disks is worth nothing."""
         self.forgetful: set[int] = set()
         """Nodes that lost their disk, and with it whom to count."""
         self.lets_go = False
         """Whether members that are dead for a while no longer count, within this run."""
+        self.rewriting: frozenset[str] = frozenset()
+        """Spaces in which a record may hold something else than what was asked for."""
         self._disks = disks  # The mesh's own list: whoever joins is in it.
         self._index = {node: index for index, node in enumerate(nodes)}
         self._seen = seen
@@ -376,7 +378,8 @@ class AckChecker:
             raise Violation(
                 "receipts", name, f"{in_words(receipt)} for {in_words(write)}: no disk has such a version"
             )
-        if record is not None and not _is_as_asked(record, write):
+        is_rewritten = space_of(write.key) in self.rewriting
+        if record is not None and not is_rewritten and not _is_as_asked(record, write):
             raise Violation("receipts", name, f"{in_words(record)} is not what was asked: {in_words(write)}")
         if index not in nodes or len(set(nodes)) != len(nodes):
             raise Violation("ack_level", name, f"{in_words(receipt)} does not name its own node once")
@@ -393,7 +396,9 @@ class AckChecker:
         self, index: int, name: str, write: Write, record: Record, asked_ns: int, now_ns: int
     ) -> None:
         """A write without a context replaces what its node had acknowledged under the key before."""
-        if write.if_match and not covers(record.context, *parse_version(write.if_match)):
+        # Of several siblings that are shown together the version names the newest.
+        seen = write.if_match.partition("+")[0] if write.if_match else ""
+        if seen and not covers(record.context, *parse_version(seen)):
             raise Violation("if_match", name, f"{in_words(record)} does not replace {write.if_match}")
         place = (index, write.key)
         heads = [

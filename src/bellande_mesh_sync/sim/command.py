@@ -12,13 +12,14 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from bellande_mesh_sync.sim.additions import draw_with_additions
 from bellande_mesh_sync.sim.campaign import Swarm, prepare, run_all
 from bellande_mesh_sync.sim.minimize import minimize
 from bellande_mesh_sync.sim.outcome import Outcome
 from bellande_mesh_sync.sim.scenario_text import parse_scenario, scenario_text
 from bellande_mesh_sync.sim.screen import Screen, one_line
 from bellande_mesh_sync.sim.simulation import run
-from bellande_mesh_sync.sim.swarm import Scenario, draw
+from bellande_mesh_sync.sim.swarm import Scenario
 
 MINIMIZE_LIMIT_S: Final = 300.0
 NODES_MAX: Final = 64
@@ -121,7 +122,7 @@ def _one_scenario(request: Request) -> Scenario | None:
     if request.scenario_path is not None:
         return parse_scenario(request.scenario_path.read_bytes())
     if request.seed is not None:
-        return draw(request.seed, nodes=request.nodes, minutes=request.minutes)
+        return draw_with_additions(request.seed, nodes=request.nodes, minutes=request.minutes)
     return None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from bellande_mesh_sync.core.config import CoreConfig
@@ -44,6 +44,8 @@ class MemberChecker:
     def __init__(self, config: CoreConfig, network: Network) -> None:
         self._config = config
         self._network = network
+        self.gone: Callable[[int], None] = lambda index: None
+        """Some node holds this one for gone for good: it said so, or a liar did, who is rightly believed."""
         self._excuses = Excuses(config, network)
         self._states: dict[int, dict[NodeId, str]] = {}
         self._let_go_ns = config.rebalance_after_ns * 9 // 10  # Clocks drift, and announcements come late.
@@ -73,6 +75,8 @@ class MemberChecker:
             raise Violation("members", node.name, f"{effect.node.hex()[:12]} was announced, and is nobody")
         if effect.new_state == MemberState.LEFT and not self._may_have_left(other, others, now_ns):
             raise Violation("members", node.name, f"{other.name} is said to have left, and never did")
+        if effect.new_state == MemberState.LEFT:
+            self.gone(other.index)
         if effect.new_state == MemberState.ASLEEP:
             raise Violation("members", node.name, f"{other.name} is said to sleep, and nobody does here")
         is_dead = effect.new_state == MemberState.DEAD

@@ -11,6 +11,7 @@ from bellande_mesh_sync.arguments import (
     bytes_of,
     content_type_of,
     context_of,
+    counter_write_of,
     limit_of,
     message_of,
     node_id_of_text,
@@ -90,6 +91,13 @@ class SimMesh:
             for key, value, rest in wanted
         )
         return await self._submit(writes, ack, timeout) if writes else []
+
+    async def add(
+        self, key: str, amount: int = 1, *, ack: str | None = None, timeout: float | None = None
+    ) -> Receipt:
+        self._alive()
+        write = counter_write_of(check_key(key), amount, self._desk.core.replica.policies)
+        return (await self._submit((write,), ack, timeout))[0]
 
     async def delete(
         self,

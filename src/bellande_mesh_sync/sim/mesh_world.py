@@ -5,16 +5,17 @@ from __future__ import annotations
 import contextlib
 import random
 from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Final, TypeVar
 
-from bellande_mesh_sync.config_model import SpacePolicy, changed, check_space, policy_of
+from bellande_mesh_sync.config_model import CONFLICT_WORDS, SpacePolicy, changed, check_space, policy_of
 from bellande_mesh_sync.core.config import CoreConfig
 from bellande_mesh_sync.core.data.merging import Merge, Sibling, siblings_of
 from bellande_mesh_sync.errors import ConfigError, UsageError
+from bellande_mesh_sync.loading import load_function
 from bellande_mesh_sync.sim.checkers import Violation
 from bellande_mesh_sync.sim.links import LINK_CLASSES, LinkClass
-from bellande_mesh_sync.sim.loading import load_function
 from bellande_mesh_sync.sim.mesh import SimMesh
 from bellande_mesh_sync.sim.program_simulation import ProgramSimulation
 from bellande_mesh_sync.sim.programs import Program
@@ -60,8 +61,8 @@ class MeshWorld(Troubles):
             link: what is between any two nodes: `lan`, `wifi`, `lte`, `wan`, `satellite`, or figures of
                 your own.
             links: (node, node, figures) for pairs that differ from that.
-            merge: by space, what to do about siblings: "lww", "siblings" (as "lww", for programs), or a
-                merge function, itself or as "module:function".
+            merge: by space, what to do about siblings: a word, as a space's `conflict`, or a merge function,
+                itself or as "module:function".
             spaces: policies by space, as in node.toml; `ack` is what a program gets that asks for no level.
                 `conflict` may be what `merge` takes.
         """
@@ -71,15 +72,19 @@ class MeshWorld(Troubles):
         policies = {name: policy_of(name, table) for name, table in (spaces or {}).items()}
         for name in [*policies, *(merge or {})]:
             check_space(name, changed(policies.get(name, SpacePolicy()), conflict="lww"))
-        conflicts = {name: policy.conflict for name, policy in policies.items()}
-        merges = _functions({**conflicts, **(merge or {})})
+        chosen: dict[str, str | Merge] = {name: policy.conflict for name, policy in policies.items()}
+        chosen.update(merge or {})
+        merges = _functions(chosen)
+        words = tuple(
+            (space, how) for space, how in chosen.items() if isinstance(how, str) and how in CONFLICT_WORDS
+        )
         everywhere = _link_class(link)
         scenario = Scenario(
             seed,
             nodes,
             faults_s=0,
             settle_s=0,
-            core=core or CoreConfig(),
+            core=replace(core or CoreConfig(), conflicts=words),
             network=everywhere.network_config(),
             links=tuple((a, b, figures.network_config()) for a, b, figures in links),
             workload=WorkloadConfig(clients=0),
@@ -251,7 +256,7 @@ def _functions(merge: Mapping[str, str | Merge]) -> dict[str, Merge]:
     """The spaces that have a merge function, with it."""
     functions: dict[str, Merge] = {}
     for space, how in merge.items():
-        if how in ("lww", "siblings"):
+        if how in CONFLICT_WORDS:
             continue
         if not isinstance(how, str) and not callable(how):
             raise ConfigError(field=f"merge.{space}", reason=f"{how!r} is no function and no name of one")

@@ -96,12 +96,12 @@ class Network:
         self.register(host, address)
         for end in [end for end in self._ends.values() if host in (end.host, end.other.host)]:
             end.is_severed = end.other.is_severed = True
-            if not end.is_open:
-                self.world.after(DIAL_TIMEOUT_NS, self._give_up_opening, end)
 
     def _give_up_opening(self, end: End) -> None:
-        if not end.is_open:
+        """As the shell does, at either end: a Hello may be on its way for minutes."""
+        if not (end.is_open or end.is_over):
             end.fail("deadline")
+            self.learn_later(end.other)
 
     def host_at(self, address: str) -> Host | None:
         """Who listens there."""
@@ -199,6 +199,7 @@ class Network:
         near.config = far.config = self.config_between(host.index, there.index)
         for end in (near, far):
             self._ends[(end.host.index, end.link)] = end
+            self.world.after(DIAL_TIMEOUT_NS, self._give_up_opening, end)
         # The one who dialled speaks first, so that a stranger gets no word out of the other.
         near.say_hello()
 

@@ -10,11 +10,18 @@ from typing import Any, Final
 
 import msgspec
 
-from bellande_mesh_sync.config_model import SpacePolicy, changed, check_space, config_error, policy_of
+from bellande_mesh_sync.config_model import (
+    CONFLICT_WORDS,
+    SpacePolicy,
+    changed,
+    check_space,
+    config_error,
+    policy_of,
+)
 from bellande_mesh_sync.errors import BellandeMeshError, ConfigError
 from bellande_mesh_sync.keys import check_key
+from bellande_mesh_sync.loading import load_function
 from bellande_mesh_sync.sim.links import LINK_CLASSES, LinkClass
-from bellande_mesh_sync.sim.loading import load_function
 from bellande_mesh_sync.sim.mesh_world import NODES_MAX
 from bellande_mesh_sync.sim.quantities import decode_quantity
 from bellande_mesh_sync.sim.scenario_model import Fleet, ScenarioFile
@@ -224,6 +231,6 @@ def _policies(
         policies[name] = policy_of(name, table)
         check_space(name, changed(policies[name], conflict="lww"))
         how = policies[name].conflict
-        is_word = how in ("lww", "siblings")
+        is_word = how in CONFLICT_WORDS
         merge[name] = how if is_word else load_function(how, f"spaces.{name}.conflict", folder)
     return policies, merge

@@ -13,6 +13,7 @@ from bellande_mesh_sync.core.members.member import MemberRecord, signed
 from bellande_mesh_sync.core.node import NodeCore
 from bellande_mesh_sync.core.spreading.weight import RECORDS_MESSAGE_BYTES_MAX
 from bellande_mesh_sync.errors import BellandeMeshError
+from bellande_mesh_sync.sim.additions import Additions
 from bellande_mesh_sync.sim.checkers import AckChecker, Disk, DiskChecker, Violation, differences
 from bellande_mesh_sync.sim.context_checker import ContextChecker
 from bellande_mesh_sync.sim.disk import SimDisk
@@ -59,6 +60,9 @@ class Simulation:
         self.disks = [self._make_disk(index) for index in range(scenario.nodes)]
         self.members = MemberChecker(scenario.core, self.network)
         self.ack_checker = AckChecker(self.disks, ids, self.disk_checker)
+        self.ack_checker.rewriting = frozenset(
+            space for space, name in scenario.core.conflicts if name not in ("lww", "siblings")
+        )
         self._make_core = make_core
         self.nodes = [self._make_node(identity) for identity in identities]
         if scenario.knows_members:
@@ -69,6 +73,7 @@ class Simulation:
         self.workload = Workload(
             self.world, scenario.workload, self.nodes, self.disk_checker, self.ack_checker, self.oracle
         )
+        self.additions = Additions(self.world, scenario.workload.additions_per_s, self.nodes)
         self.ack_checker.owners = lambda index: self.members.owners(index, self.world.now_ns)
         self.ack_checker.lets_go = scenario.core.rebalance_after_ns < HOUR_NS
         self.ack_checker.has_left = lambda index, node, since_ns: self.members.has_left(
@@ -79,7 +84,7 @@ class Simulation:
         self.faults = Faults(self.world, scenario.faults, self.nodes, self.network)
         self.faults.disks.wiped = self.ack_checker.wiped
         self.faults.clocks.clock_set = self._clock_set
-        self.faults.processes.left = self.ack_checker.left.add
+        self.faults.processes.left = self.members.gone = self.ack_checker.left.add
         self.faults.processes.join = self._join
         self.faults.standing.revoked = self._cut_off
         self.apart: set[int] = set()
@@ -192,7 +197,12 @@ class Simulation:
         )
 
     def _counts(self) -> Counter[str]:
-        counts = Counter(self.workload.counts) + Counter(self.network.counts) + self.faults.details()
+        counts = (
+            Counter(self.workload.counts)
+            + self.additions.counts
+            + Counter(self.network.counts)
+            + self.faults.details()
+        )
         return counts if self.liar is None else counts + self.liar.counts
 
     def _run(self) -> None:
@@ -203,12 +213,14 @@ class Simulation:
         self.world.at(FULL_CHECK_INTERVAL_NS, self._check_fully)
         self._warm_up()
         self.workload.start()
+        self.additions.start()
         self.faults.start()
         if self.liar is not None:
             self.liar.start()
         end_ns = self.world.now_ns + int(self.scenario.faults_s * SECOND_NS)
         self.world.run_until(end_ns)
         self.workload.stop()
+        self.additions.stop()
         if self.liar is not None:
             self.liar.stop()
         self.faults.stop()
@@ -246,6 +258,7 @@ class Simulation:
         self._check_fully()
         self._check_backlogs()
         self.workload.check_at_rest(self.settled())
+        self.additions.check_at_rest(self.settled())
         self.oracle.notes.check_ledger(self.network.notes.sent_count, self.network.notes.lost)
         self.members.check_at_rest(self.settled())
         for node in self.settled():
@@ -305,6 +318,7 @@ class Simulation:
 
     def wiped(self, disk: Disk) -> None:
         self.disk_checker.wiped(disk)
+        self.additions.wiped(disk.index)
         self.oracle.hear(DiskLost(disk.index, self.world.now_ns))
 
     def _clock_set(self, index: int) -> None:

@@ -90,7 +90,8 @@ def draw(seed: int, *, nodes: tuple[int, int], minutes: float) -> Scenario:
 
 
 def _with_datagrams(rng: random.Random, scenario: Scenario) -> Scenario:
-    """What goes wrong with datagrams and addresses only. Drawn last: all else of a seed stays as it was."""
+    """What goes wrong with datagrams and addresses, and other things of later versions. Drawn last: all else
+    of a seed stays as it was."""
     replay_ratio, rehome_s = rng.choice((0.0, 0.0, 0.0, 0.02)), draw_pace(rng, 0.15, 15, 80)
     is_calm = scenario.faults == FaultConfig()
     silent_s = REHOME_STALLS * scenario.core.stall_timeout_ns / SECOND_NS if rehome_s else 0
@@ -100,6 +101,7 @@ def _with_datagrams(rng: random.Random, scenario: Scenario) -> Scenario:
         core = replace(core, connections_max=few)  # Not enough to have a link with everybody.
     datagrams, liar = rng.random() < 0.8, _with_lies_in_packets(rng, scenario.liar)
     is_blocked = rng.random() < 0.1
+    core = replace(core, share_bytes=rng.choice((1, 64 * KIB, 4 * KIB * KIB)))
     return replace(
         scenario,
         datagrams=datagrams,

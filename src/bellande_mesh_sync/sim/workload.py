@@ -12,6 +12,7 @@ from bellande_mesh_sync.core.data.context import Context
 from bellande_mesh_sync.core.data.record import TOMBSTONE, ChunkRef
 from bellande_mesh_sync.core.effects import Reject, Resolve
 from bellande_mesh_sync.core.events import ChunksAdded, Receipt, Write
+from bellande_mesh_sync.keys import space_of
 from bellande_mesh_sync.sim.checkers import AckChecker, DiskChecker, Violation
 from bellande_mesh_sync.sim.draws import Keys, Values, draw_weighted
 from bellande_mesh_sync.sim.history import (
@@ -26,10 +27,11 @@ from bellande_mesh_sync.sim.note_clients import NoteClients
 from bellande_mesh_sync.sim.oracle import Oracle
 from bellande_mesh_sync.sim.reading import Reading, answer, read, shown
 from bellande_mesh_sync.sim.requests import Requests
+from bellande_mesh_sync.sim.workload_config import COUNTERS
 from bellande_mesh_sync.sim.workload_config import WorkloadConfig as WorkloadConfig
 from bellande_mesh_sync.sim.world import MILLISECOND_NS, SECOND_NS, WALL_START_MS, World
 
-NOTHING_WRITTEN: Final = frozenset({"precondition_failed", "busy", "disk_full", "storage"})
+NOTHING_WRITTEN: Final = frozenset({"precondition_failed", "conflict_limit", "busy", "disk_full", "storage"})
 """Rejections that promise that the write never happened."""
 AUDIT_INTERVAL_NS: Final = 5 * SECOND_NS
 SIBLINGS_MAX: Final = 32
@@ -331,7 +333,8 @@ class Workload:
         """Every call has ended, and a client that reads everything gets the same at each of these nodes."""
         self._requests.check_at_rest()
         wall_ms = WALL_START_MS + self._world.now_ns // MILLISECOND_NS
-        keys = sorted({*self._used, *(key for node in settled for key in node.disk.visible_keys())})
+        found = {key for node in settled for key in node.disk.visible_keys() if space_of(key) != COUNTERS}
+        keys = sorted({*self._used, *found})
         for node in settled:
             self._check_keys(node, keys)
         answers = [{key: answer(node, key, wall_ms) for key in keys} for node in settled]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+COUNTERS: Final = "sums"
+"""The space of counters that `additions_per_s` goes to; nothing else does."""
 ALL_ACKS: Final = (("local", 4.0), ("one", 2.0), ("quorum", 2.0), ("all", 1.0))
 
 
@@ -52,4 +54,6 @@ class WorkloadConfig:
     """How many values were written before, or are empty."""
     expiry_ratio: float = 0.0
     spaces: int = 2
+    additions_per_s: float = 0.0
+    """How often something is added to a counter, in a space of its own."""
     acks: tuple[tuple[str, float], ...] = ALL_ACKS

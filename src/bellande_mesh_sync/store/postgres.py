@@ -2,7 +2,7 @@
 
 Every batch is committed on the server first: that is what acknowledges it. The copy follows; it is
 what `siblings`, `scan` and views read, so neither the core's thread nor a peer waits for the network.
-docs/decisions/0008-postgresql.md says why, and what a lost connection leads to.
+docs/decisions/0012-postgresql.md says why, and what a lost connection leads to.
 """
 
 from __future__ import annotations

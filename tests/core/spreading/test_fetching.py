@@ -26,14 +26,16 @@ LANE = {"bob": 11, "carol": 12}
 class Depot:
     """A fetcher with links to bob and carol, and the chunks this disk has."""
 
-    def __init__(self, window: int = 1 << 20, *, lanes: bool = True) -> None:
+    def __init__(self, window: int = 1 << 20, *, lanes: bool = True, share: int = 1 << 20) -> None:
         self.links = Links(node_of_name("alice"))
         for number, name in enumerate(LANE, 1):
             self.links.add(link_to(name, number))
             if lanes:
                 self.links.add(link_to(name, LANE[name], lane=CHUNKS_LANE))
         self.counters = Counters()
-        self.fetcher = Fetcher(CoreConfig(fetch_window_bytes=window), self.links, self.counters)
+        self.fetcher = Fetcher(
+            CoreConfig(fetch_window_bytes=window, share_bytes=share), self.links, self.counters
+        )
         self.here: set[bytes] = set()
         self.whole: list[Fetch] = []
         self.given_up: list[Fetch] = []
@@ -71,6 +73,10 @@ class Depot:
         self.here |= set(hashes)
         effects, _ = self.fetcher.stored(peer, hashes, at())  # type: ignore[arg-type]
         self.perform(effects)
+
+    def has_too(self, peer: bytes, *sequences: int) -> None:
+        dots = ((ALICE, tuple((sequence, sequence) for sequence in sequences)),)
+        self.perform(self.fetcher.has_too(peer, SHARD, dots, at()))  # type: ignore[arg-type]
 
     def refused(self, peer: bytes, *numbers: int) -> None:
         effects, given_up = self.fetcher.refused(peer, tuple(HASHES[n] for n in numbers), at())  # type: ignore[arg-type]
@@ -140,8 +146,9 @@ def test_a_record_that_arrives_already_gains_a_source() -> None:
     depot = Depot()
     first = value(1, 0)
     depot.start(first)
-    assert depot.fetcher.is_arriving(SHARD, first, CAROL)
-    assert not depot.fetcher.is_arriving(SHARD, value(2, 0), CAROL)
+    assert depot.fetcher.is_arriving(SHARD, first.dot)
+    assert not depot.fetcher.is_arriving(SHARD, value(2, 0).dot)
+    depot.has_too(CAROL, 1, 2)
     assert depot.fetcher.arriving(SHARD) == ((ALICE, ((1, 1),)),)
     depot.take_asked()
     depot.refused(BOB, 0)
@@ -167,7 +174,7 @@ def test_a_lost_link_hands_its_chunks_to_the_next_source() -> None:
     depot = Depot()
     record = value(1, 0, 1)
     depot.start(record)
-    depot.fetcher.is_arriving(SHARD, record, CAROL)
+    depot.has_too(CAROL, 1)
     depot.take_asked()
     depot.stored(BOB, 0)
     depot.links.remove(1)
@@ -283,3 +290,84 @@ def test_what_a_peer_may_have_us_store_without_a_record_is_bounded() -> None:
     offers = [depot.fetcher.fetch_ahead(BOB, refs(0)) for _ in range(fetching.AHEAD_OFFERS_MAX + 1)]
     assert offers[-2]
     assert not offers[-1]
+
+
+# -- several sources
+
+
+def test_whoever_has_it_too_gives_the_later_half_of_what_was_not_asked_for_yet() -> None:
+    depot = Depot(window=1000, share=2000)
+    depot.start(value(1, *range(9)))
+    assert depot.take_asked() == [(11, 0)]
+    depot.has_too(CAROL, 1)
+    assert depot.take_asked() == [(12, 5)]
+    depot.stored(CAROL, 5)
+    depot.stored(BOB, 0)
+    assert sorted(depot.take_asked()) == [(11, 1), (12, 6)]
+
+
+def test_who_is_done_takes_half_of_the_rest() -> None:
+    depot = Depot(window=1000, share=2000)
+    depot.start(value(1, *range(9)))
+    depot.has_too(CAROL, 1)
+    depot.stored(CAROL, 5, 6, 7, 8)
+    assert depot.take_asked()[-1] == (12, 3)
+    depot.stored(BOB, 0)
+    depot.stored(CAROL, 3)
+    while asked := depot.take_asked():
+        for link, number in asked:
+            depot.stored(BOB if link == 11 else CAROL, number)
+    assert len(depot.whole) == 1
+    assert depot.counters["chunks_shared"] > 4
+
+
+def test_no_peer_is_asked_for_chunks_of_records_that_it_does_not_have() -> None:
+    depot = Depot(window=1000, share=1)
+    depot.start(value(1, 0, 1, 2, 3))
+    depot.start(value(2, 4, 5, 6, 7))
+    depot.take_asked()
+    depot.has_too(CAROL, 2)
+    for _ in range(9):
+        depot.stored(CAROL, *[number for link, number in depot.take_asked() if link == 12])
+    assert depot.here <= {HASHES[number] for number in (4, 5, 6, 7)}
+
+
+def test_who_gave_a_wrong_chunk_is_asked_for_no_more_of_the_record_while_others_have_it() -> None:
+    depot = Depot(window=1000, share=1)
+    depot.start(value(1, *range(9)))
+    depot.has_too(CAROL, 1)
+    (carols,) = [number for link, number in depot.take_asked() if link == 12]
+    depot.refused(CAROL, carols)
+    depot.stored(BOB, 0)
+    while asked := depot.take_asked():
+        assert {link for link, _ in asked} == {11}
+        depot.stored(BOB, *[number for _, number in asked])
+    assert len(depot.whole) == 1
+
+
+def test_a_lost_source_costs_none_of_what_others_are_giving() -> None:
+    depot = Depot(window=3000, share=1)
+    depot.start(value(1, *range(9)))
+    depot.has_too(CAROL, 1)
+    asked = depot.take_asked()
+    depot.links.remove(2)
+    depot.close(12)
+    again = depot.take_asked()
+    assert not {number for link, number in asked if link == 11} & {number for _, number in again}
+    depot.stored(BOB, *range(9))
+    assert len(depot.whole) == 1
+
+
+def test_little_is_left_to_the_one_who_has_it() -> None:
+    depot = Depot(window=1000, share=100_000)
+    depot.start(value(1, *range(9)))
+    depot.has_too(CAROL, 1)
+    assert {link for link, _ in depot.take_asked()} == {11}
+
+
+def test_others_are_looked_for_while_much_is_to_come_from_one() -> None:
+    depot = Depot(window=1000, share=2000)
+    depot.start(value(1, *range(9)))
+    assert depot.fetcher.wants_sources(1) == SHARD
+    depot.has_too(CAROL, 1)
+    assert depot.fetcher.wants_sources(1) is None

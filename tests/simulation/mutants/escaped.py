@@ -47,8 +47,8 @@ MUTANTS = (
         "condition_counts_only_if_there_is_a_value",
         "if_match holds when the value it names was deleted.",
         Replica.refusal,
-        '(seen.version if seen else "") != write.if_match',
-        "seen and seen.version != write.if_match",
+        "version(held[write.key], now.wall_ms) != write.if_match",
+        'version(held[write.key], now.wall_ms) not in ("", write.if_match)',
     ),
     # Needs a check of each stamp against the highest time that the node's own clock has shown.
     Mutant(

@@ -21,6 +21,8 @@ ContextEntry: TypeAlias = tuple[Author, int, tuple[int, ...]]
 Context: TypeAlias = tuple[ContextEntry, ...]
 """Sorted by author; extras sorted, each above the base."""
 
+CONTEXT_OF_ALL: Final = "*"
+"""As a text: what stands for a context that is too long to be carried around."""
 AUTHORS_MAX: Final = 8_192
 EXTRAS_MAX: Final = 65_536
 

@@ -11,8 +11,10 @@ from bellande_mesh_sync.core.data.clock import HybridClock
 from bellande_mesh_sync.core.data.context import Context, covers, join
 from bellande_mesh_sync.core.data.draft import FINGERPRINT_MODULUS, Draft
 from bellande_mesh_sync.core.data.knowledge import Delta, Knowledge
-from bellande_mesh_sync.core.data.policies import visible
+from bellande_mesh_sync.core.data.policy import Origin
 from bellande_mesh_sync.core.data.record import Record
+from bellande_mesh_sync.core.data.sibling_cap import beyond_cap
+from bellande_mesh_sync.core.data.space_policies import SpacePolicies
 from bellande_mesh_sync.core.effects import Commit
 from bellande_mesh_sync.core.events import Write
 from bellande_mesh_sync.core.members.member import MemberRecord
@@ -53,8 +55,12 @@ class Replica:
     so that a write sees the one before it without waiting for the disk.
     """
 
-    def __init__(self, author: Author, clock: HybridClock, reader: RecordReader, state: StoredState) -> None:
+    def __init__(
+        self, author: Author, clock: HybridClock, reader: RecordReader, state: StoredState,
+        policies: SpacePolicies,
+    ) -> None:  # fmt: skip
         self.author = author
+        self.policies = policies
         self.clock = clock
         self._reader = reader
         self._shards = {s.shard: ShardState(s.knowledge, s.fingerprint) for s in state.shards}
@@ -103,6 +109,35 @@ class Replica:
 
     # -- local writes
 
+    def settled(self, writes: Sequence[Write], now: Now) -> Sequence[Write]:
+        """These writes as `write` takes them: checked and completed by the policies of their spaces.
+
+        Nothing but the clock changes. Raises UnfitError. Cost: nothing where all spaces are `lww`.
+        """
+        if not self.policies.concern(writes):
+            return writes
+        held = self.siblings([write.key for write in writes])
+        numbers: dict[Shard, int] = {}
+        settled: list[Write] = []
+        for write in writes:
+            shard = shard_of(write.key)
+            sequence = numbers[shard] = numbers.get(shard, self.shard(shard).seen.last(self.author)) + 1
+            siblings = held[write.key]
+            origin = Origin(self.author, sequence, self.clock.next(now))
+            settled.append(self.policies.settled(write, siblings, origin))
+            # The next write of this key in the batch finds this one there.
+            record = self._record(settled[-1], shard, sequence, siblings, now)
+            kept = tuple(s for s in siblings if not covers(record.context, s.author, s.sequence))
+            held[write.key] = (*kept, record)
+        return settled
+
+    def overfull(self, writes: Sequence[Write]) -> str | None:
+        """The first key that one of these would give more siblings than it may have, or None."""
+        partial = [write for write in writes if write.context is not None]
+        if not partial:
+            return None
+        return beyond_cap(writes, self.siblings([write.key for write in partial]))
+
     def refusal(self, writes: Sequence[Write], now: Now) -> str | None:
         """The first key whose `if_match` does not hold, or None."""
         conditional = [write for write in writes if write.if_match is not None]
@@ -110,8 +145,7 @@ class Replica:
             return None
         held = self.siblings([write.key for write in conditional])
         for write in conditional:
-            seen = visible(held[write.key], now.wall_ms)
-            if (seen.version if seen else "") != write.if_match:
+            if self.policies.of(write.key).version(held[write.key], now.wall_ms) != write.if_match:
                 return write.key
         return None
 

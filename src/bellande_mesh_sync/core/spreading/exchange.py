@@ -17,6 +17,8 @@ from bellande_mesh_sync.core.data.clock import HybridClock
 from bellande_mesh_sync.core.data.knowledge import Delta, Knowledge, parts_of
 from bellande_mesh_sync.core.data.record import Record
 from bellande_mesh_sync.core.data.replica import Replica, ShardState
+from bellande_mesh_sync.core.data.sibling_cap import SIBLINGS_MAX
+from bellande_mesh_sync.core.data.space_policies import SpacePolicies, UnfitError
 from bellande_mesh_sync.core.effects import Changed, Effect, Log, Reject, Resolve, Send, SetTimer
 from bellande_mesh_sync.core.events import (
     ChunkRefused,
@@ -52,6 +54,9 @@ from bellande_mesh_sync.keys import shard_of, space_of
 NO_FINGERPRINT = bytes(32)
 REPAIR_PEERS_MAX = 16
 """Peers that knowledge is compared with in one round; more are a random choice each time."""
+SEEK_PEERS_MAX = 8
+SEEK_PAUSE_NS = 10_000_000_000
+"""So many are asked who else has a large value, and so seldom for one shard."""
 SUMMARY_RANGES_MAX = 8192
 """Ranges in one Summary, so that it fits a frame; more shards come in further ones."""
 
@@ -61,14 +66,15 @@ class Exchange:
 
     def __init__(
         self, config: CoreConfig, me: LocalNode, links: Links, counters: Counters, reader: RecordReader,
-        state: StoredState, rng: random.Random, new_epoch: Callable[[], bytes],
+        state: StoredState, rng: random.Random, new_epoch: Callable[[], bytes], policies: SpacePolicies,
     ) -> None:  # fmt: skip
         self.config = config
         self.me = me
         self.links = links
         self.counters = counters
         self.clock = HybridClock(config.clock_drift_max_ms, state.clock)
-        self.replica = Replica(author_of(me.node, state.epoch), self.clock, reader, state)
+        author = author_of(me.node, state.epoch)
+        self.replica = Replica(author, self.clock, reader, state, policies)
         self.acks = Acks(me.node)
         self.serving = Serving(config, links, counters)
         self.fetcher = Fetcher(config, links, counters)
@@ -82,6 +88,8 @@ class Exchange:
         """Whether the last commit that the disk answered was refused."""
         self.trouble_ns: dict[str, int] = {}
         """When something that an operator should know was seen last, by name."""
+        self._sought_ns: dict[Shard, int] = {}
+        """When other sources for large values of a shard were asked for last."""
         self._overtaken_authors: set[Author] = set()
         """Ourselves before others turned out to know later writes of ours than we do."""
 
@@ -96,10 +104,18 @@ class Exchange:
         if len(self.acks) >= self.config.acks_waiting_max:
             limit = f"{self.config.acks_waiting_max} writes"
             return [Reject(command.request, "busy", {"what": "the queue for acks", "limit": limit})]
-        refused = self.replica.refusal(command.writes, now)
+        try:
+            writes = self.replica.settled(command.writes, now)
+        except UnfitError as error:
+            return [Reject(command.request, "invalid_value", error.facts)]
+        refused = self.replica.refusal(writes, now)
         if refused is not None:
             return [Reject(command.request, "precondition_failed", {"key": refused})]
-        records = self.replica.write(command.writes, now)
+        overfull = self.replica.overfull(writes)
+        if overfull is not None:
+            facts = {"key": overfull, "limit": SIBLINGS_MAX}
+            return [Reject(command.request, "conflict_limit", facts)]
+        records = self.replica.write(writes, now)
         self.acks.expect(
             Waiting(
                 command.request,
@@ -135,11 +151,9 @@ class Exchange:
         part: list[ShardSummary] = []
         count = 0
         for shard, state in self.replica.shards():
-            pieces = list(parts_of(state.committed.delta(), SUMMARY_RANGES_MAX))
-            fingerprint = state.fingerprint.to_bytes(32, "little") if len(pieces) == 1 else NO_FINGERPRINT
-            for piece in pieces:
-                part.append(ShardSummary(shard, piece, fingerprint))
-                count += 4 + sum(4 + len(ranges) for _, ranges in piece)
+            for summary in _summaries_of(shard, state):
+                part.append(summary)
+                count += 4 + sum(4 + len(ranges) for _, ranges in summary.knowledge)
                 if count > SUMMARY_RANGES_MAX:
                     yield tuple(part)
                     part, count = [], 0
@@ -164,7 +178,7 @@ class Exchange:
 
     def _offer_back(self, link: Link, theirs: ShardSummary, mine: ShardState) -> list[Effect]:
         """Tell a peer what its summary shows it to lack, so that one summary repairs both ways."""
-        if theirs.fingerprint == NO_FINGERPRINT:
+        if theirs.fingerprint == NO_FINGERPRINT and theirs.knowledge:
             return []  # A part only: what it does not name may be in the next one.
         lacking = Knowledge(theirs.knowledge).missing_from(mine.committed.delta())
         parts = parts_of(lacking, HAVE_RANGES_MAX) if lacking else ()
@@ -175,7 +189,8 @@ class Exchange:
 
     def _told(self, link: Link, shard: Shard, dots: Delta, now: Now) -> list[Effect]:
         """A peer has these dots on disk: acks for our own, offers of what we lack."""
-        return self._acked(link, shard, dots) + self.pulls.offered(link, shard, dots, now)
+        effects = self._acked(link, shard, dots) + self.fetcher.has_too(link.peer, shard, dots, now)
+        return effects + self.pulls.offered(link, shard, dots, now)
 
     def _acked(self, link: Link, shard: Shard, dots: Delta) -> list[Effect]:
         effects: list[Effect] = []
@@ -230,7 +245,7 @@ class Exchange:
                     pull.is_tainted = True
                 done_bytes += weight
             elif record.manifest is not None:
-                effects += self._fetch(link, shard, record, pull)
+                effects += self._fetch(link, shard, record, pull, now)
                 done_bytes += weight
             else:
                 accepted[dot] = record
@@ -260,9 +275,10 @@ class Exchange:
             return False
         return True
 
-    def _fetch(self, link: Link, shard: Shard, record: Record, pull: Pull | None) -> list[Effect]:
-        if self.fetcher.is_arriving(shard, record, link.peer):
-            return []
+    def _fetch(self, link: Link, shard: Shard, record: Record, pull: Pull | None, now: Now) -> list[Effect]:
+        if self.fetcher.is_arriving(shard, record.dot):
+            dots = ((record.author, ((record.sequence, record.sequence),)),)
+            return self.fetcher.has_too(link.peer, shard, dots, now)
         effects = self.fetcher.start(shard, record, pull.stream if pull else 0, link.peer)
         if pull is not None and effects is None:
             pull.is_tainted = True
@@ -289,7 +305,19 @@ class Exchange:
         for fetch in whole:
             self._take_in(fetch, now)
         self._give_up(given_up)
-        return effects
+        shard = self.fetcher.wants_sources(event.fetch)
+        return effects if shard is None else effects + self._seek_sources(shard, now)
+
+    def _seek_sources(self, shard: Shard, now: Now) -> list[Effect]:
+        """Much is to come from one peer. Who hears what we have of the shard says what else it has."""
+        if now.mono_ns - self._sought_ns.get(shard, -SEEK_PAUSE_NS) < SEEK_PAUSE_NS:
+            return []
+        self._sought_ns[shard] = now.mono_ns
+        links = self.links.records_links()
+        if len(links) > SEEK_PEERS_MAX:
+            links = self._rng.sample(links, SEEK_PEERS_MAX)
+        summaries = [Summary((part,)) for part in _summaries_of(shard, self.replica.shard(shard))]
+        return [Send(link.link, summary) for link in links for summary in summaries]
 
     def _take_in(self, fetch: Fetch, now: Now) -> None:
         """A large value is whole on this disk: now its record counts."""
@@ -390,6 +418,13 @@ class Exchange:
         retries, given_up = self.fetcher.link_closed(link.link, now)
         self._give_up(given_up)
         return effects + retries
+
+
+def _summaries_of(shard: Shard, state: ShardState) -> list[ShardSummary]:
+    """All that is durable of a shard, in as many parts as it takes."""
+    pieces = list(parts_of(state.committed.delta(), SUMMARY_RANGES_MAX))
+    fingerprint = state.fingerprint.to_bytes(32, "little") if len(pieces) == 1 else NO_FINGERPRINT
+    return [ShardSummary(shard, piece, fingerprint) for piece in pieces]
 
 
 def _ranges(records: list[Record]) -> dict[tuple[Shard, Author], tuple[int, int]]:

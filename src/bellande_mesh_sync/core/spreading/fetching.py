@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass, field
 
 from bellande_mesh_sync.core.config import CoreConfig
 from bellande_mesh_sync.core.counters import Counters
-from bellande_mesh_sync.core.data.knowledge import Delta, Knowledge
+from bellande_mesh_sync.core.data.knowledge import Delta, Knowledge, count_of
 from bellande_mesh_sync.core.data.record import ChunkRef, Manifest, Record
 from bellande_mesh_sync.core.effects import Effect, FindMissing, Send, SetTimer
 from bellande_mesh_sync.core.events import MissingFound
 from bellande_mesh_sync.core.messages import ChunkWant
 from bellande_mesh_sync.core.session.links import Links
+from bellande_mesh_sync.core.spreading.sources import Source
 from bellande_mesh_sync.core.timers import FetchOverdue
 from bellande_mesh_sync.ids import Dot, NodeId, Now, Shard
 
@@ -24,6 +24,8 @@ WANT_CHUNKS_MAX = 64
 AHEAD_BYTES_MAX = 16 * 1024 * 1024 * 1024
 """Chunks without a record that one peer may have us store: a value in the making may be as large."""
 AHEAD_OFFERS_MAX = 256
+HELPERS_MAX = 8
+"""Sources that one record's chunks are shared out to at once; the others come in as queues get empty."""
 
 
 @dataclass(slots=True, eq=False)
@@ -36,27 +38,18 @@ class Fetch:
     stream: int
     sources: list[NodeId]
     """Who has it, as far as we know; tried in turn."""
+    failed: set[NodeId] = field(default_factory=set)
+    """Those of them that did not give a chunk of it, or a wrong one: the others go first."""
     missing: set[bytes] = field(default_factory=set)
     failures: int = 0
 
 
-@dataclass(slots=True, eq=False)
-class Source:
-    """What is asked of one peer."""
-
-    queue: deque[ChunkRef] = field(default_factory=deque)
-    in_flight: dict[bytes, int] = field(default_factory=dict)
-    in_flight_bytes: int = 0
-    link: int = 0
-    """The link that the chunks in flight come over; 0: none is open yet."""
-    mark: int = 0
-    is_watched: bool = False
-    ahead_bytes: int = 0
-    """Of chunks fetched ahead since the last record with chunks came from it."""
-
-
 class Fetcher:
-    """Asks for missing chunks, a window of bytes at a time from each source."""
+    """Asks for missing chunks, a window of bytes at a time from each source.
+
+    Whoever has nothing more to give takes over half of what others have yet to be asked for, if it has that
+    too. So a value comes from all who have it, from each as much as it is quick.
+    """
 
     def __init__(self, config: CoreConfig, links: Links, counters: Counters) -> None:
         self._config = config
@@ -86,14 +79,44 @@ class Fetcher:
                 knowledge.add(dot.author, dot.sequence, dot.sequence)
         return knowledge.delta()
 
-    def is_arriving(self, shard: Shard, record: Record, peer: NodeId) -> bool:
-        """Whether this record waits here already; if so, the peer becomes one more source."""
-        fetch = self._by_dot.get((shard, record.dot)) if self._by_dot else None
-        if fetch is None:
-            return False
-        if peer not in fetch.sources:
-            fetch.sources.append(peer)
-        return True
+    def is_arriving(self, shard: Shard, dot: Dot) -> bool:
+        """Whether this record waits here for its chunks."""
+        return (shard, dot) in self._by_dot
+
+    def has_too(self, peer: NodeId, shard: Shard, dots: Delta, now: Now) -> list[Effect]:
+        """A peer says that it has these: those of them that wait here have one more source.
+
+        Cost: O(the dots or the fetches, whichever are fewer).
+        """
+        is_news = False
+        for fetch in self._among(shard, dots) if self._by_dot else ():
+            if peer not in fetch.sources:
+                fetch.sources.append(peer)
+                is_news = True
+        return self._help(peer, now) if is_news else []
+
+    def _among(self, shard: Shard, dots: Delta) -> list[Fetch]:
+        if count_of(dots) <= len(self._by_dot):
+            named = (
+                Dot(author, n)
+                for author, ranges in dots
+                for low, high in ranges
+                for n in range(low, high + 1)
+            )
+            found = (self._by_dot.get((shard, dot)) for dot in named)
+            return [fetch for fetch in found if fetch is not None]
+        known = Knowledge(dots)
+        return [
+            fetch for (held, dot), fetch in self._by_dot.items() if held == shard and known.contains(*dot)
+        ]
+
+    def wants_sources(self, number: int) -> Shard | None:
+        """The shard of a record of which much is missing, and only one peer is known to have it."""
+        fetch = self._fetches.get(number)
+        if fetch is None or len(fetch.sources) > 1:
+            return None
+        source = self._sources.get(fetch.sources[0])
+        return fetch.shard if source is not None and source.queue_bytes >= self._config.share_bytes else None
 
     def start(self, shard: Shard, record: Record, stream: int, peer: NodeId) -> list[Effect] | None:
         """Take in a record with a manifest; None if too many wait already."""
@@ -130,7 +153,7 @@ class Fetcher:
         for chunk in found.chunks:
             if chunk.hash not in self._waiting:
                 self._waiting[chunk.hash] = []  # Nobody yet; the record's fetch will join.
-                source.queue.append(chunk)
+                source.add(chunk)
         self._counters["chunks_ahead"] += len(found.chunks)
         return self.pump(peer, now)
 
@@ -151,21 +174,57 @@ class Fetcher:
         if peer is None:
             return [], [], [self._remove(fetch)]
         source = self._sources.setdefault(peer, Source())
+        coming = [other.in_flight for other in self._sources.values() if other.in_flight]
         for chunk in found.chunks:
             waiting = self._waiting.get(chunk.hash)
             if waiting is None:
                 self._waiting[chunk.hash] = [fetch]
-                source.queue.append(chunk)
+                if not any(chunk.hash in in_flight for in_flight in coming):
+                    source.add(chunk)
             elif fetch not in waiting:
                 waiting.append(fetch)
-        return self.pump(peer, now), [], []
+        effects = self.pump(peer, now)
+        for other in fetch.sources[:HELPERS_MAX]:
+            effects += self._help(other, now)
+        return effects, [], []
 
     def _source_of(self, fetch: Fetch) -> NodeId | None:
         """The next linked source in turn, any linked peer when none of them is."""
         linked = [peer for peer in fetch.sources if self._links.to(peer) is not None]
+        linked = [peer for peer in linked if peer not in fetch.failed] or linked
         if not linked and fetch.failures:
             linked = list(self._links.linked_peers())
         return linked[fetch.failures % len(linked)] if linked else None
+
+    # -- sharing
+
+    def _help(self, peer: NodeId, now: Now) -> list[Effect]:
+        """Let a peer take its part of what others have yet to be asked for, unless it has enough to do."""
+        if self._links.to(peer) is None:
+            return []
+        source = self._sources.get(peer)
+        if source is None:
+            source = Source()
+            if not self._share(peer, source):
+                return []
+            self._sources[peer] = source
+        elif not source.queue:
+            self._share(peer, source)
+        return self.pump(peer, now)
+
+    def _share(self, peer: NodeId, source: Source) -> int:
+        """Move the later half of the longest queue here, as far as this node has that; how many chunks."""
+        others = (other for other in self._sources.values() if other is not source)
+        busiest = max(others, key=lambda other: other.queue_bytes, default=None)
+        if busiest is None or busiest.queue_bytes < self._config.share_bytes:
+            return 0
+        moved = busiest.give_half(source, lambda chunk: self._has(peer, chunk.hash))
+        self._counters["chunks_shared"] += moved
+        return moved
+
+    def _has(self, peer: NodeId, chunk_hash: bytes) -> bool:
+        waiting = self._waiting.get(chunk_hash, ())
+        return any(peer in fetch.sources and peer not in fetch.failed for fetch in waiting)
 
     # -- asking
 
@@ -196,8 +255,9 @@ class Fetcher:
                 return []  # `needs_link` makes the core dial one.
             source.link = lane.link
         asked: list[bytes] = []
-        while source.queue and source.in_flight_bytes < self._config.fetch_window_bytes:
-            chunk = source.queue.popleft()
+        window_bytes = self._config.fetch_window_bytes
+        while source.in_flight_bytes < window_bytes and (source.queue or self._share(peer, source)):
+            chunk = source.take()
             if chunk.hash in self._waiting and chunk.hash not in source.in_flight:
                 source.in_flight[chunk.hash] = chunk.size
                 source.in_flight_bytes += chunk.size
@@ -254,6 +314,7 @@ class Fetcher:
                 continue  # It was not asked: a manifest is no secret, and others are giving the chunk.
             source.in_flight_bytes -= source.in_flight.pop(chunk_hash)
             for fetch in self._waiting.pop(chunk_hash, ()):
+                fetch.failed.add(peer)
                 affected[fetch.number] = fetch
         return self._retry(affected, now)
 
@@ -268,6 +329,8 @@ class Fetcher:
             self._stop_waiting(fetch)
             assert fetch.record.manifest is not None
             effects.append(FindMissing(fetch.number, fetch.record.manifest))
+        for source in self._sources.values() if affected else ():
+            source.keep(lambda chunk: chunk.hash in self._waiting)  # Or it would be asked for twice.
         return effects, given_up
 
     def handle_overdue(self, link: int, mark: int, now: Now) -> tuple[list[Effect], bool]:
