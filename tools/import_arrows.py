@@ -23,7 +23,7 @@ PURE = frozenset({*BASE, "core", "wire", "search_path"})
 """Rooms whose code must give the same outputs for the same inputs."""
 
 _SETTINGS = frozenset({"addresses", "config", "config_file", "config_model", "files", "home"})
-_CLIENT = frozenset({"client", "client_errors", "client_transfers"})
+_CLIENT = frozenset({"client", "client_conflicts", "client_errors", "client_transfers"})
 _EVERYDAY = BASE | _SETTINGS | {"core", "wire", "store", "security", "observe", "loading"}
 
 ARROWS: dict[str, frozenset[str]] = {
@@ -38,11 +38,12 @@ ARROWS: dict[str, frozenset[str]] = {
     # Programs get the very calls of `Mesh`, so what is behind these and touches nothing outside is shared.
     "sim": BASE
     | {"core", "wire", "store.memory", "store.interface", "store.chunker", "store.manifests"}
-    | {"arguments", "feeds", "config_model", "loading", "observe.views"},
+    | {"arguments", "feeds", "config_model", "loading", "observe.views", "observe.conflicts"},
     "shell": _EVERYDAY,
     # A mesh starts its own HTTP servers; they know it only by the calls in api.needs.
     "mesh_members": _EVERYDAY | {"arguments", "shell"},
-    "mesh": _EVERYDAY | {"arguments", "feeds", "shell", "mesh_members", "api.servers"},
+    "mesh_conflicts": _EVERYDAY | {"arguments", "shell"},
+    "mesh": _EVERYDAY | {"arguments", "feeds", "shell", "mesh_members", "mesh_conflicts", "api.servers"},
     "loading": BASE,
     "arguments": BASE | {"core", "store"},
     "feeds": BASE,

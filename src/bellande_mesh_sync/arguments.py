@@ -21,6 +21,8 @@ ACK_BYTES_PER_S = 10_000_000
 CONTENT_TYPE_MAX = 255
 DEFAULT_CONTENT_TYPE = "application/octet-stream"
 LIST_LIMIT_MAX = 10_000
+CONFLICTS_LIMIT_MAX = 1_000
+CONFLICTS_LIMIT = 100
 SECONDS_MAX = 1e6
 
 
@@ -32,6 +34,21 @@ def content_type_of(given: str | None) -> str:
         reason = f"a content type is printable ASCII of at most {CONTENT_TYPE_MAX} characters"
         raise UsageError(reason=reason)
     return given
+
+
+def value_type_of(value: object, given: str | None) -> str:
+    """The content type of a value that is written: text has one of its own."""
+    if given is None and isinstance(value, str):
+        return "text/plain; charset=utf-8"
+    return content_type_of(given)
+
+
+def choice_of(version: str | None, data: object | None, content_type: str | None) -> None:
+    """Whether `resolve` was told one thing. UsageError if not."""
+    if (version is None) == (data is None):
+        raise UsageError(reason="resolve takes either a version to keep, or new data")
+    if version is not None and content_type is not None:
+        raise UsageError(reason="a version that is kept keeps its content type")
 
 
 def bytes_of(value: object, what: str) -> bytes | bytearray | memoryview:
@@ -56,10 +73,10 @@ def message_of(body: object, topic: str, limit_bytes: int) -> bytes:
     return content
 
 
-def limit_of(limit: int) -> int:
+def limit_of(limit: int, most: int = LIST_LIMIT_MAX) -> int:
     """How many entries a page of a listing may have."""
-    if not isinstance(limit, int) or not 1 <= limit <= LIST_LIMIT_MAX:  # type: ignore[redundant-expr]
-        raise UsageError(reason=f"limit={limit!r} is not between 1 and {LIST_LIMIT_MAX}")
+    if not isinstance(limit, int) or not 1 <= limit <= most:  # type: ignore[redundant-expr]
+        raise UsageError(reason=f"limit={limit!r} is not between 1 and {most}")
     return limit
 
 

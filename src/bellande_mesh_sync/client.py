@@ -20,6 +20,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from bellande_mesh_sync.client_conflicts import ConflictCalls
 from bellande_mesh_sync.client_errors import checked_url, error_in, translated, translated_pieces
 from bellande_mesh_sync.client_transfers import (
     ExportItem,
@@ -74,7 +75,7 @@ OCTETS: Final = "application/octet-stream"
 Answered = TypeVar("Answered")
 
 
-class Client:
+class Client(ConflictCalls):
     """Talks to one node.
 
     Args:
@@ -272,27 +273,30 @@ class Client:
         params = query_of(ack=ack, timeout=timeout)
         return self._post(path, Receipt, timeout=timeout, params=params, json={"add": amount})
 
-    def head(self, key: str) -> Entry:
-        """The visible version, without its bytes."""
+    def head(self, key: str, *, version: str | None = None) -> Entry:
+        """The visible version, or another one of the siblings, without its bytes."""
+        params = query_of(version=version)
         with translated(self.api_url):
-            answer = self._http.head(path_of(key))
+            answer = self._http.head(path_of(key), params=params)
         if answer.status_code != 200:
             # An answer to HEAD has no body; a GET of no bytes tells why.
-            with self._stream("GET", path_of(key)) as told:
+            with self._stream("GET", path_of(key), params=params) as told:
                 return entry_of(key, told.headers)
         return entry_of(key, answer.headers)
 
-    def get(self, key: str) -> Value:
-        """The whole value, verified. For large ones use `get_file` or `open`."""
-        with self.open(key) as (entry, pieces):
+    def get(self, key: str, *, version: str | None = None) -> Value:
+        """The whole value, or that of one of the siblings, verified. For large ones: `get_file`, `open`."""
+        with self.open(key, version=version) as (entry, pieces):
             data = b"".join(pieces)
         return Value(data, entry.version, entry.author, entry.content_type, entry)
 
     @contextlib.contextmanager
     def open(
-        self, key: str, start: int = 0, end: int | None = None
+        self, key: str, start: int = 0, end: int | None = None, *, version: str | None = None
     ) -> Iterator[tuple[Entry, Iterator[bytes]]]:
         """The entry and the pieces of a value, or of its bytes from `start` up to `end`.
+
+        Of the visible value, or of the sibling of this version.
 
         A whole value is verified: the last piece raises IncompleteValueError if a byte is missing or
         wrong. `entry.size` is the whole value's size.
@@ -302,7 +306,8 @@ class Client:
             if start < 0 or (end is not None and end <= start):
                 raise UsageError(reason=f"bytes {start} up to {end} are no range")
             headers["range"] = f"bytes={start}-{'' if end is None else end - 1}"
-        with self._stream("GET", path_of(key), headers=headers) as answer:
+        params = query_of(version=version)
+        with self._stream("GET", path_of(key), headers=headers, params=params) as answer:
             entry = entry_of(key, answer.headers)
             pieces = checked(key, answer.iter_raw(), int(answer.headers["content-length"]))
             yield entry, pieces if answer.status_code == 206 else verified(entry, pieces)

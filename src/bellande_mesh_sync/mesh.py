@@ -44,8 +44,10 @@ from bellande_mesh_sync.errors import (
 from bellande_mesh_sync.feeds import Feeds, Subscription, Watch
 from bellande_mesh_sync.ids import NodeId
 from bellande_mesh_sync.keys import check_key, check_prefix, space_of
+from bellande_mesh_sync.mesh_conflicts import ConflictCalls
 from bellande_mesh_sync.mesh_members import MemberCalls
 from bellande_mesh_sync.observe import views
+from bellande_mesh_sync.observe.conflicts import counts_shown, entry_of_version, to_settle
 from bellande_mesh_sync.security.admission import JoinDesk
 from bellande_mesh_sync.security.identity import Identity
 from bellande_mesh_sync.shell.assembly import VERSION, Assembly, News
@@ -72,7 +74,7 @@ LIST_STEP = 250
 """Entries of a listing that are made in one go."""
 
 
-class Mesh(MemberCalls):
+class Mesh(MemberCalls, ConflictCalls):
     """One node. Make it with `init`; use it as `async with`, or call `start` and `stop`.
 
     All calls belong to the event loop that started it. Node ids and versions are text.
@@ -335,22 +337,31 @@ class Mesh(MemberCalls):
 
     # -- reading
 
-    async def get(self, key: str) -> Value:
-        """The visible value, whole. NotFoundError if there is none; for large ones use `open_value`."""
-        record, entry = self._find(key)
+    async def get(self, key: str, *, version: str | None = None) -> Value:
+        """The visible value, or that of one of its siblings, whole; for large ones use `open_value`.
+
+        Args:
+            version: the sibling's. Its entry's context stands for this one alone.
+
+        Raises:
+            NotFoundError: there is no such value.
+        """
+        record, entry = self._find(key, version)
         if record.inline is not None:
             data = record.inline
         else:
             data = b"".join([piece async for piece in self._alive().io.read(record, 0, record.size)])
         return Value(data, entry.version, entry.author, entry.content_type, entry)
 
-    async def head(self, key: str) -> Entry:
+    async def head(self, key: str, *, version: str | None = None) -> Entry:
         """As `get`, without the bytes."""
-        return self._find(key)[1]
+        return self._find(key, version)[1]
 
-    def open_value(self, key: str, start: int = 0, end: int | None = None) -> ValueStream:
+    def open_value(
+        self, key: str, start: int = 0, end: int | None = None, *, version: str | None = None
+    ) -> ValueStream:
         """`async with` this, then iterate: the bytes from `start` up to `end`, never held whole."""
-        record, entry = self._find(key)
+        record, entry = self._find(key, version)
         stop = record.size if end is None else min(end, record.size)
         return ValueStream(self._alive().io, record, entry, min(start, stop), stop)
 
@@ -399,10 +410,13 @@ class Mesh(MemberCalls):
             size += entry.size
         return {"records": records, "bytes": size, "digest": hasher.hexdigest()}
 
-    def _find(self, key: str) -> tuple[Record, Entry]:
-        self._alive()
+    def _find(self, key: str, version: str | None = None) -> tuple[Record, Entry]:
+        node = self._alive()
         check_key(key)
-        found = self._entry(self._alive().store.siblings([key])[0], now().wall_ms)
+        siblings = node.store.siblings([key])[0]
+        if version is not None:
+            return entry_of_version(node.core, key, siblings, version)
+        found = self._entry(siblings, now().wall_ms)
         if found is None:
             raise NotFoundError(what="key", name=key)
         return found
@@ -534,6 +548,7 @@ class Mesh(MemberCalls):
             members=views.member_counts(core) if core else {},
             links=len(core.links) if core else 0,
             encrypted=self.settings.encryption,
+            conflicts=_conflict_count(node) if node else 0,
         )
 
     def _addresses(self) -> dict[str, str]:
@@ -551,6 +566,7 @@ class Mesh(MemberCalls):
             **views.gauges_of(node.core),
             "keys": counts.keys,
             "records": counts.records,
+            "conflicts": _conflict_count(node),
             "disk_bytes": counts.disk_bytes,
         }
         return Stats(
@@ -559,6 +575,7 @@ class Mesh(MemberCalls):
             counters=dict(sorted(node.core.counters.items())),
             gauges=gauges,
             peers=views.peers_of(node.core, node.runner.links.info()),
+            conflicts=counts_shown(to_settle(node.core, node.store.conflict_counts())),
         )
 
     def health(self) -> dict[str, dict[str, Any]]:
@@ -588,3 +605,7 @@ async def init(config: Config) -> Mesh:
 async def init_with_options(config: Config, options: MeshOptions) -> Mesh:
     """A node, not started yet. ConfigError if the settings contradict each other."""
     return Mesh(resolve(config, options))
+
+
+def _conflict_count(node: Assembly) -> int:
+    return sum(to_settle(node.core, node.store.conflict_counts()).values())

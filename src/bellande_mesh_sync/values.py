@@ -35,6 +35,65 @@ class Entry(Struct, frozen=True):
     """What a reader of this entry has seen: pass it to `put` or `delete` to replace exactly that."""
 
 
+class SiblingView(Struct, frozen=True):
+    """One of the versions that stand beside each other under a key, without the bytes."""
+
+    version: str
+    is_winner: bool
+    """Whether it is the one that readers see; if that is a delete, the key counts as gone."""
+    kind: str
+    """`put` or `delete`."""
+    size: int
+    content_type: str
+    digest: str
+    """BLAKE3 of the whole value, in hex; empty for a delete."""
+    author: str
+    """Node id of the writer."""
+    author_name: str
+    """Its name; empty if this node does not know it as a member."""
+    time_ms: int
+    """The writer's hybrid clock, in milliseconds since 1970."""
+    arrived_ms: int | None
+    """When it became known here, by this node's clock, a second too late at most. None: not known, as after
+    a restart of this node."""
+    ahead_ms_min: int | None
+    """The writer's clock was ahead of this node's by at least this when it wrote; below 0 it may have been
+    behind by as much. None: not known."""
+    ahead_ms_max: int | None
+    """And by at most this. None: not known."""
+
+
+class Siblings(Struct, frozen=True):
+    """All that stands under a key."""
+
+    key: str
+    context: str
+    """What a reader of this has seen: pass it to `resolve` to replace exactly these."""
+    siblings: tuple[SiblingView, ...]
+    """The winner first, then from the latest to the earliest; a single one is no conflict."""
+
+
+class Conflict(Struct, frozen=True):
+    """A key in conflict: several versions stand under it, at least one of them a value."""
+
+    key: str
+    siblings: int
+    authors: tuple[str, ...]
+    """Node ids of those who wrote them, each once."""
+    author_names: tuple[str, ...]
+    """Their names, in the same order; empty where this node does not know a member."""
+    version: str
+    """Of the winner."""
+    newest_ms: int
+    """Its time by its writer's hybrid clock, in milliseconds since 1970."""
+
+
+class Conflicts(Struct, frozen=True):
+    conflicts: tuple[Conflict, ...]
+    cursor: str
+    """Pass it to get the next page; empty at the end."""
+
+
 class Value(Struct, frozen=True):
     """A value as `Mesh.get` returns it. `data` is the whole of it: for large ones use `Mesh.open_value`."""
 
@@ -194,6 +253,8 @@ class Status(Struct, frozen=True):
     """Count by state, this node included."""
     links: int
     encrypted: bool
+    conflicts: int = 0
+    """Keys in conflict."""
 
 
 class Stats(Struct, frozen=True):
@@ -205,3 +266,5 @@ class Stats(Struct, frozen=True):
     gauges: dict[str, float]
     peers: dict[str, dict[str, Any]]
     """For each linked peer: bytes and messages each way, round trip, records it still lacks of ours."""
+    conflicts: dict[str, int] = {}
+    """Keys in conflict by space; of very many spaces those with the most. `gauges` has the sum of all."""

@@ -25,12 +25,16 @@ from bellande_mesh_sync.keys import check_key
 from bellande_mesh_sync.observe.lookup import the_one
 from bellande_mesh_sync.values import (
     Change,
+    Conflict,
+    Conflicts,
     Entry,
     Explanation,
     Finding,
     Listing,
     NodeView,
     Receipt,
+    Siblings,
+    SiblingView,
     Sight,
     Stats,
     Status,
@@ -289,18 +293,20 @@ class MemoryMesh:
         self.calls.append(("add", key, amount, ack, timeout))
         return Receipt(key, f"{NODE}.{'00' * 8}.1", (NODE,), ack or "local")
 
-    async def head(self, key: str) -> Entry:
+    async def head(self, key: str, *, version: str | None = None) -> Entry:
         self._fail("head")
         if key not in self.values:
             raise NotFoundError(what="key", name=key)
+        if version not in (None, self._version(key)):
+            raise NotFoundError(what="version", name=version)
         return self.values[key][1]
 
     @asynccontextmanager
     async def open_value(
-        self, key: str, start: int = 0, end: int | None = None
+        self, key: str, start: int = 0, end: int | None = None, *, version: str | None = None
     ) -> AsyncIterator[ValueStream]:
         self._fail("open_value")
-        entry = await self.head(key)
+        entry = await self.head(key, version=version)
         yield MemoryStream(entry, self.values[key][0][start:end], self.fail_reads_after)
 
     async def delete(self, key: str, *, if_match: str | None = None, **options: Any) -> Receipt:
@@ -321,6 +327,38 @@ class MemoryMesh:
     async def keys(self, prefix: str = "") -> AsyncIterator[Entry]:
         for entry in (await self.list(prefix, limit=1_000_000)).entries:
             yield entry
+
+    async def conflicts(self, prefix: str = "", *, limit: int = 100, cursor: str = "") -> Conflicts:
+        self.calls.append(("conflicts", prefix, limit, cursor))
+        found = [key for key in sorted(self.values) if key.startswith(prefix) and key > cursor]
+        page = tuple(Conflict(key, 2, (NODE,), ("alone",), self._version(key), 1) for key in found[:limit])
+        return Conflicts(page, page[-1].key if len(found) > limit else "")
+
+    async def siblings(self, key: str) -> Siblings:
+        entry = await self.head(key)
+        view = SiblingView(
+            entry.version, True, "put", entry.size, entry.content_type, entry.digest, NODE, "alone",
+            entry.time_ms, 7, None, -7,
+        )  # fmt: skip
+        return Siblings(key, "ctx", (view,))
+
+    async def resolve(
+        self,
+        key: str,
+        version: str | None = None,
+        *,
+        data: bytes | AsyncIterator[bytes] | None = None,
+        size: int | None = None,
+        content_type: str | None = None,
+        context: str | None = None,
+        ack: str | None = None,
+        timeout: float | None = None,
+    ) -> Receipt:
+        self._fail("resolve")
+        if isinstance(data, AsyncIterator):
+            data = b"".join([piece async for piece in data])
+        self.calls.append(("resolve", key, version, data, content_type, context, ack, timeout))
+        return Receipt(key, f"{NODE}.{'00' * 8}.9", (NODE,), ack or "local")
 
     def watch(self, prefix: str = "") -> MemoryWatch:
         watch = MemoryWatch(self, prefix)

@@ -65,7 +65,7 @@ def test_options_of_a_write_reach_the_mesh(served: Served, http: httpx.Client) -
         ("", {}, None),
         ("?context=", {}, ""),
         ("", {"x-bms-context": ""}, ""),
-        ("?context=less", {"x-bms-context": "seen"}, "seen"),
+        ("?context=seen", {"x-bms-context": "seen"}, "seen"),
         ("", {"x-bms-context": "*"}, "*"),
     ],
 )
@@ -74,6 +74,12 @@ def test_the_context_of_a_write_stands_in_the_query_or_in_a_header(
 ) -> None:
     http.put(f"/v1/data/a{query}", content=b"1", headers=headers)
     assert served.mesh.calls == [("put", "a", None, None, context, None)]
+
+
+def test_a_write_that_names_two_contexts_is_refused(served: Served, http: httpx.Client) -> None:
+    answer = http.put("/v1/data/a?context=less", content=b"1", headers={"x-bms-context": "seen"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "usage")
+    assert not served.mesh.calls
 
 
 def test_a_context_too_long_for_a_header_stands_as_a_star(served: Served, http: httpx.Client) -> None:

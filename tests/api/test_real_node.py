@@ -15,6 +15,7 @@ import uvloop
 
 from bellande_mesh_sync.client import Client, ImportItem
 from bellande_mesh_sync.config import Config, MeshOptions
+from bellande_mesh_sync.core.data.context import context_text
 from bellande_mesh_sync.errors import (
     AckTimeoutError,
     ConflictError,
@@ -245,3 +246,35 @@ def test_a_node_that_stops_lets_its_watchers_go(node: Node) -> None:
     assert ready.wait(10)
     asyncio.run_coroutine_threadsafe(node.mesh.stop(), node.loop).result(30)
     assert ended.wait(10)
+
+
+def test_a_conflict_is_listed_read_and_settled_over_http(client: Client) -> None:
+    nothing_seen = context_text(())
+    one = client.put("space/x", "one", content_type="text/x")
+    two = client.put("space/x", bytes(30_000), context=nothing_seen)
+    client.put("space/calm", b"alone")
+    (conflict,) = client.conflicts("space/")
+    assert (conflict.key, conflict.siblings, conflict.version) == ("space/x", 2, two.version)
+    seen = client.siblings("space/x")
+    assert [view.version for view in seen.siblings] == [two.version, one.version]
+    assert client.get("space/x").entry.siblings == 2
+    assert client.get("space/x", version=one.version).data == b"one"
+    assert client.get("space/x", version=two.version).data == bytes(30_000)
+    assert (client.stats().conflicts, client.status().conflicts) == ({"space": 1}, 1)
+
+    late = client.put("space/x", b"late", context=nothing_seen)
+    kept = client.resolve("space/x", one.version, context=seen.context)
+    versions = {view.version for view in client.siblings("space/x").siblings}
+    assert versions == {kept.version, late.version}
+    with pytest.raises(ConflictError):
+        client.resolve("space/x", two.version)
+    settled = client.resolve("space/x", data=b'{"new": 1}', content_type="application/json")
+    value = client.get("space/x")
+    assert (value.data, value.version, value.content_type) == (
+        b'{"new": 1}',
+        settled.version,
+        "application/json",
+    )
+    assert list(client.conflicts()) == []
+    with pytest.raises(NotFoundError):
+        client.resolve("space/x", settled.version)

@@ -56,20 +56,33 @@ def test_the_readme_and_the_tutorial_have_python_examples() -> None:
     assert {"README.md", "docs/tutorial.md"} <= {example.page for example in PYTHON_EXAMPLES}
 
 
-def test_the_tutorial_works_from_top_to_bottom(tmp_path: Path, environment: dict[str, str]) -> None:
+def follow(page: str, folder: Path, environment: dict[str, str]) -> str:
+    """Type the commands of a page one block after the other; what they printed. Nodes end with the page."""
     script = ["set -euo pipefail", "trap 'kill $(jobs -p) 2>/dev/null || true' EXIT"]
     started: dict[str, None] = {}
-    for example in [example for example in examples("sh") if example.page == "docs/tutorial.md"]:
+    for example in [example for example in examples("sh") if example.page == page]:
         script.append(example.code)
         homes = re.findall(r"bms start --home (\w+)", example.code)
         started.update(dict.fromkeys(homes))
-        if homes:
+        if homes or "bms wake" in example.code:
             script.append(f"{sys.executable} {SETTLE} {' '.join(started)}")
-    output = run(["bash", "-c", "\n".join(script)], tmp_path, environment, TUTORIAL_SECONDS_MAX)
+    return run(["bash", "-c", "\n".join(script)], folder, environment, TUTORIAL_SECONDS_MAX)
+
+
+def test_the_tutorial_works_from_top_to_bottom(tmp_path: Path, environment: dict[str, str]) -> None:
+    output = follow("docs/tutorial.md", tmp_path, environment)
     for words in ("berth 4", "berth 7", "fog", "crane-1", "crane-2"):
         assert words in output
     after_the_delete = output.rpartition("fog")[2]
     assert "fleet/plans/dock" not in after_the_delete
+
+
+def test_the_guide_to_conflicts_works_from_top_to_bottom(tmp_path: Path, environment: dict[str, str]) -> None:
+    output = follow("docs/guides/conflicts.md", tmp_path, environment)
+    listed, compared, settled = output.partition("\n*\t")[0], output, output.rpartition("/berth: ")[2]
+    assert "\nfleet/plans/dock\t2\tcrane-" in listed
+    assert "  /berth: 7 -> 4\n" in compared
+    assert len(settled.splitlines()) == 2, "the rest of that line, the receipt, and no conflict any more"
 
 
 def test_the_readme_names_the_two_commands_of_a_newcomer() -> None:

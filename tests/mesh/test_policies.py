@@ -18,6 +18,7 @@ from bellande_mesh_sync.errors import (
     ConflictError,
     ConflictLimitError,
     InvalidValueError,
+    NotFoundError,
     UsageError,
 )
 from tests.mesh.conftest import MeshMaker, Scenario, agree, eventually, linked
@@ -229,5 +230,27 @@ def test_a_function_that_is_not_there_is_told_before_anything_starts(play: Play)
         with pytest.raises(ConfigError) as caught:
             await make.node("a", spaces={"x": {"conflict": "tests.mesh.test_policies:nothing"}})
         assert caught.value.field == "spaces.x.conflict"
+
+    play(scenario)
+
+
+def test_only_spaces_that_do_not_merge_have_conflicts_to_settle(play: Play) -> None:
+    async def write(mesh: Mesh, index: int) -> None:
+        await mesh.put_many([(f"tags/{n}", json.dumps([index])) for n in range(150)])
+        await mesh.put("hits/1", b"%d" % index)
+        await mesh.put("seen/1", f"seen {index}")
+        await mesh.put("top/1", b"%d" % index)
+
+    async def scenario(make: MeshMaker) -> None:
+        first, *_ = await apart(make, write)
+        assert [each.key for each in (await first.conflicts()).conflicts] == ["seen/1"]
+        assert (await first.conflicts("t", limit=1)).conflicts == ()
+        assert (await first.status()).conflicts == 1
+        assert (await first.stats()).conflicts == {"seen": 1}
+        one, other = (await first.siblings("tags/1")).siblings
+        values = {(await first.get("tags/1", version=each.version)).data for each in (one, other)}
+        assert values == {b"[0]", b"[1]"}
+        with pytest.raises(NotFoundError, match="merges"):
+            await first.resolve("tags/1", one.version)
 
     play(scenario)

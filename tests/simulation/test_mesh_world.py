@@ -154,10 +154,11 @@ def test_a_spaces_policy_gives_the_ack_level() -> None:
 
 _WRITING = ("put", "put_many", "delete")
 _READING = ("get", "head", "list", "keys", "watch", "subscribe", "nodes", "is_running")
+_SETTLING = ("conflicts", "siblings", "resolve")
 _TALKING = ("send", "broadcast", "publish")
 
 
-@pytest.mark.parametrize("name", [*_WRITING, *_READING, *_TALKING])
+@pytest.mark.parametrize("name", [*_WRITING, *_READING, *_SETTLING, *_TALKING])
 def test_a_call_takes_what_the_call_of_a_mesh_takes(name: str) -> None:
     simulated, real = (inspect.signature(getattr(mesh, name)) for mesh in (SimMesh, Mesh))
     assert _taken(simulated) == _taken(real)

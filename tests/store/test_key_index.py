@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import islice
 
 from hypothesis import given
@@ -10,10 +11,11 @@ from hypothesis import strategies as st
 from bellande_mesh_sync.store.key_index import KeyIndex
 
 KEYS = st.text(alphabet="ab/é", min_size=1, max_size=4)
+RECORD_IDS = st.sampled_from([1, 2, 3, -4, -5])  # Negative ones are tombstones.
 STEPS = st.lists(
     st.one_of(
-        st.tuples(st.just("add"), KEYS, st.integers(1, 4)),
-        st.tuples(st.just("remove"), KEYS, st.integers(1, 4)),
+        st.tuples(st.just("add"), KEYS, RECORD_IDS),
+        st.tuples(st.just("remove"), KEYS, RECORD_IDS),
         st.tuples(st.just("scan"), st.text(alphabet="ab/é", max_size=2), st.integers(0, 3)),
     ),
     max_size=80,
@@ -87,4 +89,41 @@ def test_keys_that_were_removed_are_forgotten_in_the_end() -> None:
     for number in range(2, 10_001):
         index.remove(f"k{number}", number)
     assert list(index.scan("")) == [("k1", (1,))]
-    assert not index._gone
+    assert len(index._order._gone) < 1_100
+
+
+@given(STEPS, st.booleans())
+def test_it_knows_the_keys_in_conflict_as_of_the_last_settling(
+    steps: list[tuple[str, str, int]], starts_loaded: bool
+) -> None:
+    index = KeyIndex()
+    if starts_loaded:
+        index.load([("a", 1), ("b", -4), ("a", -4), ("b", -5)])
+        index.prepare()
+        assert list(index.conflicts.scan("")) == ["a"]
+    for what, key, number in steps:
+        if what == "add":
+            index.add(key, number)
+        elif what == "remove":
+            index.remove(key, number)
+        else:
+            index.settle()
+            expected = [name for name, ids in index.scan("") if len(ids) > 1 and max(ids) > 0]
+            assert list(index.conflicts.scan("")) == expected
+            assert list(index.conflicts.scan(key, key[:number])) == [
+                name for name in expected if name.startswith(key) and name > key[:number]
+            ]
+            assert len(index.conflicts) == len(expected)
+            assert index.conflicts.counts == Counter(name.partition("/")[0] for name in expected)
+
+
+def test_conflicts_that_come_and_go_unlisted_leave_nothing_behind() -> None:
+    index = KeyIndex()
+    index.add("held", 1)
+    index.add("held", 2)
+    for number in range(20_000):
+        index.conflicts.mark(f"k{number}", in_conflict=True)
+        index.conflicts.mark(f"k{number}", in_conflict=False)
+    index.settle()
+    assert len(index.conflicts._order._gone) + len(index.conflicts._order._pending) < 5_000
+    assert list(index.conflicts.scan("")) == ["held"]

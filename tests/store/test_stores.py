@@ -10,9 +10,10 @@ from blake3 import blake3
 
 from bellande_mesh_sync.core.data.record import ChunkRef, Manifest, Record, fingerprint_of
 from bellande_mesh_sync.core.effects import Batch, IntervalChange
-from bellande_mesh_sync.errors import ChunkMissingError, DecodeError
-from bellande_mesh_sync.ids import Shard
+from bellande_mesh_sync.errors import ChunkMissingError, DecodeError, StorageError
+from bellande_mesh_sync.ids import SEQUENCE_MAX, Shard
 from bellande_mesh_sync.store.interface import ChangesView, Store
+from bellande_mesh_sync.store.sqlite import SqliteStore
 from tests.store.builders import ALICE, BOB, SHARD, Writing, batch_of, chunk, member, record, tombstone
 
 
@@ -104,6 +105,71 @@ def test_a_scan_gives_keys_in_code_point_order_page_by_page(store: Store) -> Non
         if not cursor:
             break
     assert found == expected
+
+
+def test_keys_in_conflict_are_counted_and_listed_page_by_page(store: Store) -> None:
+    commit(store, batch_of(*(record(f"fleet/{number}", number + 1) for number in range(9))))
+    yours = [record(f"fleet/{number}", number + 1, BOB) for number in range(0, 9, 2)]
+    other = record("log/1", 1), record("log/1", 1, BOB)
+    commit(store, batch_of(*yours), batch_of(*other, shard=Shard("log/0")))
+    assert sum(store.conflict_counts().values()) == 6
+    assert store.conflict_counts() == {"fleet": 5, "log": 1}
+    found: list[str] = []
+    cursor = ""
+    while True:
+        page = store.scan_conflicts("fleet/", cursor, 2)
+        assert all(len(siblings) == 2 for _, siblings in page.entries)
+        found += [key for key, _ in page.entries]
+        cursor = page.cursor
+        if not cursor:
+            break
+    assert found == ["fleet/0", "fleet/2", "fleet/4", "fleet/6", "fleet/8"]
+    assert [key for key, _ in store.scan_conflicts("", "fleet/6", 9).entries] == ["fleet/8", "log/1"]
+
+
+def test_a_conflict_is_settled_by_what_replaces_all_but_one(store: Store) -> None:
+    mine, yours = record("fleet/a", 1), record("fleet/a", 1, BOB)
+    commit(store, batch_of(mine), batch_of(yours))
+    settled = batch_of(record("fleet/a", 2), drops=(mine, yours))
+    store.apply([settled])
+    assert store.conflict_counts() == {"fleet": 1}, "it is not published yet"
+    store.publish([settled])
+    assert store.conflict_counts() == {}
+    assert store.scan_conflicts("", "", 9).entries == ()
+
+
+def test_a_write_that_replaces_another_one_is_no_conflict(store: Store) -> None:
+    versions = [record("fleet/a", sequence) for sequence in range(1, 5)]
+    commit(store, batch_of(versions[0]))
+    for old, new in itertools.pairwise(versions):
+        commit(store, batch_of(new, drops=(old,)))
+    assert sum(store.conflict_counts().values()) == 0
+
+
+def test_a_delete_beside_a_value_is_a_conflict_and_deletes_among_themselves_are_none(store: Store) -> None:
+    value = record("b", 2, BOB)
+    commit(store, batch_of(tombstone("a", 1), tombstone("a", 1, BOB), tombstone("b", 2), value))
+    assert [key for key, _ in store.scan_conflicts("", "", 9).entries] == ["b"]
+    commit(store, batch_of(tombstone("b", 3, BOB), drops=(value,)))
+    assert sum(store.conflict_counts().values()) == 0
+
+
+def test_conflicts_are_known_again_after_a_restart(store: Store) -> None:
+    commit(store, batch_of(record("fleet/a", 1), record("fleet/b", 2), record("fleet/b", 1, BOB)))
+    unpublished = batch_of(record("fleet/a", 2, BOB))
+    store.apply([unpublished])
+    store.close()
+    store.open()
+    assert store.conflict_counts() == {"fleet": 2}
+    assert [key for key, _ in store.scan_conflicts("", "", 9).entries] == ["fleet/a", "fleet/b"]
+
+
+def test_a_commit_that_fails_leaves_the_conflicts_as_they_were(sqlite_store: SqliteStore) -> None:
+    commit(sqlite_store, batch_of(record("fleet/a", 1), record("fleet/a", 1, BOB)))
+    too_far = msgspec.structs.replace(record("fleet/c", 1), sequence=SEQUENCE_MAX + 1)
+    with pytest.raises(StorageError):
+        sqlite_store.apply([batch_of(record("fleet/b", 2), record("fleet/b", 2, BOB)), batch_of(too_far)])
+    assert sqlite_store.conflict_counts() == {"fleet": 1}
 
 
 def test_a_scan_leaves_out_keys_that_are_only_tombstones(store: Store) -> None:

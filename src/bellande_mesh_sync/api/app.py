@@ -10,7 +10,18 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.types import Receive, Scope, Send
 
-from bellande_mesh_sync.api import bulk, data, joining, members, messages, nodes, openapi, system, watching
+from bellande_mesh_sync.api import (
+    bulk,
+    conflicts,
+    data,
+    joining,
+    members,
+    messages,
+    nodes,
+    openapi,
+    system,
+    watching,
+)
 from bellande_mesh_sync.api.auth import TokenCheck
 from bellande_mesh_sync.api.calls import Call
 from bellande_mesh_sync.api.errors import ErrorGuard
@@ -27,6 +38,7 @@ async def get_openapi(call: Call) -> dict[str, Any]:
 OPERATIONS: Final = (
     *system.OPERATIONS,
     *data.OPERATIONS,
+    *conflicts.OPERATIONS,
     *bulk.OPERATIONS,
     *watching.OPERATIONS,
     *members.OPERATIONS,

@@ -37,6 +37,11 @@ class WriteQuery(Struct, forbid_unknown_fields=True, kw_only=True):
     value stands beside what is there. The header X-Bms-Context says the same, and may be longer."""
 
 
+class ReadQuery(Struct, forbid_unknown_fields=True, kw_only=True):
+    version: str | None = None
+    """One of the versions that stand under the key, instead of the visible one."""
+
+
 class ListQuery(Struct, forbid_unknown_fields=True, kw_only=True):
     prefix: str = ""
     limit: Annotated[int, Meta(ge=1, le=10_000)] = 1000
@@ -52,7 +57,7 @@ async def put_value(call: Call) -> Answer:
     """
     key = check_key(call.path_rest())
     query = call.query(WriteQuery)
-    content_type = _content_type_of(call)
+    content_type = content_type_of(call)
     if_match = await _version_expected(call, key)
     current = await _current(call, key)
     if if_match is not None and if_match != (current or ""):
@@ -61,7 +66,7 @@ async def put_value(call: Call) -> Answer:
         "content_type": content_type,
         "ack": query.ack,
         "timeout": query.timeout,
-        "context": _context(call, query),
+        "context": context_of(call, query.context),
         "if_match": if_match,
     }
     size = call.body_size
@@ -69,7 +74,7 @@ async def put_value(call: Call) -> Answer:
         receipt = await call.mesh.put(key, await call.body(WHOLE_BYTES_MAX, key), **options)
     else:
         receipt = await call.mesh.put_stream(key, call.pieces(key), size=size, **options)
-    return _answer_write(receipt, 201 if current is None else 200)
+    return answer_write(receipt, 201 if current is None else 200)
 
 
 async def delete_value(call: Call) -> Answer:
@@ -78,14 +83,18 @@ async def delete_value(call: Call) -> Answer:
     query = call.query(WriteQuery)
     if_match = await _version_expected(call, key)
     receipt = await call.mesh.delete(
-        key, ack=query.ack, timeout=query.timeout, context=_context(call, query), if_match=if_match
+        key,
+        ack=query.ack,
+        timeout=query.timeout,
+        context=context_of(call, query.context),
+        if_match=if_match,
     )
-    return _answer_write(receipt, 200)
+    return answer_write(receipt, 200)
 
 
 async def head_value(call: Call) -> None:
     """The headers that a GET would answer, without the value."""
-    entry = await call.mesh.head(check_key(call.path_rest()))
+    entry = await call.mesh.head(check_key(call.path_rest()), version=call.query(ReadQuery).version)
     if _is_unchanged(call, entry):
         await call.begin(304, _headers_of(entry))
     else:
@@ -94,14 +103,15 @@ async def head_value(call: Call) -> None:
 
 
 async def get_value(call: Call) -> None:
-    """The value's bytes, streamed.
+    """The value's bytes, streamed; with `version` those of one of the siblings.
 
     `Range` (one range), `If-Range`, `If-Match` and `If-None-Match` are honoured.
     """
     key = check_key(call.path_rest())
-    if "range" in call.headers and await _send_range(call, key):
+    version = call.query(ReadQuery).version
+    if "range" in call.headers and await _send_range(call, key, version):
         return
-    async with call.mesh.open_value(key) as stream:
+    async with call.mesh.open_value(key, version=version) as stream:
         entry = stream.entry
         if _is_unchanged(call, entry):
             await call.begin(304, _headers_of(entry))
@@ -117,16 +127,16 @@ async def list_values(call: Call) -> Listing:
     return await call.mesh.list(check_prefix(query.prefix), limit=query.limit, cursor=query.cursor)
 
 
-async def _send_range(call: Call, key: str) -> bool:
+async def _send_range(call: Call, key: str, version: str | None) -> bool:
     """Answer with the range asked for; False if the whole value is the right answer."""
     for _ in range(RANGE_TRIES):
-        entry = await call.mesh.head(key)
+        entry = await call.mesh.head(key, version=version)
         if _is_unchanged(call, entry) or not _range_applies(call, entry):
             return False
         span = parse_range(call.headers["range"], entry.size)
         if span is None:
             return False
-        async with call.mesh.open_value(key, span.start, span.end) as stream:
+        async with call.mesh.open_value(key, span.start, span.end, version=version) as stream:
             if stream.entry.version == entry.version:
                 await call.begin(206, _range_headers(entry, span))
                 await call.write_all(stream)
@@ -177,12 +187,16 @@ async def _version_expected(call: Call, key: str) -> str | None:
     return current or ""
 
 
-def _context(call: Call, query: WriteQuery) -> str | None:
-    return call.headers.get("x-bms-context", query.context)
-
-
 def _tags(call: Call, header: str) -> Tags | None:
     return parse_tags(call.headers[header]) if header in call.headers else None
+
+
+def context_of(call: Call, query_context: str | None) -> str | None:
+    """What the writer says it had read: as a field of the query, or as the header that reads answer with."""
+    header = call.headers.get("x-bms-context")
+    if header is not None and query_context is not None and header != query_context:
+        raise UsageError(reason="the query and X-Bms-Context name different contexts")
+    return query_context if header is None else header
 
 
 async def _current(call: Call, key: str) -> str | None:
@@ -192,7 +206,7 @@ async def _current(call: Call, key: str) -> str | None:
         return None
 
 
-def _content_type_of(call: Call) -> str:
+def content_type_of(call: Call) -> str:
     for header in ("content-encoding", "content-range"):
         # Storing such a body as if it were the value would give readers something else than was meant.
         if header in call.headers and call.headers[header].lower() != "identity":
@@ -209,7 +223,7 @@ def _is_plain(text: str) -> bool:
     return text.isascii() and text.isprintable()
 
 
-def _answer_write(receipt: Receipt, status: int) -> Answer:
+def answer_write(receipt: Receipt, status: int) -> Answer:
     return Answer(receipt, status, ((b"etag", etag(receipt.version).encode()),))
 
 
@@ -247,7 +261,7 @@ async def add_to_counter(call: Call) -> Answer:
     key = check_key(call.path_rest())
     query = call.query(AddQuery)
     body = await call.json(Addition)
-    return _answer_write(await call.mesh.add(key, body.add, ack=query.ack, timeout=query.timeout), 200)
+    return answer_write(await call.mesh.add(key, body.add, ack=query.ack, timeout=query.timeout), 200)
 
 
 _KEY = "/v1/data/{key:rest}"
@@ -271,10 +285,19 @@ OPERATIONS: Final = (
         get_value,
         "Read a value",
         "reader",
+        query=ReadQuery,
         answer_media=OCTETS,
         statuses={200: "The value", 206: "The range asked for", 304: "Unchanged"},
     ),
-    Operation("HEAD", _KEY, head_value, "Look at a value", "reader", statuses={200: "It is there"}),
+    Operation(
+        "HEAD",
+        _KEY,
+        head_value,
+        "Look at a value",
+        "reader",
+        query=ReadQuery,
+        statuses={200: "It is there"},
+    ),
     Operation(
         "POST",
         "/v1/counters/{key:rest}",

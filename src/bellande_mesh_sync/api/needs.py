@@ -8,11 +8,13 @@ from typing import Any, Protocol
 
 from bellande_mesh_sync.values import (
     Change,
+    Conflicts,
     Entry,
     Explanation,
     Listing,
     NodeView,
     Receipt,
+    Siblings,
     Stats,
     Status,
     Topology,
@@ -129,10 +131,10 @@ class MeshCalls(Protocol):
         self, key: str, amount: int = 1, *, ack: str | None = None, timeout: float | None = None
     ) -> Receipt: ...
 
-    async def head(self, key: str) -> Entry: ...
+    async def head(self, key: str, *, version: str | None = None) -> Entry: ...
 
     def open_value(
-        self, key: str, start: int = 0, end: int | None = None
+        self, key: str, start: int = 0, end: int | None = None, *, version: str | None = None
     ) -> AbstractAsyncContextManager[ValueStream]: ...
 
     async def delete(
@@ -148,6 +150,23 @@ class MeshCalls(Protocol):
     async def list(self, prefix: str = "", *, limit: int = 1000, cursor: str = "") -> Listing: ...
 
     def keys(self, prefix: str = "") -> AsyncIterator[Entry]: ...
+
+    async def conflicts(self, prefix: str = "", *, limit: int = ..., cursor: str = "") -> Conflicts: ...
+
+    async def siblings(self, key: str) -> Siblings: ...
+
+    async def resolve(
+        self,
+        key: str,
+        version: str | None = None,
+        *,
+        data: bytes | AsyncIterator[bytes] | None = None,
+        size: int | None = None,
+        content_type: str | None = None,
+        context: str | None = None,
+        ack: str | None = None,
+        timeout: float | None = None,
+    ) -> Receipt: ...
 
     def watch(self, prefix: str = "") -> Watch: ...
 

@@ -51,10 +51,11 @@ def _describe(operation: Operation) -> dict[str, Any]:
         described["security"] = []
     else:
         described["x-role"] = operation.role
-    if operation.body is not None:
-        described["requestBody"] = {"required": True, "content": _content(operation.body)}
-    elif operation.body_media:
-        described["requestBody"] = {"required": True, "content": {operation.body_media: {}}}
+    content = _content(operation.body) if operation.body is not None else {}
+    if operation.body_media:
+        content[operation.body_media] = {}
+    if content:
+        described["requestBody"] = {"required": True, "content": content}
     return described
 
 

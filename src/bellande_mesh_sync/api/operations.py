@@ -47,7 +47,7 @@ class Operation:
     body: type | None = None
     """A Struct, for a JSON body."""
     body_media: str = ""
-    """The media type of a raw body."""
+    """The media type of a raw body; beside `body` where either may come."""
     answer: Any = None
     """The type of the answer; None when it has no body or a raw one."""
     answer_media: str = JSON

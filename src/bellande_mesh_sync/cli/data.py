@@ -12,16 +12,17 @@ import click
 
 from bellande_mesh_sync.cli.options import Command, ack_options, context_option, if_version_option
 from bellande_mesh_sync.cli.session import Session
+from bellande_mesh_sync.cli.versions import full_version, short_version
 from bellande_mesh_sync.errors import UsageError
 
 if TYPE_CHECKING:
     from bellande_mesh_sync.cli.output import Output
+    from bellande_mesh_sync.client import Client
     from bellande_mesh_sync.values import Change, Entry, Receipt
 
 _SECTION = "Data"
 _PAGE_KEYS = 1000
 _TEXT_TYPE = "text/plain; charset=utf-8"
-_ID_LENGTH_SHOWN = 12
 
 
 @click.command(
@@ -68,7 +69,7 @@ def put(
         body = (value or "").encode("utf-8", "surrogateescape")
         with session.client() as client:
             receipt = client.put(key, body, content_type=content_type or _TEXT_TYPE, **options)
-    _show_receipt(session.output(), "put", receipt)
+    show_receipt(session.output(), "put", receipt)
 
 
 @click.command(
@@ -76,14 +77,17 @@ def put(
 )
 @click.argument("key")
 @click.option("-o", "--output", "path", metavar="F", help="Write a file: whole, or not at all.")
+@click.option("--sibling", metavar="V", help="Read this one of the versions in conflict.")
 @click.pass_obj
-def get(session: Session, key: str, path: str | None) -> None:
+def get(session: Session, key: str, path: str | None, sibling: str | None) -> None:
     """Read a value: its bytes, as they are.
 
     With --json they come as text if they are UTF-8, else in Base64, beside the version and author.
     """
     output = session.output()
-    with session.client() as client, client.open(key) as (entry, pieces):
+    with session.client() as client, _opened(client, key, sibling) as (entry, pieces):
+        if entry.siblings > 1 and sibling is None:
+            output.note(f"{entry.siblings} versions are in conflict: see 'bms conflicts {key} --diff'")
         if path is not None and path != "-":
             _save(entry, pieces, path, output)
             size = entry.size
@@ -115,7 +119,7 @@ def delete(
     """Delete a key, on every node."""
     with session.client() as client:
         receipt = client.delete(key, ack=ack, timeout=timeout, if_match=if_version, context=context)
-    _show_receipt(session.output(), "deleted", receipt)
+    show_receipt(session.output(), "deleted", receipt)
 
 
 @click.command(
@@ -160,6 +164,14 @@ def watch(session: Session, prefix: str) -> None:
             output.event(change, _change_line(change, output))
 
 
+def _opened(
+    client: Client, key: str, sibling: str | None
+) -> contextlib.AbstractContextManager[tuple[Entry, Iterator[bytes]]]:
+    if sibling is None:
+        return client.open(key)
+    return client.open(key, version=full_version(key, sibling, client.siblings(key).siblings))
+
+
 def _put_file(
     session: Session, key: str, path: str, content_type: str | None, options: dict[str, Any]
 ) -> Receipt:
@@ -181,7 +193,7 @@ def _put_file(
             return client.put(key, pieces, size=steady.size, content_type=content_type, **options)
 
 
-def _show_receipt(output: Output, verb: str, receipt: Receipt) -> None:
+def show_receipt(output: Output, verb: str, receipt: Receipt) -> None:
     from bellande_mesh_sync.cli.output import shown
 
     count = len(receipt.nodes)
@@ -264,7 +276,7 @@ def _entry_row(entry: Entry, *, is_short: bool) -> tuple[object, ...]:
 
     written = iso_time(entry.time_ms)
     if is_short:
-        return (entry.key, human_bytes(entry.size), written, entry.content_type, _short(entry.version))
+        return (entry.key, human_bytes(entry.size), written, entry.content_type, short_version(entry.version))
     return (entry.key, entry.size, written, entry.content_type, entry.version)
 
 
@@ -274,11 +286,5 @@ def _change_line(change: Change, output: Output) -> str:
     size = None if change.entry is None else change.entry.size
     if output.is_terminal:
         amount = "" if size is None else human_bytes(size)
-        return f"{change.kind:<7} {shown(change.key)}  {amount}  {_short(change.version)}"
+        return f"{change.kind:<7} {shown(change.key)}  {amount}  {short_version(change.version)}"
     return f"{change.kind}\t{plain(change.key)}\t{'-' if size is None else size}\t{change.version}"
-
-
-def _short(version: str) -> str:
-    """For people: who wrote it, and the how manieth of that node's writes it was."""
-    node, _, rest = version.partition(".")
-    return f"{node[:_ID_LENGTH_SHOWN]}.{rest.rpartition('.')[2]}"

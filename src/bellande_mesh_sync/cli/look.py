@@ -46,6 +46,7 @@ def status(session: Session) -> None:
         ("https", found.https or "off"),
         ("keys", str(found.keys)),
         ("records", str(found.records)),
+        ("conflicts", str(found.conflicts)),
         ("members", members),
         ("links", str(found.links)),
         ("encrypted", "yes" if found.encrypted else "no"),
@@ -89,6 +90,9 @@ def stats(session: Session) -> None:
     output.pairs("", [("node", found.node), ("uptime_s", f"{found.uptime_s:.1f}")])
     output.pairs("Counters", sorted(found.counters.items()))
     output.pairs("Sizes", [(name, _gauge(name, value)) for name, value in sorted(found.gauges.items())])
+    if found.conflicts:
+        # A key path is no name of a counter, so a pipe's reader can tell them apart.
+        output.pairs("Conflicts", [(f"conflicts/{name}", count) for name, count in found.conflicts.items()])
     if found.peers:
         _show_peers(session, found)
 

@@ -48,6 +48,8 @@ COMMANDS = {
     "delete": "data:delete",
     "list": "data:list_keys",
     "watch": "data:watch",
+    "conflicts": "conflicts:conflicts",
+    "resolve": "resolving:resolve",
     "import": "folders:import_folder",
     "export": "folders:export_folder",
     "send": "messages:send",

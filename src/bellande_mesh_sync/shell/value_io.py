@@ -11,7 +11,7 @@ from typing import TypeVar
 from blake3 import blake3
 
 from bellande_mesh_sync.core.data.record import INLINE_BYTES_MAX, ChunkRef, Manifest, Record
-from bellande_mesh_sync.errors import IncompleteValueError, UsageError
+from bellande_mesh_sync.errors import ChunkMissingError, IncompleteValueError, UsageError
 from bellande_mesh_sync.store.chunker import LARGE_VALUE_BYTES, ValueWriter, WrittenValue, write_value
 from bellande_mesh_sync.store.interface import Store
 from bellande_mesh_sync.store.manifests import read_value
@@ -108,6 +108,13 @@ class ValueIo:
 
     def _pieces(self, manifest: Manifest, start: int, end: int) -> Iterator[bytes]:
         return read_value(self._store, manifest, start, end)
+
+    async def check_whole(self, record: Record) -> None:
+        """Raises ChunkMissingError unless all of the value's chunks are here."""
+        if record.manifest is not None:
+            missing, _ = await self._work(self._store.missing_chunks, record.manifest)
+            if missing:
+                raise ChunkMissingError(chunk=missing[0].hash.hex(), key=record.key)
 
     async def digest(self, record: Record) -> bytes:
         """BLAKE3 of the value as it is on disk now, every byte read again."""

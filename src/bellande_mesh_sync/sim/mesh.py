@@ -5,10 +5,16 @@ from __future__ import annotations
 import asyncio
 import builtins
 from collections.abc import AsyncIterator, Callable, Iterable
+from itertools import islice
+
+import msgspec
 
 from bellande_mesh_sync.arguments import (
+    CONFLICTS_LIMIT,
+    CONFLICTS_LIMIT_MAX,
     ack_of,
     bytes_of,
+    choice_of,
     content_type_of,
     context_of,
     counter_write_of,
@@ -16,17 +22,30 @@ from bellande_mesh_sync.arguments import (
     message_of,
     node_id_of_text,
     timeout_ns_of,
+    value_type_of,
     write_of,
 )
+from bellande_mesh_sync.core.data.context import Context
 from bellande_mesh_sync.core.data.record import TOMBSTONE
+from bellande_mesh_sync.core.data.settling import is_conflict, settle, write_again
 from bellande_mesh_sync.core.events import Write
-from bellande_mesh_sync.errors import NotFoundError, NotRunningError, UnsupportedError
+from bellande_mesh_sync.errors import IncompleteValueError, NotFoundError, NotRunningError, UnsupportedError
 from bellande_mesh_sync.feeds import Subscription, Watch
 from bellande_mesh_sync.ids import NodeId
-from bellande_mesh_sync.keys import check_key, check_prefix
+from bellande_mesh_sync.keys import check_key, check_prefix, shard_of
 from bellande_mesh_sync.observe import views
+from bellande_mesh_sync.observe.conflicts import conflict_of, entry_of_version, siblings_of
 from bellande_mesh_sync.sim.desk import Desk
-from bellande_mesh_sync.values import Entry, Listing, MeshMessage, NodeView, Receipt, Value
+from bellande_mesh_sync.values import (
+    Conflicts,
+    Entry,
+    Listing,
+    MeshMessage,
+    NodeView,
+    Receipt,
+    Siblings,
+    Value,
+)
 
 
 class SimMesh:
@@ -121,12 +140,12 @@ class SimMesh:
 
     # -- reading
 
-    async def get(self, key: str) -> Value:
-        entry, read = self._find(key)
+    async def get(self, key: str, *, version: str | None = None) -> Value:
+        entry, read = self._find(key, version)
         return Value(read(), entry.version, entry.author, entry.content_type, entry)
 
-    async def head(self, key: str) -> Entry:
-        return self._find(key)[0]
+    async def head(self, key: str, *, version: str | None = None) -> Entry:
+        return self._find(key, version)[0]
 
     async def list(self, prefix: str = "", *, limit: int = 1000, cursor: str = "") -> Listing:
         self._alive()
@@ -150,12 +169,76 @@ class SimMesh:
                 return
             await asyncio.sleep(0)
 
-    def _find(self, key: str) -> tuple[Entry, Callable[[], bytes]]:
+    def _find(self, key: str, version: str | None = None) -> tuple[Entry, Callable[[], bytes]]:
         self._alive()
-        found = self._desk.find(check_key(key))
+        check_key(key)
+        if version is not None:
+            siblings = self._desk.node.disk.shown(key)
+            record, entry = entry_of_version(self._desk.core, key, siblings, version)
+            return entry, lambda: self._desk.values.read(record)
+        found = self._desk.find(key)
         if found is None:
             raise NotFoundError(what="key", name=key)
         return found
+
+    # -- conflicts
+
+    async def conflicts(
+        self, prefix: str = "", *, limit: int = CONFLICTS_LIMIT, cursor: str = ""
+    ) -> Conflicts:
+        self._alive()
+        check_prefix(prefix)
+        limit = limit_of(limit, CONFLICTS_LIMIT_MAX)
+        disk = self._desk.node.disk
+        policies = self._desk.core.replica.policies
+        above = (key for key in sorted(disk.visible_keys()) if key.startswith(prefix) and key > cursor)
+        above = (key for key in above if not policies.of(key).merges)
+        keys = list(islice((key for key in above if is_conflict(disk.shown(key))), limit + 1))
+        found = tuple(conflict_of(self._desk.core, key, disk.shown(key)) for key in keys[:limit])
+        return Conflicts(found, found[-1].key if len(keys) > limit else "")
+
+    async def siblings(self, key: str) -> Siblings:
+        self._alive()
+        return siblings_of(self._desk.core, key, self._desk.node.disk.shown(check_key(key)))
+
+    async def resolve(
+        self,
+        key: str,
+        version: str | None = None,
+        *,
+        data: bytes | bytearray | memoryview | str | AsyncIterator[bytes] | None = None,
+        size: int | None = None,
+        content_type: str | None = None,
+        context: str | None = None,
+        ack: str | None = None,
+        timeout: float | None = None,
+    ) -> Receipt:
+        self._alive()
+        check_key(key)
+        choice_of(version, data, content_type)
+        settlement = settle(
+            key,
+            self._desk.node.disk.shown(key),
+            version=version,
+            read=context_of(context),
+            contiguous=self._desk.core.replica.shard(shard_of(key)).committed.contiguous,
+        )
+        if settlement.kept is not None:
+            self._desk.values.read(settlement.kept)  # Raises unless all of its chunks are here.
+            write = write_again(settlement.kept, settlement.context)
+        else:
+            if isinstance(data, AsyncIterator):
+                data = b"".join([piece async for piece in data])
+                if size not in (None, len(data)):
+                    raise IncompleteValueError(key=key)
+            write = self._new_value(key, data, content_type, settlement.context)
+        return (await self._submit((write,), ack, timeout))[0]
+
+    def _new_value(self, key: str, data: object, content_type: str | None, seen: Context) -> Write:
+        written = self._desk.values.write(bytes_of(data, "a value"))
+        return msgspec.structs.replace(
+            write_of(key, written, value_type_of(data, content_type)), context=seen
+        )
 
     # -- listening
 

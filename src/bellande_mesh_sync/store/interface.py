@@ -2,12 +2,12 @@
 
 Threads: `open`, `apply`, `sync`, `read_page` and the chunk calls are made from worker threads (one
 at a time each for `apply`); `publish`, `siblings`, `scan` and `counts` from the thread that runs
-the core. `apply` makes a batch durable; `publish` then makes it visible to `siblings` and `scan`.
+the core. `apply` makes a batch durable; `publish` then makes it visible to `siblings` and the scans.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -83,7 +83,15 @@ class Store(Protocol):
         live records. Keys whose only records are tombstones are left out."""
         ...
 
+    def scan_conflicts(self, prefix: str, after: str, limit: int) -> ScanPage:
+        """As `scan`, of the keys in conflict. Cost: O(found), however many other keys there are."""
+        ...
+
     def counts(self) -> StoreCounts: ...
+
+    def conflict_counts(self) -> Mapping[str, int]:
+        """How many keys are in conflict in each space that has any. Good until the next `publish`."""
+        ...
 
     def fingerprints(self) -> dict[Shard, int]:
         """The committed fingerprint of each shard."""

@@ -7,7 +7,8 @@ survives `close` and `open`, as on a disk; what was only published or added to i
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Protocol
 
 from blake3 import blake3
@@ -169,6 +170,7 @@ class MemoryStore:
         for log in self._logs.values():
             for record in log.records.values():
                 self._show(log, record)
+        self._index.settle()
         shards = sorted(self._knowledge.keys() | self._fingerprints.keys())
         members = tuple(self._members[node] for node in sorted(self._members))
         return StoredState(self._epoch, tuple(map(self._stored_shard, shards)), members, self._clock)
@@ -228,6 +230,7 @@ class MemoryStore:
                 record_id = self._log(shard, dot.author).number << 40 | dot.sequence
                 _ = self._index.remove(key, record_id) or self._index.remove(key, -record_id)
                 self._visible.pop(record_id, None)
+        self._index.settle()
 
     def _show(self, log: _Log, record: Record) -> None:
         record_id = log.number << 40 | record.sequence
@@ -236,7 +239,10 @@ class MemoryStore:
         self._index.add(record.key, -record_id if record.is_tombstone else record_id)
 
     def siblings(self, keys: Sequence[str]) -> list[tuple[Record, ...]]:
-        return [tuple(self._visible[abs(number)] for number in self._index.get(key)) for key in keys]
+        return [self._records(self._index.get(key)) for key in keys]
+
+    def _records(self, ids: Sequence[int]) -> tuple[Record, ...]:
+        return tuple(self._visible[abs(number)] for number in ids)
 
     def scan(self, prefix: str, after: str, limit: int) -> ScanPage:
         entries: list[tuple[str, tuple[Record, ...]]] = []
@@ -245,11 +251,20 @@ class MemoryStore:
                 continue
             if len(entries) == limit:
                 return ScanPage(tuple(entries), entries[-1][0])
-            entries.append((key, tuple(self._visible[abs(number)] for number in ids)))
+            entries.append((key, self._records(ids)))
         return ScanPage(tuple(entries), "")
 
+    def scan_conflicts(self, prefix: str, after: str, limit: int) -> ScanPage:
+        found = list(islice(self._index.conflicts.scan(prefix, after), limit + 1))
+        entries = tuple((key, self._records(self._index.get(key))) for key in found[:limit])
+        return ScanPage(entries, found[limit - 1] if len(found) > limit else "")
+
     def counts(self) -> StoreCounts:
-        return StoreCounts(self._index.key_count, self._index.record_count, self._chunks.size_bytes)
+        index = self._index
+        return StoreCounts(index.key_count, index.record_count, self._chunks.size_bytes)
+
+    def conflict_counts(self) -> Mapping[str, int]:
+        return self._index.conflicts.counts
 
     def fingerprints(self) -> dict[Shard, int]:
         return dict(self._fingerprints)

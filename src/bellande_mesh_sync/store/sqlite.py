@@ -8,8 +8,9 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -231,6 +232,7 @@ class SqliteStore:
                 record_id = schema.row_id(logs[shard, dot.author], dot.sequence)
                 _ = index.remove(key, record_id) or index.remove(key, -record_id)
                 self._deleted.pop(record_id, None)
+        index.settle()
 
     def siblings(self, keys: Sequence[str]) -> list[tuple[Record, ...]]:
         ids = [self._index.get(key) for key in keys]
@@ -279,19 +281,33 @@ class SqliteStore:
                 cursor = chosen[-1][0]
                 break
             chosen.append((key, ids))
+        return ScanPage(self._entries(chosen), cursor)
+
+    def scan_conflicts(self, prefix: str, after: str, limit: int) -> ScanPage:
+        found = list(islice(self._index.conflicts.scan(prefix, after), limit + 1))
+        entries = self._entries([(key, self._index.get(key)) for key in found[:limit]])
+        return ScanPage(entries, found[limit - 1] if len(found) > limit else "")
+
+    def _entries(
+        self, chosen: Sequence[tuple[str, tuple[int, ...]]]
+    ) -> tuple[tuple[str, tuple[Record, ...]], ...]:
         entries: list[tuple[str, tuple[Record, ...]]] = []
         for start in range(0, len(chosen), _SCAN_READ_KEYS):
             part = chosen[start : start + _SCAN_READ_KEYS]
             found = self._read([record_id for _, ids in part for record_id in ids])
             entries += [(key, self._checked(key, ids, found)) for key, ids in part]
-        return ScanPage(tuple(entries), cursor)
+        return tuple(entries)
 
     def counts(self) -> StoreCounts:
         disk_bytes = self._chunks.size_bytes
         for path in (self._path, self._wal_path):
             with suppress(FileNotFoundError):
                 disk_bytes += path.stat().st_size
-        return StoreCounts(self._index.key_count, self._index.record_count, disk_bytes)
+        index = self._index
+        return StoreCounts(index.key_count, index.record_count, disk_bytes)
+
+    def conflict_counts(self) -> Mapping[str, int]:
+        return self._index.conflicts.counts
 
     def fingerprints(self) -> dict[Shard, int]:
         return dict(self._fingerprints)

@@ -45,6 +45,8 @@ class Origin(Struct, frozen=True):
 class Policy:
     """`lww` and `siblings`: the sibling with the latest stamp is shown."""
 
+    merges: ClassVar[bool] = False
+    """Whether siblings are made into one value, so that nobody has to settle anything."""
     is_stateful: ClassVar[bool] = False
     """Whether records hold something else than what was written, so that `stored` must be asked."""
     takes_context: ClassVar[bool] = True
@@ -81,6 +83,7 @@ class Policy:
 class Merging(Policy):
     """What all policies share that look at the values. A delete that did not know of a value loses to it."""
 
+    merges = True
     size_bytes_max = INLINE_BYTES_MAX
 
     def check(self, write: Write) -> None:

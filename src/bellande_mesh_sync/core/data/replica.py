@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
+from bellande_mesh_sync.core.data.arrivals import Arrivals
 from bellande_mesh_sync.core.data.clock import HybridClock
 from bellande_mesh_sync.core.data.context import Context, covers, join
 from bellande_mesh_sync.core.data.draft import FINGERPRINT_MODULUS, Draft
@@ -62,6 +63,7 @@ class Replica:
         self.author = author
         self.policies = policies
         self.clock = clock
+        self.arrivals = Arrivals()
         self._reader = reader
         self._shards = {s.shard: ShardState(s.knowledge, s.fingerprint) for s in state.shards}
         self._overlay: dict[str, Overlay] = {}
@@ -168,6 +170,7 @@ class Replica:
             self._draft.written.setdefault(shard, []).append(record)
         for shard, (before, last) in numbers.items():
             self._claim(shard, self.author, before + 1, last)
+            self.arrivals.note(shard, self.author, before + 1, last, now.wall_ms)
         return records
 
     def _record(
@@ -214,6 +217,7 @@ class Replica:
             held[record.key] = self._place(shard, record, siblings)
         for author, low, high in _runs(records):
             self._claim(shard, author, low, high)
+            self.arrivals.note(shard, author, low, high, now.wall_ms)
 
     def claim_obsolete(self, shard: Shard, delta: Delta) -> None:
         """Take dots as known whose records were replaced by ones that are committed here."""
