@@ -11,7 +11,7 @@ import logging
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -250,9 +250,15 @@ class PostgresStore:
     def scan(self, prefix: str, after: str, limit: int) -> ScanPage:
         return self._copy.scan(prefix, after, limit)
 
+    def scan_conflicts(self, prefix: str, after: str, limit: int) -> ScanPage:
+        return self._copy.scan_conflicts(prefix, after, limit)
+
     def counts(self) -> StoreCounts:
         """As `Store.counts`; `disk_bytes` is what the copy and the chunks take on this disk."""
         return self._copy.counts()
+
+    def conflict_counts(self) -> Mapping[str, int]:
+        return self._copy.conflict_counts()
 
     def fingerprints(self) -> dict[Shard, int]:
         return self._copy.fingerprints()
