@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -60,6 +61,26 @@ def test_a_hub_keeps_on_a_server_what_the_others_write(
 
     play(scenario)
     assert "correct" not in caplog.text
+
+
+def test_a_hub_whose_home_is_lost_goes_on_with_what_the_server_has(play: Play, url: str) -> None:
+    async def scenario(maker: MeshMaker) -> None:
+        hub = await maker.node("hub", persistent=True, db_url=url)
+        await hub.put_many([(f"fleet/many/{number}", b"x" * 100) for number in range(500)])
+        await hub.put("fleet/a", b"1")
+        await hub.stop()
+        shutil.rmtree(maker.folder / "hub")
+        other = await maker.node("other")
+        again = await maker.node("again", other, persistent=True, db_url=url)
+        assert (await again.get("fleet/a")).data == b"1"
+        await linked(again, other)
+        await agree(again, other)
+        await again.put("fleet/a", b"2")
+        await agree(again, other)
+        assert (await other.get("fleet/a")).data == b"2"
+        assert (await again.status()).records == 501
+
+    play(scenario)
 
 
 def test_a_second_node_on_the_same_schema_does_not_start(play: Play, url: str) -> None:
