@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import (
+    history,
     large_file,
     members,
     members_large,
@@ -27,6 +28,7 @@ BENCHMARKS: dict[str, Callable[[int], Report]] = {
     "small_records": small_records.run,
     "large_file": large_file.run,
     "put_latency": put_latency.run,
+    "history": history.run,
     "postgresql": postgresql.run,
     "simulation": simulation.run,
     "nearest": nearest.run,

@@ -31,8 +31,10 @@ from bellande_mesh_sync.config import (
 )
 from bellande_mesh_sync.config_file import default_node_file, with_bootstrap
 from bellande_mesh_sync.config_model import CONFLICT_WORDS
+from bellande_mesh_sync.core.data.history import HistoryPolicy
 from bellande_mesh_sync.core.data.space_policies import BY_NAME
 from bellande_mesh_sync.errors import BellandeMeshError, ConfigError, UnsupportedError
+from bellande_mesh_sync.shell.boot import core_config
 
 DEV = MeshOptions(dev_mode=True)
 
@@ -132,13 +134,29 @@ def test_a_wrong_setting_is_refused_by_name(make: Any, values: dict[str, Any], f
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("replicas", 3), ("history", 5), ("ttl", 60), ("encrypt", True)],
+    [("replicas", 3), ("ttl", 60), ("encrypt", True)],
 )
 def test_what_this_version_does_not_do_is_refused_and_never_ignored(field: str, value: Any) -> None:
     with pytest.raises(UnsupportedError) as caught:
         Config(spaces={"fleet": {field: value}})  # type: ignore[dict-item]
     assert caught.value.field == f"spaces.fleet.{field}"
     assert f"spaces.fleet.{field}" in str(caught.value)
+
+
+def test_a_limit_to_the_age_of_old_versions_needs_old_versions() -> None:
+    error = _error(lambda: Config(spaces={"fleet": SpacePolicy(history=0, history_for=60)}))
+    assert error.field == "spaces.fleet.history_for"
+    for wrong in ({"history": -1}, {"history": 1_001}, {"history_for": 0}):
+        _error(SpacePolicy, **wrong)
+
+
+def test_histories_of_spaces_and_of_all_others_reach_the_core() -> None:
+    settings = resolve(Config(spaces={"fleet": SpacePolicy(history=7, history_for=1.5)}), DEV)
+    histories = core_config(settings).history
+    assert histories.spaces == (("fleet", HistoryPolicy(7, 1_500)),)
+    assert histories.default == HistoryPolicy(3, 0)
+    assert histories.has_ages
+    assert not core_config(resolve(Config(), DEV)).history.has_ages
 
 
 @given(st.dictionaries(st.text(max_size=12), st.none() | st.integers() | st.text() | st.floats(), max_size=3))

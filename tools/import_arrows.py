@@ -18,13 +18,17 @@ from pathlib import Path
 PACKAGE = "bellande_mesh_sync"
 SOURCE = Path(__file__).resolve().parent.parent / "src"
 
-BASE = frozenset({"errors", "ids", "keys", "values"})
+BASE = frozenset({"errors", "ids", "keys", "times", "values"})
 PURE = frozenset({*BASE, "core", "wire", "search_path"})
 """Rooms whose code must give the same outputs for the same inputs."""
 
-_SETTINGS = frozenset({"addresses", "config", "config_file", "config_model", "files", "home"})
-_CLIENT = frozenset({"client", "client_conflicts", "client_errors", "client_transfers"})
+_SETTINGS = frozenset(
+    {"addresses", "config", "config_file", "config_history", "config_model", "files", "home"}
+)
+_CLIENT = frozenset({"client", "client_conflicts", "client_errors", "client_history", "client_transfers"})
 _EVERYDAY = BASE | _SETTINGS | {"core", "wire", "store", "security", "observe", "loading"}
+_MESH_PARTS = frozenset({"mesh_conflicts", "mesh_history", "mesh_members"})
+"""What a mesh can do, a room for each kind of calls."""
 
 ARROWS: dict[str, frozenset[str]] = {
     **dict.fromkeys(BASE, BASE),
@@ -38,12 +42,12 @@ ARROWS: dict[str, frozenset[str]] = {
     # Programs get the very calls of `Mesh`, so what is behind these and touches nothing outside is shared.
     "sim": BASE
     | {"core", "wire", "store.memory", "store.interface", "store.chunker", "store.manifests"}
-    | {"arguments", "feeds", "config_model", "loading", "observe.views", "observe.conflicts"},
+    | {"arguments", "feeds", "config_history", "config_model", "loading"}
+    | {"observe.views", "observe.conflicts", "observe.past"},
     "shell": _EVERYDAY,
     # A mesh starts its own HTTP servers; they know it only by the calls in api.needs.
-    "mesh_members": _EVERYDAY | {"arguments", "shell"},
-    "mesh_conflicts": _EVERYDAY | {"arguments", "shell"},
-    "mesh": _EVERYDAY | {"arguments", "feeds", "shell", "mesh_members", "mesh_conflicts", "api.servers"},
+    **dict.fromkeys(_MESH_PARTS, _EVERYDAY | {"arguments", "shell"}),
+    "mesh": _EVERYDAY | _MESH_PARTS | {"arguments", "feeds", "shell", "api.servers"},
     "loading": BASE,
     "arguments": BASE | {"core", "store"},
     "feeds": BASE,

@@ -22,6 +22,7 @@ import msgspec
 
 from bellande_mesh_sync.client_conflicts import ConflictCalls
 from bellande_mesh_sync.client_errors import checked_url, error_in, translated, translated_pieces
+from bellande_mesh_sync.client_history import HistoryClient
 from bellande_mesh_sync.client_transfers import (
     ExportItem,
     ExportReader,
@@ -75,7 +76,7 @@ OCTETS: Final = "application/octet-stream"
 Answered = TypeVar("Answered")
 
 
-class Client(ConflictCalls):
+class Client(ConflictCalls, HistoryClient):
     """Talks to one node.
 
     Args:
@@ -188,7 +189,7 @@ class Client(ConflictCalls):
             "removed"
         ]
 
-    def restore(self, timeout: float = 5.0) -> list[NodeView]:
+    def restore_nodes(self, timeout: float = 5.0) -> list[NodeView]:
         """Try all known members without a link again now; those that answered in time."""
         wish = {"timeout": timeout}
         answer = self._post("/v1/nodes/restore", dict[str, Any], timeout=timeout, json=wish)
@@ -284,29 +285,36 @@ class Client(ConflictCalls):
                 return entry_of(key, told.headers)
         return entry_of(key, answer.headers)
 
-    def get(self, key: str, *, version: str | None = None) -> Value:
-        """The whole value, or that of one of the siblings, verified. For large ones: `get_file`, `open`."""
-        with self.open(key, version=version) as (entry, pieces):
+    def get(self, key: str, *, at: str | None = None, version: str | None = None) -> Value:
+        """The whole value, or that of a moment or a version, verified. For large ones: `get_file`, `open`."""
+        with self.open(key, at=at, version=version) as (entry, pieces):
             data = b"".join(pieces)
         return Value(data, entry.version, entry.author, entry.content_type, entry)
 
     @contextlib.contextmanager
     def open(
-        self, key: str, start: int = 0, end: int | None = None, *, version: str | None = None
+        self,
+        key: str,
+        start: int = 0,
+        end: int | None = None,
+        *,
+        at: str | None = None,
+        version: str | None = None,
     ) -> Iterator[tuple[Entry, Iterator[bytes]]]:
         """The entry and the pieces of a value, or of its bytes from `start` up to `end`.
 
         Of the visible value, or of the sibling of this version.
 
         A whole value is verified: the last piece raises IncompleteValueError if a byte is missing or
-        wrong. `entry.size` is the whole value's size.
+        wrong. `entry.size` is the whole value's size. With `at` (a time) the value of then, with `version`
+        that one; always whole.
         """
         headers = {}
         if start or end is not None:
             if start < 0 or (end is not None and end <= start):
                 raise UsageError(reason=f"bytes {start} up to {end} are no range")
             headers["range"] = f"bytes={start}-{'' if end is None else end - 1}"
-        params = query_of(version=version)
+        params = query_of(at=at, version=version)
         with self._stream("GET", path_of(key), headers=headers, params=params) as answer:
             entry = entry_of(key, answer.headers)
             pieces = checked(key, answer.iter_raw(), int(answer.headers["content-length"]))

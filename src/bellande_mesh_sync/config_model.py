@@ -36,6 +36,7 @@ LABEL_CHARACTERS_MAX = 64
 LABEL_BYTES_MAX = 255
 """Other members refuse a record with a longer name, label or zone."""
 CAPACITY_MAX = 1_000_000
+HISTORY_MAX = 1_000
 CONNECTIONS_MAX = 100_000
 
 _YEAR_S = 365 * 86_400
@@ -70,8 +71,14 @@ class SpacePolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
     `siblings`: the latest by hybrid clock, and how many there are. `max`, `min`: the largest or smallest
     number ever written. `counter`, `set`, `map`: all of them together, by what they add, hold or say of each
     field. `module:function`: what this function makes of them. Give all nodes of a mesh the same."""
-    history: Annotated[int, Meta(ge=0)] = 1
-    """Versions kept of a key. This version keeps the present one: 0 and 1 mean the same."""
+    history: Annotated[int, Meta(ge=0, le=HISTORY_MAX)] = 3
+    """Replaced versions that this node keeps of each key beside what is visible, for `bms history`,
+    `bms get --at` and `bms restore`; up to 1000. Each takes the disk space of a record. With any of them an
+    overwrite takes the store half as long again; new keys cost the same. 0: none. A lower number counts
+    from a key's next write on."""
+    history_for: _Seconds | None = None
+    """Seconds after which a replaced version is forgotten, however few there are; None: its age does not
+    matter. Counted from when it was replaced; a change counts for what is replaced from then on."""
     ttl: _Seconds | None = None
     """Seconds until a value expires; None: never. This version supports None."""
     ack: Ack = "local"
@@ -309,13 +316,15 @@ def check_space(name: str, policy: SpacePolicy) -> None:
         raise ConfigError(field=f"spaces.{name}", reason=error.reason) from None
     if "/" in name:
         raise ConfigError(field=f"spaces.{name}", reason="a space is the first segment of a key, without '/'")
+    if policy.history_for is not None and policy.history == 0:
+        reason = "it limits the age of old versions, and history = 0 keeps none"
+        raise ConfigError(field=f"spaces.{name}.history_for", reason=reason)
     if policy.conflict not in CONFLICT_WORDS and not _FUNCTION_NAME.fullmatch(policy.conflict):
         known = ", ".join(CONFLICT_WORDS)
         reason = f"{policy.conflict!r} is none of {known}, and no module:function"
         raise ConfigError(field=f"spaces.{name}.conflict", reason=reason)
     unsupported = {
         "replicas": policy.replicas != "all",
-        "history": policy.history > 1,
         "ttl": policy.ttl is not None,
         "encrypt": policy.encrypt,
     }

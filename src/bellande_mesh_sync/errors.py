@@ -164,6 +164,13 @@ class NotFoundError(RequestError):
     template = "there is no {what} {name!r}"
 
 
+class HistoryGoneError(RequestError):
+    """What was there then is not known: this node never had it, or has forgotten it. Nothing changed."""
+
+    code = "history_gone"
+    template = "this node's history of {key!r} does not reach back to {what}; another node's may"
+
+
 class ConflictError(RequestError):
     """`if_match` names another version than the visible one. Nothing was written."""
 

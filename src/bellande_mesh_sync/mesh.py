@@ -45,6 +45,7 @@ from bellande_mesh_sync.feeds import Feeds, Subscription, Watch
 from bellande_mesh_sync.ids import NodeId
 from bellande_mesh_sync.keys import check_key, check_prefix, space_of
 from bellande_mesh_sync.mesh_conflicts import ConflictCalls
+from bellande_mesh_sync.mesh_history import HistoryCalls
 from bellande_mesh_sync.mesh_members import MemberCalls
 from bellande_mesh_sync.observe import views
 from bellande_mesh_sync.observe.conflicts import counts_shown, entry_of_version, to_settle
@@ -54,6 +55,7 @@ from bellande_mesh_sync.shell.assembly import VERSION, Assembly, News
 from bellande_mesh_sync.shell.runner import now
 from bellande_mesh_sync.shell.value_io import ValueStream, inline_value
 from bellande_mesh_sync.store.chunker import WrittenValue
+from bellande_mesh_sync.times import Time
 from bellande_mesh_sync.values import (
     Entry,
     Listing,
@@ -74,7 +76,7 @@ LIST_STEP = 250
 """Entries of a listing that are made in one go."""
 
 
-class Mesh(MemberCalls, ConflictCalls):
+class Mesh(MemberCalls, ConflictCalls, HistoryCalls):
     """One node. Make it with `init`; use it as `async with`, or call `start` and `stop`.
 
     All calls belong to the event loop that started it. Node ids and versions are text.
@@ -337,16 +339,23 @@ class Mesh(MemberCalls, ConflictCalls):
 
     # -- reading
 
-    async def get(self, key: str, *, version: str | None = None) -> Value:
-        """The visible value, or that of one of its siblings, whole; for large ones use `open_value`.
+    async def get(self, key: str, *, at: Time | None = None, version: str | None = None) -> Value:
+        """The visible value, whole. NotFoundError if there is none; for large ones use `open_value`.
 
         Args:
-            version: the sibling's. Its entry's context stands for this one alone.
-
-        Raises:
-            NotFoundError: there is no such value.
+            at: as it was at this time, by the stamps of the records: ISO 8601, `2h ago`, milliseconds since
+                1970 or a datetime. HistoryGoneError if that is not known here.
+            version: this version: one of the siblings, whose entry's context then stands for it alone, or one
+                that was replaced. Not together with `at`.
         """
-        record, entry = self._find(key, version)
+        if at is not None:
+            return await self.get_past(key, at=at, version=version)
+        try:
+            record, entry = self._find(key, version)
+        except NotFoundError:
+            if version is None:
+                raise
+            return await self.get_past(key, version=version)
         if record.inline is not None:
             data = record.inline
         else:

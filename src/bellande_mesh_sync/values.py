@@ -268,3 +268,80 @@ class Stats(Struct, frozen=True):
     """For each linked peer: bytes and messages each way, round trip, records it still lacks of ours."""
     conflicts: dict[str, int] = {}
     """Keys in conflict by space; of very many spaces those with the most. `gauges` has the sum of all."""
+
+
+class Version(Struct, frozen=True):
+    """One version of a key, present or replaced, without its bytes."""
+
+    key: str
+    version: str
+    kind: str
+    """`put` or `delete`."""
+    state: str
+    """`current`: what readers see, or the delete that they see nothing for. `sibling`: beside that one, not
+    replaced. `replaced`: by a later write."""
+    size: int
+    content_type: str
+    author: str
+    """Node id of the writer."""
+    time_ms: int
+    """The writer's hybrid clock, in milliseconds since 1970."""
+    replaced_ms: int | None
+    """The same of the write that replaced it; None while nothing has."""
+    digest: str
+
+
+class History(Struct, frozen=True):
+    """What a node has of a key's past."""
+
+    key: str
+    versions: tuple[Version, ...]
+    """The latest first."""
+    complete: bool
+    """Whether that is all there ever was: False if versions were forgotten or never came here."""
+
+
+class Difference(Struct, frozen=True):
+    """A key that was not the same at two moments."""
+
+    key: str
+    kind: str
+    """`added`, `changed` or `deleted`; `unknown` if the history does not reach back to one of the moments."""
+    before: Entry | None
+    """What was visible at the first moment; None if nothing was, or if that is what is not known."""
+    after: Entry | None
+    """The same of the second moment."""
+
+
+class DiffPage(Struct, frozen=True):
+    differences: tuple[Difference, ...]
+    cursor: str
+    """Pass it to get the next page; empty at the end. A page may be empty before that."""
+    from_ms: int
+    to_ms: int
+
+
+class RestorePage(Struct, frozen=True):
+    changes: tuple[Difference, ...]
+    """What was written, or in a dry run would be: from what is there now to what was there then."""
+    gone: tuple[str, ...]
+    """Keys of which is not known what was there then. They stay as they are."""
+    unchanged: int
+    cursor: str
+    """Pass it to go on with the next keys; empty at the end."""
+    at_ms: int
+
+
+class Restored(Struct, frozen=True):
+    """What `Mesh.restore` did, in numbers of keys."""
+
+    at_ms: int
+    written: int
+    """Have their value of then again."""
+    deleted: int
+    """Were not there then, and are deleted now."""
+    unchanged: int
+    gone: int
+    """Stay as they are, for the history does not reach back far enough."""
+    gone_keys: tuple[str, ...]
+    """The first thousand of them."""

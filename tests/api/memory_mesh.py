@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -41,6 +41,7 @@ from bellande_mesh_sync.values import (
     Topology,
     TopologyNode,
 )
+from tests.api.memory_past import MemoryPast
 
 NODE = "ab" * 32
 TOKENS = {f"{role}-token": role for role in ("observer", "reader", "writer", "admin")}
@@ -82,7 +83,7 @@ class MemoryWatch:
 
 
 @dataclass
-class MemoryMesh:
+class MemoryMesh(MemoryPast):
     """Answers as a mesh would. `faults` maps a method's name to the error it raises."""
 
     values: dict[str, tuple[bytes, Entry]] = field(default_factory=dict)
@@ -295,19 +296,24 @@ class MemoryMesh:
 
     async def head(self, key: str, *, version: str | None = None) -> Entry:
         self._fail("head")
+        return self._head(key, version)
+
+    def _head(self, key: str, version: str | None) -> Entry:
         if key not in self.values:
             raise NotFoundError(what="key", name=key)
         if version not in (None, self._version(key)):
             raise NotFoundError(what="version", name=version)
         return self.values[key][1]
 
-    @asynccontextmanager
-    async def open_value(
+    def open_value(
         self, key: str, start: int = 0, end: int | None = None, *, version: str | None = None
-    ) -> AsyncIterator[ValueStream]:
+    ) -> AbstractAsyncContextManager[ValueStream]:
         self._fail("open_value")
-        entry = await self.head(key, version=version)
-        yield MemoryStream(entry, self.values[key][0][start:end], self.fail_reads_after)
+        return self._stream(self._head(key, version), self.values[key][0][start:end])
+
+    @asynccontextmanager
+    async def _stream(self, entry: Entry, data: bytes) -> AsyncIterator[ValueStream]:
+        yield MemoryStream(entry, data, self.fail_reads_after)
 
     async def delete(self, key: str, *, if_match: str | None = None, **options: Any) -> Receipt:
         await self.head(key)

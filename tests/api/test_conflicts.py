@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from bellande_mesh_sync.client import Client
-from bellande_mesh_sync.errors import ConflictError, NotFoundError, UsageError
+from bellande_mesh_sync.errors import ConflictError, HistoryGoneError, NotFoundError, UsageError
 
 from .conftest import Served
 from .memory_mesh import NODE
@@ -133,13 +133,14 @@ def test_a_version_may_be_read(http: httpx.Client, client: Client) -> None:
     ranged = http.get(f"/v1/data/a?version={VERSION}", headers={"range": "bytes=1-"})
     assert (ranged.status_code, ranged.content) == (206, b"ne")
     assert http.head(f"/v1/data/a?version={VERSION}").headers["etag"] == f'"{VERSION}"'
-    assert refusal(http.get("/v1/data/a?version=other")) == (404, "not_found")
+    assert refusal(http.get("/v1/data/a?version=other")) == (410, "history_gone")
     assert refusal(http.get("/v1/data/a?versoin=x")) == (400, "usage")
     assert client.get("a", version=VERSION).data == b"one"
     assert client.head("a", version=VERSION).version == VERSION
-    for read in (client.get, client.head):
-        with pytest.raises(NotFoundError):
-            read("a", version="other")
+    with pytest.raises(HistoryGoneError):
+        client.get("a", version="other")
+    with pytest.raises(NotFoundError):
+        client.head("a", version="other")
 
 
 def test_the_context_of_a_write_may_come_as_the_header_that_reads_answer_with(

@@ -29,7 +29,7 @@ def test_the_client_gets_what_the_mesh_answers(served: Served, client: Client) -
     assert client.update(labels={}, zone="hall").node == NODE
     assert client.cleanup() == [TWIN]
     assert client.cleanup(60) == [TWIN]
-    assert [view.node for view in client.restore(1)] == [TWIN]
+    assert [view.node for view in client.restore_nodes(1)] == [TWIN]
     client.announce()
     client.set_max_connections(7)
     client.sleep(600)

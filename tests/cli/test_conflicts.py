@@ -73,10 +73,10 @@ def test_a_read_says_that_there_are_more_versions_and_can_read_each(bms: Bms, sp
     assert read.out == b"two"
     assert read.err.startswith("2 versions are in conflict")
     assert bms("get", key, "--json").err == ""
-    assert bms("get", key, "--sibling", old).out == b"one"
-    assert bms("get", key, "--sibling", short_version(old)).out == b"one"
-    assert bms("get", key, "--sibling", "abc").code == 4
-    assert bms("get", key, "--sibling", "a.b.c").code == 2
+    assert bms("get", key, "--version", old).out == b"one"
+    assert bms("get", key, "--version", short_version(old)).out == b"one"
+    assert bms("get", key, "--version", "abc").code == 4
+    assert bms("get", key, "--version", "a.b.c").code == 2
 
 
 @pytest.mark.parametrize("is_short", [False, True])

@@ -35,7 +35,7 @@ def _run(served: Served, capsys: pytest.CaptureFixture[str], *words: str) -> tup
         (["remove", "twin"], ("remove", TWIN)),
         (["cleanup", "--older-than", "1d"], ("cleanup", 86_400)),
         (["cleanup"], ("cleanup", None)),
-        (["restore"], ("restore", 5)),
+        (["restore-nodes"], ("restore", 5)),
         (["update", "--label", "floor=2", "--capacity", "7"], ("update", {"floor": "2"}, 7, None)),
         (["update", "--no-labels"], ("update", {}, None, None)),
         (["announce"], ("announce",)),

@@ -11,6 +11,7 @@ from blake3 import blake3
 from bellande_mesh_sync.core.config import CoreConfig, LocalNode
 from bellande_mesh_sync.core.data.clock import HybridClock
 from bellande_mesh_sync.core.data.context import Context
+from bellande_mesh_sync.core.data.history import NO_HISTORY, HistoryPolicies
 from bellande_mesh_sync.core.data.record import TOMBSTONE, VALUE, ChunkRef, Manifest, Record, fingerprint_of
 from bellande_mesh_sync.core.data.replica import OpenCommit, Replica
 from bellande_mesh_sync.core.data.space_policies import SpacePolicies
@@ -137,13 +138,18 @@ def large_write(key: str, chunks: Sequence[bytes]) -> Write:
 class Disk:
     """A replica and the store in memory below it; commits wait until the test says what becomes of them."""
 
-    def __init__(self, name: str = "alice", policies: SpacePolicies | None = None) -> None:
+    def __init__(
+        self,
+        name: str = "alice",
+        policies: SpacePolicies | None = None,
+        histories: HistoryPolicies = NO_HISTORY,
+    ) -> None:
         self.store = MemoryStore(new_epoch=lambda: EPOCH)
         state = self.store.open()
         self.clock = HybridClock(CoreConfig().clock_drift_max_ms, state.clock)
-        self.replica = Replica(
-            author_named(name, state.epoch), self.clock, self.store, state, policies or SpacePolicies()
-        )
+        author = author_named(name, state.epoch)
+        policies = policies or SpacePolicies()
+        self.replica = Replica(author, self.clock, self.store, state, policies, histories)
         self.waiting: list[Commit] = []
 
     def write(self, *writes: Write, seconds: float = 0.0) -> list[Record]:

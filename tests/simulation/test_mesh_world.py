@@ -20,6 +20,7 @@ from bellande_mesh_sync.errors import (
     ConfigError,
     ConflictError,
     DiskFullError,
+    HistoryGoneError,
     InvalidKeyError,
     NotFoundError,
     NotRunningError,
@@ -152,8 +153,37 @@ def test_a_spaces_policy_gives_the_ack_level() -> None:
         assert world.run(world.mesh(0).put("other/a", b"")).ack == "local"
 
 
+def test_the_past_of_a_simulated_node_is_kept_as_its_spaces_say() -> None:
+    with MeshWorld(2, spaces={"plans": {"history": 2}, "poses": {"history": 0}}) as world:
+        mesh = world.mesh(0)
+        times = []
+        for number in range(4):
+            world.run(mesh.put("plans/dock", f"v{number}", ack="all"))
+            world.run(mesh.put("poses/r7", f"v{number}"))
+            times.append(world.run(mesh.head("plans/dock")).time_ms)
+            world.advance(10)
+        for node in (mesh, world.mesh(1)):
+            assert world.run(node.get("plans/dock", at=times[1])).data == b"v1"
+            assert world.run(node.get("plans/dock", at="12s ago")).data == b"v2"
+            with pytest.raises(HistoryGoneError):
+                world.run(node.get("plans/dock", at=times[0]))
+        assert [each.state for each in world.run(mesh.history("plans/dock")).versions] == [
+            "current",
+            "replaced",
+            "replaced",
+        ]
+        assert len(world.run(mesh.history("poses/r7")).versions) == 1
+        with pytest.raises(NotFoundError):
+            world.run(mesh.history("plans/none"))
+        oldest = world.run(mesh.history("plans/dock")).versions[-1]
+        world.kill(0)
+        world.restart(0)
+        world.advance(10)
+        assert world.run(world.mesh(0).get("plans/dock", version=oldest.version)).data == b"v1"
+
+
 _WRITING = ("put", "put_many", "delete")
-_READING = ("get", "head", "list", "keys", "watch", "subscribe", "nodes", "is_running")
+_READING = ("get", "history", "head", "list", "keys", "watch", "subscribe", "nodes", "is_running")
 _SETTLING = ("conflicts", "siblings", "resolve")
 _TALKING = ("send", "broadcast", "publish")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import secrets
 import shutil
@@ -10,8 +11,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
+from bellande_mesh_sync.core.data.history import OldVersion
 from bellande_mesh_sync.core.effects import Batch
 from bellande_mesh_sync.errors import (
     ConfigError,
@@ -109,6 +112,22 @@ def test_a_new_home_gets_everything_from_the_server_and_a_new_author(place: Plac
     assert other.siblings(["k2", "k5999"]) == [(records[1],), (records[-1],)]
     assert other.siblings(["k1"])[0][0].is_tombstone
     assert other.counts().records == 5_999
+
+
+def test_a_new_home_gets_the_history_from_the_server(place: Place, tmp_path: Path) -> None:
+    versions = [record("fleet/a", sequence) for sequence in range(1, 5)]
+    store = place.store()
+    store.open()
+    commit(store, batch_of(versions[0]))
+    for before, new in itertools.pairwise(versions):
+        old = OldVersion(SHARD, before, new.stamp, 2, 0)
+        commit(store, msgspec.structs.replace(batch_of(new, drops=(before,)), history=(old,)))
+    before_move = store.old_versions(["fleet/a"], 1 << 30)
+    assert len(before_move[0]) == 2
+    store.close()
+    other = place.store(tmp_path / "other")
+    other.open()
+    assert other.old_versions(["fleet/a"], 1 << 30) == before_move
 
 
 def test_a_home_that_is_current_reads_nothing_again(place: Place, caplog: pytest.LogCaptureFixture) -> None:

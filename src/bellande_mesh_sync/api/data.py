@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractAsyncContextManager
 from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta, Struct
 
 from bellande_mesh_sync.api.calls import Answer, Call
+from bellande_mesh_sync.api.needs import ValueStream
 from bellande_mesh_sync.api.operations import OCTETS, Operation
 from bellande_mesh_sync.api.ranges import Span, Tags, etag, parse_range, parse_tags
 from bellande_mesh_sync.core.data.context import CONTEXT_OF_ALL
@@ -38,8 +40,11 @@ class WriteQuery(Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class ReadQuery(Struct, forbid_unknown_fields=True, kw_only=True):
+    at: Annotated[str, Meta(description="ISO 8601, `2h ago`, `now`, or milliseconds since 1970")] | None = (
+        None
+    )
     version: str | None = None
-    """One of the versions that stand under the key, instead of the visible one."""
+    """One of the versions that stand under the key, instead of the visible one, or a replaced one."""
 
 
 class ListQuery(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -105,13 +110,33 @@ async def head_value(call: Call) -> None:
 async def get_value(call: Call) -> None:
     """The value's bytes, streamed; with `version` those of one of the siblings.
 
-    `Range` (one range), `If-Range`, `If-Match` and `If-None-Match` are honoured.
+    `Range` (one range), `If-Range`, `If-Match` and `If-None-Match` are honoured. With `at` the value that was
+    visible then, with `version` that version, replaced or not; always whole. 410 with `history_gone`: what
+    was there then is not known to this node.
     """
     key = check_key(call.path_rest())
-    version = call.query(ReadQuery).version
-    if "range" in call.headers and await _send_range(call, key, version):
+    query = call.query(ReadQuery)
+    if query.at is not None:
+        await _send(call, await call.mesh.open_past(key, at=query.at, version=query.version))
         return
-    async with call.mesh.open_value(key, version=version) as stream:
+    if "range" in call.headers and await _send_range(call, key, query.version):
+        return
+    await _send(call, await _opened(call, key, query.version))
+
+
+async def _opened(call: Call, key: str, version: str | None) -> AbstractAsyncContextManager[ValueStream]:
+    """The visible value, or that of one version, whether it still stands or has been replaced."""
+    try:
+        return call.mesh.open_value(key, version=version)
+    except NotFoundError:
+        if version is None:
+            raise
+        return await call.mesh.open_past(key, version=version)
+
+
+async def _send(call: Call, opening: AbstractAsyncContextManager[ValueStream]) -> None:
+    """Answer with a whole value, unless the reader has it."""
+    async with opening as stream:
         entry = stream.entry
         if _is_unchanged(call, entry):
             await call.begin(304, _headers_of(entry))

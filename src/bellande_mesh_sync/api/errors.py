@@ -27,6 +27,7 @@ STATUS_OF: Final[dict[type[BellandeMeshError], int]] = {
     tree.MethodNotAllowedError: 405,
     tree.RequestError: 400,
     tree.NotFoundError: 404,
+    tree.HistoryGoneError: 410,
     tree.ConflictError: 412,
     tree.StillMemberError: 409,
     tree.ConflictLimitError: 409,

@@ -9,11 +9,14 @@ from typing import Any, Protocol
 from bellande_mesh_sync.values import (
     Change,
     Conflicts,
+    DiffPage,
     Entry,
     Explanation,
+    History,
     Listing,
     NodeView,
     Receipt,
+    RestorePage,
     Siblings,
     Stats,
     Status,
@@ -136,6 +139,32 @@ class MeshCalls(Protocol):
     def open_value(
         self, key: str, start: int = 0, end: int | None = None, *, version: str | None = None
     ) -> AbstractAsyncContextManager[ValueStream]: ...
+
+    async def open_past(
+        self, key: str, *, at: str | None = None, version: str | None = None
+    ) -> AbstractAsyncContextManager[ValueStream]: ...
+
+    async def history(self, key: str) -> History: ...
+
+    async def diff_page(
+        self, prefix: str, from_: str, to: str = ..., *, limit: int = 1000, cursor: str = ""
+    ) -> DiffPage: ...
+
+    async def restore_version(
+        self, key: str, version: str, *, ack: str | None = None, timeout: float | None = None
+    ) -> Receipt: ...
+
+    async def restore_page(
+        self,
+        prefix: str,
+        at: str,
+        *,
+        dry_run: bool = False,
+        limit: int = 1000,
+        cursor: str = "",
+        ack: str | None = None,
+        timeout: float | None = None,
+    ) -> RestorePage: ...
 
     async def delete(
         self,

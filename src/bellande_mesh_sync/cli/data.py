@@ -12,6 +12,7 @@ import click
 
 from bellande_mesh_sync.cli.options import Command, ack_options, context_option, if_version_option
 from bellande_mesh_sync.cli.session import Session
+from bellande_mesh_sync.cli.times import TimeType
 from bellande_mesh_sync.cli.versions import full_version, short_version
 from bellande_mesh_sync.errors import UsageError
 
@@ -73,20 +74,35 @@ def put(
 
 
 @click.command(
-    cls=Command, section=_SECTION, examples=("bms get fleet/plans/dock", "bms get maps/hall-3 -o hall-3.pgm")
+    cls=Command,
+    section=_SECTION,
+    examples=(
+        "bms get fleet/plans/dock",
+        "bms get maps/hall-3 -o hall-3.pgm",
+        "bms get fleet/plans/dock --at '2h ago'",
+    ),
 )
 @click.argument("key")
 @click.option("-o", "--output", "path", metavar="F", help="Write a file: whole, or not at all.")
-@click.option("--sibling", metavar="V", help="Read this one of the versions in conflict.")
+@click.option("--at", "at_ms", type=TimeType(), metavar="TIME", help="As it was then.")
+@click.option(
+    "--version",
+    metavar="V",
+    help="This version: one of those in conflict, or a replaced one, as 'bms history KEY' lists them.",
+)
 @click.pass_obj
-def get(session: Session, key: str, path: str | None, sibling: str | None) -> None:
+def get(session: Session, key: str, path: str | None, at_ms: int | None, version: str | None) -> None:
     """Read a value: its bytes, as they are.
 
-    With --json they come as text if they are UTF-8, else in Base64, beside the version and author.
+    With --json they come as text if they are UTF-8, else in Base64, beside the version and author. TIME
+    is ISO 8601 (UTC if it names no zone) or '2h ago', and is compared with the clocks of those who wrote.
     """
+    if at_ms is not None and version is not None:
+        raise UsageError(reason="give either --at TIME or --version V")
     output = session.output()
-    with session.client() as client, _opened(client, key, sibling) as (entry, pieces):
-        if entry.siblings > 1 and sibling is None:
+    at = None if at_ms is None else str(at_ms)
+    with session.client() as client, _opened(client, key, at, version) as (entry, pieces):
+        if entry.siblings > 1 and version is None and at is None:
             output.note(f"{entry.siblings} versions are in conflict: see 'bms conflicts {key} --diff'")
         if path is not None and path != "-":
             _save(entry, pieces, path, output)
@@ -165,11 +181,11 @@ def watch(session: Session, prefix: str) -> None:
 
 
 def _opened(
-    client: Client, key: str, sibling: str | None
+    client: Client, key: str, at: str | None, version: str | None
 ) -> contextlib.AbstractContextManager[tuple[Entry, Iterator[bytes]]]:
-    if sibling is None:
-        return client.open(key)
-    return client.open(key, version=full_version(key, sibling, client.siblings(key).siblings))
+    if version is not None:
+        version = full_version(key, version, client.history(key).versions)
+    return client.open(key, at=at, version=version)
 
 
 def _put_file(

@@ -30,6 +30,7 @@ _EXITS = {
     "transport": UNREACHABLE,
     "not_running": UNREACHABLE,
     "not_found": NOT_FOUND,
+    "history_gone": NOT_FOUND,
     "unauthorized": DENIED,
     "forbidden": DENIED,
     "denied": DENIED,

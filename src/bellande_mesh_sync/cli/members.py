@@ -75,10 +75,10 @@ def cleanup(session: Session, older_than: int | None) -> None:
     output.note(f"removed {len(removed)}")
 
 
-@click.command(cls=Command, section=_SECTION, examples=("bms restore",))
+@click.command("restore-nodes", cls=Command, section=_SECTION, examples=("bms restore-nodes",))
 @click.option("--timeout", type=TimeoutType(), default=5.0, help="Wait this long for them.  [default: 5]")
 @click.pass_obj
-def restore(session: Session, timeout: float) -> None:
+def restore_nodes(session: Session, timeout: float) -> None:
     """Try all members without a link again now.
 
     Each is tried again by itself after a growing pause, which this ends. At once up to 128 are tried, of them
@@ -87,7 +87,7 @@ def restore(session: Session, timeout: float) -> None:
     """
     output = session.output()
     with session.client() as client:
-        found = client.restore(timeout)
+        found = client.restore_nodes(timeout)
     if output.as_json:
         output.result({"nodes": found}, "")
         return

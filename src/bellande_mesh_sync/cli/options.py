@@ -46,7 +46,9 @@ class Command(click.Command):
         self.section = section
         self.examples = examples
         self._own_options = [param for param in self.params if isinstance(param, click.Option)]
-        self._global_options = global_options()
+        # An option of its own wins: `restore --version V`.
+        own = {flag for option in self._own_options for flag in option.opts}
+        self._global_options = [option for option in global_options() if own.isdisjoint(option.opts)]
         self.params = [*self.params, *self._global_options]
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bellande_mesh_sync.core.data.history import NO_HISTORY, HistoryPolicies
 from bellande_mesh_sync.core.members.member import MemberRecord, Sign, Verify, signed
 from bellande_mesh_sync.core.members.swim.config import LAN, SwimConfig
 from bellande_mesh_sync.ids import NodeId
@@ -57,6 +58,10 @@ class CoreConfig:
     members_max: int = 20_000
     notes_bytes_max: int = 256 * 1024
     """The largest message from program to program."""
+    history: HistoryPolicies = NO_HISTORY
+    """Which replaced versions are kept."""
+    history_interval_ns: int = 60 * SECOND_NS
+    """How often old versions are looked at for their age, where a space has a limit to it."""
     conflicts: tuple[tuple[str, str], ...] = ()
     """Space and name of its policy, where that is neither `lww` nor a function."""
 

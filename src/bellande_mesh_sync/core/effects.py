@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 
 from msgspec import Struct
 
+from bellande_mesh_sync.core.data.history import OldVersion
 from bellande_mesh_sync.core.data.knowledge import Delta
 from bellande_mesh_sync.core.data.record import Manifest, Record
 from bellande_mesh_sync.core.members.member import MemberRecord
@@ -96,6 +97,10 @@ class Batch(Struct, frozen=True, gc=False):
     """A new author epoch, if not empty."""
     clock: int = 0
     """The clock when the batch was made, if not 0: it goes on above this after a restart."""
+    history: tuple[OldVersion, ...] = ()
+    """Replaced versions to keep. Beyond what each says, the oldest of its key are forgotten."""
+    expired_ms: int = 0
+    """Old versions that expired by then may be forgotten, if not 0; a store does so in portions."""
 
 
 class Commit(Struct, frozen=True, gc=False):

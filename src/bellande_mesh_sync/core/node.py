@@ -86,6 +86,7 @@ from bellande_mesh_sync.core.spreading.exchange import Exchange
 from bellande_mesh_sync.core.timers import (
     AckOverdue,
     FetchOverdue,
+    HistoryDue,
     NoteOverdue,
     PullDue,
     RepairDue,
@@ -202,6 +203,7 @@ class NodeCore:
             NoteOverdue: lambda timer, now: self.notes.overdue(timer.request, now),
             SurveyOver: lambda timer, now: self.surveys.over(timer.request),
             WakeDue: self.commands.wake_due,
+            HistoryDue: lambda timer, now: self._forget_expired(now),
         }
 
     def _route_messages(self) -> dict[type, Callable[[Link, Any, Now], list[Effect]]]:
@@ -234,6 +236,8 @@ class NodeCore:
         first_repair_ns = now.mono_ns + round(self._rng.random() * self.config.sync_interval_ns)
         effects: list[Effect] = [SetTimer(RepairDue(), first_repair_ns)]
         effects += self.membership.start(now)
+        if self.config.history.has_ages:
+            effects += self._forget_expired(now)
         return self._sealed(effects + self._tick(now), now)
 
     def handle(self, event: Event, now: Now) -> list[Effect]:
@@ -301,6 +305,10 @@ class NodeCore:
         self._meet_a_stranger()
         pause_ns = round(self.config.sync_interval_ns * (0.9 + 0.2 * self._rng.random()))
         return [*self.exchange.compare(), SetTimer(RepairDue(), now.mono_ns + pause_ns)]
+
+    def _forget_expired(self, now: Now) -> list[Effect]:
+        self.replica.forget_expired(now)
+        return [SetTimer(HistoryDue(), now.mono_ns + self.config.history_interval_ns)]
 
     def _meet_a_stranger(self) -> None:
         """Where nodes have room for only some links, groups may have formed that turn all others away.

@@ -61,6 +61,10 @@ class WakeDue(Struct, frozen=True, gc=False):
     sleep: int
 
 
+class HistoryDue(Struct, frozen=True, gc=False):
+    """Old versions are to be looked at for their age."""
+
+
 class SwimDue(Struct, frozen=True, gc=False):
     """A timer of the failure detector."""
 
@@ -78,4 +82,5 @@ Timer: TypeAlias = (
     | StreamOverdue
     | FetchOverdue
     | AckOverdue
+    | HistoryDue
 )

@@ -21,6 +21,7 @@ from bellande_mesh_sync.errors import BellandeMeshError, PortInUseError
 from bellande_mesh_sync.security.identity import Identity, verify
 from bellande_mesh_sync.shell.boot import Ground, advertised, core_config, new_epoch, prepare
 from bellande_mesh_sync.shell.datagrams import Datagrams
+from bellande_mesh_sync.shell.history_reader import HistoryReader
 from bellande_mesh_sync.shell.link_config import LinkConfig
 from bellande_mesh_sync.shell.links import Links
 from bellande_mesh_sync.shell.merge_calls import merge_calls
@@ -47,11 +48,12 @@ class News:
 class Assembly:
     """A node that runs. `open` makes it, `close` ends it; nothing is left over by either."""
 
-    def __init__(self, ground: Ground, runner: Runner, io: ValueIo, tcp_address: str,
-                 exits: contextlib.AsyncExitStack) -> None:  # fmt: skip
+    def __init__(self, ground: Ground, runner: Runner, io: ValueIo, history: HistoryReader,
+                 tcp_address: str, exits: contextlib.AsyncExitStack) -> None:  # fmt: skip
         self.ground = ground
         self.runner = runner
         self.io = io
+        self.history = history
         self.tcp_address = tcp_address
         self._exits = exits
 
@@ -118,7 +120,8 @@ class Assembly:
             exits.push_async_callback(surroundings.close)
             await surroundings.start()
             io = ValueIo(ground.store, executor, runner.chunks_added)
-            return cls(ground, runner, io, format_address(host, port), exits.pop_all())
+            history = HistoryReader(ground.store, executor)
+            return cls(ground, runner, io, history, format_address(host, port), exits.pop_all())
 
 
 async def _listen_for_datagrams(datagrams: Datagrams, settings: Settings, tcp_port: int) -> int:

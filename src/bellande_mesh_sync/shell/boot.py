@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bellande_mesh_sync.config import Settings
+from bellande_mesh_sync.config_history import histories_of
 from bellande_mesh_sync.config_model import CONFLICT_WORDS
 from bellande_mesh_sync.core.config import CoreConfig
 from bellande_mesh_sync.core.members.swim.config import PROFILES
@@ -102,6 +103,7 @@ def core_config(settings: Settings) -> CoreConfig:
         clock_drift_max_ms=round(settings.max_clock_drift_s * 1000),
         connections_max=settings.max_connections,
         swim=PROFILES[settings.profile],
+        history=histories_of(settings.spaces),
         conflicts=tuple(
             (space, policy.conflict)
             for space, policy in sorted(settings.spaces.items())

@@ -11,6 +11,7 @@ import msgspec
 from blake3 import blake3
 
 from bellande_mesh_sync.config_model import SpacePolicy
+from bellande_mesh_sync.core.data.history import KeyStory
 from bellande_mesh_sync.core.data.record import Record, order_of
 from bellande_mesh_sync.core.effects import Changed, Deliver, Reject, Resolve
 from bellande_mesh_sync.core.events import Event, SendNote, Write, WriteMany
@@ -19,7 +20,7 @@ from bellande_mesh_sync.errors import NotRunningError, error_of
 from bellande_mesh_sync.feeds import Feeds
 from bellande_mesh_sync.ids import NodeId
 from bellande_mesh_sync.keys import space_of
-from bellande_mesh_sync.observe import views
+from bellande_mesh_sync.observe import past, views
 from bellande_mesh_sync.sim.checkers import AckChecker
 from bellande_mesh_sync.sim.loop import VirtualLoop
 from bellande_mesh_sync.sim.merge_checker import MergeChecker
@@ -27,6 +28,7 @@ from bellande_mesh_sync.sim.node import SimNode
 from bellande_mesh_sync.sim.note_checker import NoteChecker
 from bellande_mesh_sync.sim.values_io import DiskValues
 from bellande_mesh_sync.sim.world import World
+from bellande_mesh_sync.times import Time
 from bellande_mesh_sync.values import Entry, MeshMessage
 
 _DEFAULT_POLICY = SpacePolicy()
@@ -89,6 +91,22 @@ class Desk:
     def find(self, key: str) -> tuple[Entry, Callable[[], bytes]] | None:
         """What a reader of this key is told, and how to get at the bytes."""
         return self.entry_of(self.node.disk.shown(key))
+
+    def story(self, key: str) -> KeyStory:
+        """All that the node has of this key, what was replaced among it."""
+        disk = self.node.disk
+        old = tuple((each.until, each.record) for each in disk.platter.history.get(key, ()))
+        return KeyStory(key, disk.shown(key), old)
+
+    def find_past(self, key: str, at: Time | None, version: str | None) -> tuple[Entry, Callable[[], bytes]]:
+        """What a reader of this key was told at a time, or of one version. Raises as `past.found_in`."""
+        core, now_ms = self.core, self.node.clock.now().wall_ms
+
+        def see(siblings: Sequence[Record], wall_ms: int) -> tuple[Record, Entry] | None:
+            return views.entry_of(core, siblings, wall_ms)
+
+        record, entry = past.found_in(self.story(key), see, at, version, now_ms)
+        return entry, lambda: self.values.read(record)
 
     def entry_of(self, siblings: Sequence[Record]) -> tuple[Entry, Callable[[], bytes]] | None:
         core = self.core

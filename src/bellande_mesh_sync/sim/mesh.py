@@ -33,12 +33,14 @@ from bellande_mesh_sync.errors import IncompleteValueError, NotFoundError, NotRu
 from bellande_mesh_sync.feeds import Subscription, Watch
 from bellande_mesh_sync.ids import NodeId
 from bellande_mesh_sync.keys import check_key, check_prefix, shard_of
-from bellande_mesh_sync.observe import views
+from bellande_mesh_sync.observe import past, views
 from bellande_mesh_sync.observe.conflicts import conflict_of, entry_of_version, siblings_of
 from bellande_mesh_sync.sim.desk import Desk
+from bellande_mesh_sync.times import Time
 from bellande_mesh_sync.values import (
     Conflicts,
     Entry,
+    History,
     Listing,
     MeshMessage,
     NodeView,
@@ -140,8 +142,16 @@ class SimMesh:
 
     # -- reading
 
-    async def get(self, key: str, *, version: str | None = None) -> Value:
-        entry, read = self._find(key, version)
+    async def get(self, key: str, *, at: Time | None = None, version: str | None = None) -> Value:
+        """Of the past, a space with a merge function shows the latest sibling, not what it makes of them."""
+        try:
+            if at is not None:
+                raise NotFoundError(what="value of that time yet of", name=key)
+            entry, read = self._find(key, version)
+        except NotFoundError:
+            if at is None and version is None:
+                raise
+            entry, read = self._desk.find_past(check_key(key), at, version)
         return Value(read(), entry.version, entry.author, entry.content_type, entry)
 
     async def head(self, key: str, *, version: str | None = None) -> Entry:
@@ -168,6 +178,13 @@ class SimMesh:
             if not cursor:
                 return
             await asyncio.sleep(0)
+
+    async def history(self, key: str) -> History:
+        self._alive()
+        story = self._desk.story(check_key(key))
+        if not story.live:
+            raise NotFoundError(what="key", name=key)
+        return past.history_of(story)
 
     def _find(self, key: str, version: str | None = None) -> tuple[Entry, Callable[[], bytes]]:
         self._alive()

@@ -9,6 +9,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, Final, TypeVar
 
+from bellande_mesh_sync.config_history import histories_of
 from bellande_mesh_sync.config_model import CONFLICT_WORDS, SpacePolicy, changed, check_space, policy_of
 from bellande_mesh_sync.core.config import CoreConfig
 from bellande_mesh_sync.core.data.merging import Merge, Sibling, siblings_of
@@ -84,7 +85,7 @@ class MeshWorld(Troubles):
             nodes,
             faults_s=0,
             settle_s=0,
-            core=replace(core or CoreConfig(), conflicts=words),
+            core=replace(core or CoreConfig(), conflicts=words, history=histories_of(policies)),
             network=everywhere.network_config(),
             links=tuple((a, b, figures.network_config()) for a, b, figures in links),
             workload=WorkloadConfig(clients=0),

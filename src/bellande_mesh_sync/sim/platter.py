@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from bellande_mesh_sync.core.data.history import OldVersion, remaining
 from bellande_mesh_sync.core.data.knowledge import Delta, Ranges
 from bellande_mesh_sync.core.data.record import ChunkRef, Manifest, Record
 from bellande_mesh_sync.core.effects import Batch, IntervalChange
@@ -37,6 +38,8 @@ class Platter:
         self.members: dict[NodeId, MemberRecord] = {}
         self.live: dict[Shard, dict[Author, dict[int, Record]]] = {}
         self.by_key: dict[str, dict[Dot, Record]] = {}
+        self.history: dict[str, list[OldVersion]] = {}
+        """Replaced versions by key, in the order in which they were replaced."""
         self.intervals: dict[Shard, dict[Author, dict[int, int]]] = {}
         self.fingerprints: dict[Shard, int] = {}
         self.chunks: dict[bytes, bytes] = {}
@@ -55,6 +58,7 @@ class Platter:
             for shard, authors in self.live.items()
         }
         copy.by_key = {key: dict(siblings) for key, siblings in self.by_key.items()}
+        copy.history = dict(self.history)  # Its lists are replaced, never changed.
         copy.intervals = {
             shard: {author: dict(held) for author, held in authors.items()}
             for shard, authors in self.intervals.items()
@@ -79,6 +83,7 @@ class Platter:
             self.rotten.pop((key, Dot(*dot)), None)
             if not siblings:
                 self.by_key.pop(key, None)
+        self._keep(batch)
         for change in batch.intervals:
             self._change(change)
         for shard, amount in batch.fingerprints:
@@ -90,6 +95,16 @@ class Platter:
         self.clock = batch.clock or self.clock
         if batch.epoch:
             self.epoch = self.epoch_file = batch.epoch
+
+    def _keep(self, batch: Batch) -> None:
+        for old in batch.history:
+            kept = [
+                each for each in self.history.get(old.record.key, ()) if each.record.dot != old.record.dot
+            ]
+            self.history[old.record.key] = remaining([*kept, old], old.versions)
+        if batch.expired_ms:
+            for key, kept in list(self.history.items()):
+                self.history[key] = [old for old in kept if not 0 < old.expires_ms <= batch.expired_ms]
 
     def knowledge(self, shard: Shard) -> Delta:
         authors = self.intervals.get(shard, {})

@@ -19,6 +19,7 @@ from bellande_mesh_sync.sim.context_checker import ContextChecker
 from bellande_mesh_sync.sim.disk import SimDisk
 from bellande_mesh_sync.sim.faults import Faults
 from bellande_mesh_sync.sim.history import ClockSet, DiskLost, Joined
+from bellande_mesh_sync.sim.history_checker import HistoryChecker
 from bellande_mesh_sync.sim.identity import SimIdentity, make_identity
 from bellande_mesh_sync.sim.liar import Liar, LiarConfig
 from bellande_mesh_sync.sim.member_checker import MemberChecker
@@ -79,6 +80,7 @@ class Simulation:
         self.ack_checker.has_left = lambda index, node, since_ns: self.members.has_left(
             index, node, since_ns, self.world.now_ns
         )
+        self.history_checker = HistoryChecker(scenario.core.history, len(self.disks))
         self.context_checker = ContextChecker()
         self.workload.resolved = self.context_checker.resolved
         self.faults = Faults(self.world, scenario.faults, self.nodes, self.network)
@@ -103,6 +105,7 @@ class Simulation:
         """A new machine, with an empty disk and the address of one node."""
         identity = make_identity(self.scenario.seed, len(self.nodes))
         self.disk_checker.joined(identity.node)
+        self.history_checker.joined()
         self.disks.append(self._make_disk(identity.index))
         self.ack_checker.joined(identity.index, identity.node)
         self.oracle.hear(Joined(identity.index, identity.node.hex()))
@@ -261,6 +264,8 @@ class Simulation:
         self.additions.check_at_rest(self.settled())
         self.oracle.notes.check_ledger(self.network.notes.sent_count, self.network.notes.lost)
         self.members.check_at_rest(self.settled())
+        if self.liar is None:  # A member that lies is believed about what replaced what.
+            self.history_checker.check_at_rest([node.disk for node in self.settled()])
         for node in self.settled():
             if node.disk.view_count:
                 raise Violation("bounds", node.name, f"{node.disk.view_count} views are still open at rest")
@@ -307,6 +312,7 @@ class Simulation:
             self.world.after(FULL_CHECK_INTERVAL_NS, self._check_fully)
         for disk in self.disks:
             self.disk_checker.check_disk(disk)
+            self.history_checker.check_disk(disk)
         self.ack_checker.check_all()
         self.members.check(self.settled(), self.world.now_ns)
 
@@ -314,10 +320,12 @@ class Simulation:
 
     def applied(self, disk: Disk, batch: Batch) -> None:
         self.disk_checker.applied(disk, batch)
+        self.history_checker.applied(disk, batch)
         self.context_checker.applied(disk, batch)
 
     def wiped(self, disk: Disk) -> None:
         self.disk_checker.wiped(disk)
+        self.history_checker.wiped(disk)
         self.additions.wiped(disk.index)
         self.oracle.hear(DiskLost(disk.index, self.world.now_ns))
 

@@ -13,6 +13,7 @@ from typing import Final
 from blake3 import blake3
 
 from bellande_mesh_sync.core.config import CoreConfig
+from bellande_mesh_sync.core.data.history import HistoryPolicies, HistoryPolicy
 from bellande_mesh_sync.core.members.swim.config import FAST, LAN
 from bellande_mesh_sync.sim.disk import DiskConfig
 from bellande_mesh_sync.sim.draws import spread
@@ -87,6 +88,19 @@ def draw(seed: int, *, nodes: tuple[int, int], minutes: float) -> Scenario:
         newer_ratio=rng.choice((0.0, 0.0, 0.0, 0.3)),
     )
     return _with_datagrams(rng, scenario)
+
+
+def with_history(scenario: Scenario) -> Scenario:
+    """The same on nodes that keep old versions. Drawn apart: without, a seed stays the run that it was."""
+    rng = random.Random(int.from_bytes(blake3(f"{scenario.seed}/history".encode()).digest(), "big"))
+    interval_ns = rng.choice((5, 60)) * SECOND_NS
+    spaces = tuple((f"s{index}", _draw_history(rng)) for index in range(scenario.workload.spaces))
+    history = HistoryPolicies(_draw_history(rng), spaces)
+    return replace(scenario, core=replace(scenario.core, history=history, history_interval_ns=interval_ns))
+
+
+def _draw_history(rng: random.Random) -> HistoryPolicy:
+    return HistoryPolicy(rng.choice((0, 1, 2, 3, 20)), rng.choice((0, 0, 10_000, 60_000)))
 
 
 def _with_datagrams(rng: random.Random, scenario: Scenario) -> Scenario:

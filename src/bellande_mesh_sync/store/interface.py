@@ -1,14 +1,14 @@
 """What every store offers. One suite in tests/store holds all of them to it.
 
 Threads: `open`, `apply`, `sync`, `read_page` and the chunk calls are made from worker threads (one
-at a time each for `apply`); `publish`, `siblings`, `scan` and `counts` from the thread that runs
+at a time each for `apply`); `publish`, `siblings`, the scans and the counts from the thread that runs
 the core. `apply` makes a batch durable; `publish` then makes it visible to `siblings` and the scans.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Protocol
+from typing import Final, Protocol, TypeAlias
 
 from msgspec import Struct
 
@@ -16,7 +16,13 @@ from bellande_mesh_sync.core.data.knowledge import Delta
 from bellande_mesh_sync.core.data.record import ChunkRef, Manifest, Record
 from bellande_mesh_sync.core.effects import Batch
 from bellande_mesh_sync.core.reader import StoredState
-from bellande_mesh_sync.ids import Shard
+from bellande_mesh_sync.ids import Shard, Stamp
+
+OldVersions: TypeAlias = tuple[tuple[Stamp, Record], ...]
+"""Replaced versions of one key, each with the stamp of what replaced it, in the order of these."""
+
+EXPIRED_PER_BATCH: Final = 5_000
+"""Old versions that `Batch.expired_ms` forgets at most, so that no commit waits long for it."""
 
 
 class Page(Struct, frozen=True, gc=False):
@@ -85,6 +91,16 @@ class Store(Protocol):
 
     def scan_conflicts(self, prefix: str, after: str, limit: int) -> ScanPage:
         """As `scan`, of the keys in conflict. Cost: O(found), however many other keys there are."""
+        ...
+
+    def scan_keys(self, prefix: str, after: str, limit: int) -> list[str]:
+        """As `scan`, the keys alone, and with those that have nothing but tombstones."""
+        ...
+
+    def old_versions(self, keys: Sequence[str], size_bytes_max: int) -> list[OldVersions]:
+        """The history of the first of these keys: of as many as have no more than this many bytes
+        together, and of one at least. From any thread; what is applied counts. A key whose live version
+        is read first has no gap between the two. Raises CorruptStoreError, StorageError."""
         ...
 
     def counts(self) -> StoreCounts: ...

@@ -20,9 +20,10 @@ from bellande_mesh_sync.core.members.member import MemberRecord
 from bellande_mesh_sync.core.reader import StoredShard, StoredState
 from bellande_mesh_sync.errors import ChunkMissingError, CorruptStoreError
 from bellande_mesh_sync.ids import Author, NodeId, Shard
-from bellande_mesh_sync.store.interface import ChangesView, Page, ScanPage, StoreCounts
+from bellande_mesh_sync.store.interface import ChangesView, OldVersions, Page, ScanPage, StoreCounts
 from bellande_mesh_sync.store.key_index import KeyIndex
 from bellande_mesh_sync.store.manifests import find_missing, iterate_chunks
+from bellande_mesh_sync.store.memory_history import MemoryHistory
 
 FINGERPRINT_MODULUS = 1 << 256
 
@@ -159,6 +160,7 @@ class MemoryStore:
         self._knowledge: dict[Shard, dict[Author, dict[int, int]]] = {}
         self._fingerprints: dict[Shard, int] = {}
         self._members: dict[NodeId, MemberRecord] = {}
+        self._history = MemoryHistory()
         # What is published:
         self._index = KeyIndex()
         self._visible: dict[int, Record] = {}
@@ -207,6 +209,8 @@ class MemoryStore:
             self._members.pop(node, None)
         for member in batch.members:
             self._members[member.node] = member
+        if batch.history or batch.expired_ms:
+            self._history.apply(batch)
         self._epoch = batch.epoch or self._epoch
         self._clock = batch.clock or self._clock
 
@@ -258,6 +262,12 @@ class MemoryStore:
         found = list(islice(self._index.conflicts.scan(prefix, after), limit + 1))
         entries = tuple((key, self._records(self._index.get(key))) for key in found[:limit])
         return ScanPage(entries, found[limit - 1] if len(found) > limit else "")
+
+    def scan_keys(self, prefix: str, after: str, limit: int) -> list[str]:
+        return [key for key, _ in islice(self._index.scan(prefix, after), limit)]
+
+    def old_versions(self, keys: Sequence[str], size_bytes_max: int) -> list[OldVersions]:
+        return self._history.read(keys, size_bytes_max)
 
     def counts(self) -> StoreCounts:
         index = self._index

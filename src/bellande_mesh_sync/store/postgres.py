@@ -29,7 +29,7 @@ from bellande_mesh_sync.errors import (
     StoreUnavailableError,
 )
 from bellande_mesh_sync.ids import Author, Shard
-from bellande_mesh_sync.store.interface import ChangesView, ScanPage, StoreCounts
+from bellande_mesh_sync.store.interface import ChangesView, OldVersions, ScanPage, StoreCounts
 from bellande_mesh_sync.store.postgres_changes import LogName, ServerChanges
 from bellande_mesh_sync.store.postgres_copy import COMMIT_NOTE, COPY_NAME, make_copy, read_state
 from bellande_mesh_sync.store.postgres_errors import meaning_of
@@ -252,6 +252,12 @@ class PostgresStore:
 
     def scan_conflicts(self, prefix: str, after: str, limit: int) -> ScanPage:
         return self._copy.scan_conflicts(prefix, after, limit)
+
+    def scan_keys(self, prefix: str, after: str, limit: int) -> list[str]:
+        return self._copy.scan_keys(prefix, after, limit)
+
+    def old_versions(self, keys: Sequence[str], size_bytes_max: int) -> list[OldVersions]:
+        return self._copy.old_versions(keys, size_bytes_max)
 
     def counts(self) -> StoreCounts:
         """As `Store.counts`; `disk_bytes` is what the copy and the chunks take on this disk."""

@@ -10,6 +10,7 @@ import msgspec
 from bellande_mesh_sync.core.data.record import Record
 from bellande_mesh_sync.core.effects import Batch
 from bellande_mesh_sync.ids import Author, Shard
+from bellande_mesh_sync.store.postgres_history import ServerHistory
 from bellande_mesh_sync.store.postgres_rows import VERSION_COLUMNS, delete, upsert, version_columns
 from bellande_mesh_sync.store.postgres_server import Connection
 
@@ -44,6 +45,7 @@ class ServerChanges:
         self._intervals: dict[Dot, int | None] = {}  # (log, low) -> high, None: gone.
         self._members: dict[bytes, bytes | None] = {}  # None: gone.
         self._amounts: dict[Shard, int] = {}
+        self._history = ServerHistory()
         self._clock = 0
         for batch in batches:
             self._take(batch)
@@ -54,7 +56,13 @@ class ServerChanges:
 
     def __bool__(self) -> bool:
         return bool(
-            self._puts or self._drops or self._intervals or self._amounts or self._members or self._clock
+            self._puts
+            or self._drops
+            or self._intervals
+            or self._amounts
+            or self._members
+            or self._history
+            or self._clock
         )
 
     def _take(self, batch: Batch) -> None:
@@ -74,6 +82,7 @@ class ServerChanges:
         self._members.update(dict.fromkeys(batch.forgotten))
         for member in batch.members:
             self._members[member.node] = _encode(member)
+        self._history.take(batch)
         self._clock = batch.clock or self._clock
 
     def _log(self, shard: Shard, author: Author) -> int:
@@ -96,6 +105,8 @@ class ServerChanges:
             delete(connection, "records", ("log", "sequence"), list(self._drops))
             puts = [(*place, *version_columns(record)) for place, record in self._puts.items()]
             upsert(connection, "records", RECORD_COLUMNS, 2, puts)
+            if self._history:
+                self._history.write(connection)
             gone = [place for place, high in self._intervals.items() if high is None]
             delete(connection, "knowledge", ("log", "low"), gone)
             kept = [(*place, high) for place, high in self._intervals.items() if high is not None]

@@ -21,8 +21,10 @@ from bellande_mesh_sync.store import sqlite_schema as schema
 from bellande_mesh_sync.store.disk_errors import disk_errors
 from bellande_mesh_sync.store.epoch_file import sync_directory
 from bellande_mesh_sync.store.postgres_changes import RECORD_COLUMNS, LogName
+from bellande_mesh_sync.store.postgres_history import copy_history
 from bellande_mesh_sync.store.postgres_rows import pages, record_of, whole
 from bellande_mesh_sync.store.postgres_server import Connection
+from bellande_mesh_sync.store.sqlite_history import add_tables
 from bellande_mesh_sync.store.sqlite_rows import Row, insert_rows, record_row
 
 COMMIT_NOTE: Final = "server_commit"
@@ -78,6 +80,7 @@ def make_copy(
         with closing(schema.connect_writer(fresh)) as writer:
             writer.execute("PRAGMA synchronous=off")  # A file that is not whole is never opened again.
             schema.create_tables(writer)
+            add_tables(writer)
             _fill(connection, writer, server)
             if any(name == "packs_end" for name, _ in home):
                 _take_chunk_index(writer, path)
@@ -110,6 +113,7 @@ def _fill(connection: Connection, writer: sqlite3.Connection, server: str) -> No
                 writer.execute("COMMIT")
                 writer.execute("BEGIN")
                 count = 0
+        copy_history(connection, writer)
     except (msgspec.MsgspecError, KeyError) as error:
         raise CorruptStoreError(path=server, reason=f"a record cannot be decoded: {error}") from error
     for table, columns in (

@@ -32,6 +32,7 @@ VERSION_COLUMNS: Final = {
 }
 """A record's columns, but for its author and number."""
 
+_NOTHING: Final = sql.SQL("")
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode_context: Final = msgspec.msgpack.Decoder(Context).decode
 _decode_manifest: Final = msgspec.msgpack.Decoder(Manifest).decode
@@ -101,13 +102,17 @@ def upsert(
         rest=_listed(names[key_width:]),
         excluded=sql.SQL(", ").join(sql.Identifier("excluded", name) for name in names[key_width:]),
     )
-    _insert(connection, table, columns, rows, tail)
+    insert(connection, table, columns, rows, tail)
 
 
-def _insert(
-    connection: Connection, table: str, columns: Mapping[str, str], rows: Sequence[Row], tail: sql.Composable
+def insert(
+    connection: Connection,
+    table: str,
+    columns: Mapping[str, str],
+    rows: Sequence[Row],
+    tail: sql.Composable = _NOTHING,
 ) -> None:
-    """A list a column, taken apart by the server: thousands of rows a statement."""
+    """A list a column, taken apart by the server: thousands of rows a statement. Raises psycopg.Error."""
     statement = sql.SQL("INSERT INTO {table}({names}) SELECT * FROM unnest({lists})").format(
         table=sql.Identifier(table),
         names=_listed(list(columns)),

@@ -41,6 +41,25 @@ CREATE TABLE records(
     PRIMARY KEY (log, sequence)
 );
 CREATE INDEX records_key ON records(key);
+CREATE TABLE history(
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    until bigint NOT NULL,
+    kept_until_ms bigint NOT NULL,
+    author bytea NOT NULL,
+    sequence bigint NOT NULL,
+    key text COLLATE "C" NOT NULL,
+    kind smallint NOT NULL,
+    stamp bigint NOT NULL,
+    size bigint NOT NULL,
+    digest bytea NOT NULL,
+    content_type text NOT NULL,
+    expires_ms bigint NOT NULL,
+    context bytea NOT NULL,
+    value bytea,
+    manifest bytea
+);
+CREATE INDEX history_of_key ON history(key, until);
+CREATE INDEX history_expiry ON history(kept_until_ms) WHERE kept_until_ms > 0;
 CREATE TABLE knowledge(
     log integer NOT NULL,
     low bigint NOT NULL,
@@ -68,6 +87,7 @@ CREATE VIEW live_values AS
 COMMENT ON TABLE store IS 'One row: the node that writes here, and its last commit.';
 COMMENT ON TABLE logs IS 'The authors of each shard; `log` stands for both in the other tables.';
 COMMENT ON TABLE records IS 'Live records: kind 0 is a value, 1 a tombstone; large values are in chunks.';
+COMMENT ON TABLE history IS 'Replaced versions, as in `records`; `until` is the stamp of what replaced them.';
 COMMENT ON TABLE knowledge IS 'Which numbers of each log this node has taken.';
 COMMENT ON TABLE shards IS 'The sum of what is live in each shard, modulo 2^256.';
 COMMENT ON TABLE members IS 'The members of the mesh as this node knows them, MessagePack.';

@@ -24,11 +24,12 @@ from bellande_mesh_sync.store import sqlite_schema as schema
 from bellande_mesh_sync.store.chunk_files import ChunkFiles
 from bellande_mesh_sync.store.disk_errors import disk_errors
 from bellande_mesh_sync.store.epoch_file import place_of, read_epoch, write_epoch
-from bellande_mesh_sync.store.interface import ChangesView, ScanPage, StoreCounts
+from bellande_mesh_sync.store.interface import ChangesView, OldVersions, ScanPage, StoreCounts
 from bellande_mesh_sync.store.key_index import KeyIndex
 from bellande_mesh_sync.store.manifests import find_missing, iterate_chunks
 from bellande_mesh_sync.store.sqlite_changes import Changes, LogName
 from bellande_mesh_sync.store.sqlite_chunks import ChunkTable
+from bellande_mesh_sync.store.sqlite_history import HistoryTable, add_tables
 from bellande_mesh_sync.store.sqlite_loading import LoadedState, load_state
 from bellande_mesh_sync.store.sqlite_rows import SELECT_BY_ID, Row, as_json, select_one, select_records
 from bellande_mesh_sync.store.sqlite_view import SqliteChangesView
@@ -69,6 +70,7 @@ class SqliteStore:
         self._writer: sqlite3.Connection | None = None
         self._reader: sqlite3.Connection | None = None  # Of the core's thread.
         self._chunk_table = ChunkTable(self._path)
+        self._history = HistoryTable(self._path)
         self._chunks = ChunkFiles(chunks_dir, self._chunk_table.find)
         self._index = KeyIndex()
         self._logs: dict[LogName, int] = {}
@@ -102,7 +104,9 @@ class SqliteStore:
         self._logs = loaded.logs
         self._fingerprints = loaded.fingerprints
         self._clock = loaded.clock
+        add_tables(self._writer)
         self._chunk_table.open()
+        self._history.open()
         self._chunks.open(loaded.packs_end)
         epoch = self._agree_on_epoch(loaded)
         self.apply([])  # Chunks that were found without an index get one.
@@ -162,6 +166,7 @@ class SqliteStore:
             view.close()
         self._chunks.close()
         self._chunk_table.close()
+        self._history.close()
         # The writer last: only then does closing empty the write-ahead log into the database.
         for connection in (self._reader, self._writer):
             if connection is not None:
@@ -297,6 +302,12 @@ class SqliteStore:
             found = self._read([record_id for _, ids in part for record_id in ids])
             entries += [(key, self._checked(key, ids, found)) for key, ids in part]
         return tuple(entries)
+
+    def scan_keys(self, prefix: str, after: str, limit: int) -> list[str]:
+        return [key for key, _ in islice(self._index.scan(prefix, after), limit)]
+
+    def old_versions(self, keys: Sequence[str], size_bytes_max: int) -> list[OldVersions]:
+        return self._history.read(keys, size_bytes_max)
 
     def counts(self) -> StoreCounts:
         disk_bytes = self._chunks.size_bytes

@@ -13,6 +13,7 @@ from bellande_mesh_sync.core.effects import Batch
 from bellande_mesh_sync.errors import StorageError
 from bellande_mesh_sync.ids import Author, Shard
 from bellande_mesh_sync.store.chunk_files import Entry
+from bellande_mesh_sync.store.sqlite_history import HistoryChanges
 from bellande_mesh_sync.store.sqlite_rows import Row, as_json, insert_rows, record_row
 from bellande_mesh_sync.store.sqlite_schema import LOG_MAX, SEQUENCE_MAX, row_id
 
@@ -39,6 +40,7 @@ class Changes:
         self._intervals: dict[tuple[int, int], int | None] = {}  # (log, low) -> high, None: gone.
         self.fingerprint_amounts: dict[Shard, int] = {}
         self._members: dict[bytes, bytes | None] = {}  # None: gone.
+        self._history = HistoryChanges()
         self.epoch = b""
         self.clock = 0
         records: dict[int, Record] = {}
@@ -52,6 +54,7 @@ class Changes:
             or self._intervals
             or self.fingerprint_amounts
             or self._members
+            or self._history
             or self.epoch
             or self.clock
         )
@@ -67,6 +70,9 @@ class Changes:
                 self.drops[record_id] = None
             else:
                 self.passing[record_id] = records[record_id]
+        for old in batch.history:
+            self._history.take(old)
+        self._history.expired_ms = batch.expired_ms or self._history.expired_ms
         for change in batch.intervals:
             log = self._log(change.shard, change.author)
             for low in change.absorbed:
@@ -109,6 +115,8 @@ class Changes:
                 (as_json(list(self.drops)),),
             )
         insert_rows(connection, "records", list(self.puts.values()))
+        if self._history:
+            self._history.write(connection)
         self._write_intervals(connection)
         insert_rows(
             connection,

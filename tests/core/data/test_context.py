@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from bellande_mesh_sync.core.data.context import Context, context_text, covers, join, parse_context
 from bellande_mesh_sync.core.data.knowledge import IntervalSet
-from bellande_mesh_sync.ids import Dot
+from bellande_mesh_sync.ids import Author, Dot
 from bellande_mesh_sync.wire.limits import CONTEXT_AUTHORS_MAX, CONTEXT_EXTRAS_MAX, NUMBER_MAX
 from tests.core.making import author_named
 
 AUTHORS = sorted(author_named(name) for name in ("alice", "bob", "carol"))
-ALICE = AUTHORS[0]
+ALICE, BOB = AUTHORS[:2]
 
 
 @st.composite
@@ -119,3 +119,24 @@ def test_a_context_that_no_peer_would_take_is_refused(raw: object) -> None:
     """A record with such a context would be committed here, and every peer would drop the link over it."""
     with pytest.raises(ValueError, match="not a context"):
         parse_context(text_of(raw))
+
+
+def test_siblings_of_one_author_are_named_one_by_one_until_the_next_write() -> None:
+    def everything(author: Author) -> int:
+        return 99
+
+    siblings = [Dot(ALICE, 3), Dot(ALICE, 7), Dot(BOB, 2)]
+    plain = join([((ALICE, 1, ()),)], siblings, everything)
+    assert plain == ((ALICE, 7, ()), (BOB, 2, ()))
+    named = join([((ALICE, 1, ()),)], siblings, everything, names_each=True)
+    assert named == ((ALICE, 3, (7,)), (BOB, 2, ()))
+    assert all(covers(named, *dot) for dot in siblings)
+    assert not covers(named, ALICE, 5)
+    by_bob = join([named], [Dot(BOB, 4)], everything, names_each=True)
+    assert by_bob == ((ALICE, 7, ()), (BOB, 4, ()))
+    by_alice = join([named], [Dot(ALICE, 9)], everything, names_each=True)
+    assert by_alice == ((ALICE, 9, ()), (BOB, 2, ()))
+    between = join([named], [Dot(ALICE, 5)], everything, names_each=True)
+    assert between == ((ALICE, 5, (7,)), (BOB, 2, ()))
+    with_gaps = join([named], [Dot(ALICE, 9)], lambda author: 4, names_each=True)
+    assert with_gaps == ((ALICE, 3, (7, 9)), (BOB, 2, ()))

@@ -14,7 +14,7 @@ MUTANTS = (
         "write_forgets_what_it_saw",
         "A write carries no context, so it stands beside what its node had and should replace.",
         Replica._record,
-        "context = _context_of(siblings, self.shard(shard).seen)",
+        "context = self._joined(shard, siblings, self.shard(shard).seen)",
         "context = ()",
     ),
     Mutant(

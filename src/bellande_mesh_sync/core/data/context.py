@@ -35,12 +35,17 @@ def covers(context: Context, author: Author, sequence: int) -> bool:
     return False
 
 
-def join(contexts: Iterable[Context], dots: Iterable[Dot], contiguous: Callable[[Author], int]) -> Context:
+def join(
+    contexts: Iterable[Context], dots: Iterable[Dot], contiguous: Callable[[Author], int], *,
+    names_each: bool = False,
+) -> Context:  # fmt: skip
     """The context of a write by someone who has seen all these contexts and dots.
 
     Args:
         contiguous: for an author, the sequence number up to which this node has seen every write
             in the shard; only up to there may single dots be folded into a base.
+        names_each: each of `dots` can be read from the context, as a base or an extra. Without it the last
+            of several by one author hides the others; longer only where one has several.
 
     Cost: O(total entries).
     """
@@ -51,17 +56,25 @@ def join(contexts: Iterable[Context], dots: Iterable[Dot], contiguous: Callable[
             bases[author] = max(bases.get(author, 0), base)
             if extras:
                 singles.setdefault(author, set()).update(extras)
+    lowest: dict[Author, int] = {}
     for author, sequence in dots:
         bases.setdefault(author, 0)
         singles.setdefault(author, set()).add(sequence)
+        if names_each:
+            lowest[author] = min(sequence, lowest.get(author, sequence))
     return tuple(
-        _entry(author, bases[author], singles.get(author, set()), contiguous(author))
+        _entry(
+            author,
+            bases[author],
+            singles.get(author, set()),
+            min(contiguous(author), lowest.get(author, SEQUENCE_MAX)),
+        )
         for author in sorted(bases)
     )
 
 
-def _entry(author: Author, base: int, singles: set[int], seen_up_to: int) -> ContextEntry:
-    foldable = [sequence for sequence in singles if sequence <= seen_up_to]
+def _entry(author: Author, base: int, singles: set[int], fold_up_to: int) -> ContextEntry:
+    foldable = [sequence for sequence in singles if sequence <= fold_up_to]
     base = max(base, max(foldable, default=0))
     return (author, base, tuple(sorted(sequence for sequence in singles if sequence > base)))
 

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 from collections import defaultdict
 
+from bellande_mesh_sync.core.data.history import HistoryPolicy, OldVersion, old_version
 from bellande_mesh_sync.core.data.record import Record, fingerprint_of
 from bellande_mesh_sync.core.effects import Batch, IntervalChange
 from bellande_mesh_sync.core.members.member import MemberRecord
-from bellande_mesh_sync.ids import Author, Dot, NodeId, Shard
+from bellande_mesh_sync.ids import Author, Dot, NodeId, Shard, Stamp
 
 FINGERPRINT_MODULUS = 1 << 256
 
 
 class Draft:
-    __slots__ = ("_drops", "_intervals", "_puts", "credits", "epoch", "fingerprints", "forgotten",
-                 "members", "ranges", "records", "requests", "size_bytes", "streams", "written")  # fmt: skip
+    __slots__ = ("_drops", "_history", "_intervals", "_puts", "credits", "epoch", "expired_ms",
+                 "fingerprints", "forgotten", "members", "ranges", "records", "requests", "size_bytes",
+                 "streams", "written")  # fmt: skip
 
     def __init__(self) -> None:
         self._puts: dict[tuple[Shard, Author, int], Record] = {}
         self._drops: list[tuple[Shard, str, Dot]] = []
         self._intervals: list[IntervalChange] = []
+        self._history: list[OldVersion] = []
+        self.expired_ms = 0
+        """Old versions that expired by this wall clock may go; 0: it was not looked at."""
         self.members: list[MemberRecord] = []
         self.forgotten: list[NodeId] = []
         self.fingerprints: defaultdict[Shard, int] = defaultdict(int)
@@ -48,6 +53,12 @@ class Draft:
             self._drops.append((shard, record.key, record.dot))
         self.fingerprints[shard] -= fingerprint_of(record)
 
+    def keep(self, shard: Shard, replaced: Record, until: Stamp, policy: HistoryPolicy, wall_ms: int) -> None:
+        """Put a replaced version into the history of its key."""
+        self._history.append(old_version(shard, replaced, until, policy))
+        if policy.for_ms:
+            self.expired_ms = wall_ms
+
     def claim(self, shard: Shard, author: Author, low: int, high: int, row: tuple[int, int],
               absorbed: list[int]) -> None:  # fmt: skip
         self.ranges.append((shard, author, low, high))
@@ -62,7 +73,8 @@ class Draft:
 
     def is_empty(self) -> bool:
         has_members = self.members or self.forgotten
-        return not (self._puts or self._drops or self._intervals or has_members or self.epoch)
+        has_records = self._puts or self._drops or self._intervals or self._history or self.expired_ms
+        return not (has_records or has_members or self.epoch)
 
     def batch(self, clock: int) -> Batch:
         return Batch(
@@ -76,4 +88,6 @@ class Draft:
             forgotten=tuple(self.forgotten),
             epoch=self.epoch,
             clock=clock,
+            history=tuple(self._history),
+            expired_ms=self.expired_ms,
         )

@@ -11,6 +11,7 @@ from bellande_mesh_sync.core.data.arrivals import Arrivals
 from bellande_mesh_sync.core.data.clock import HybridClock
 from bellande_mesh_sync.core.data.context import Context, covers, join
 from bellande_mesh_sync.core.data.draft import FINGERPRINT_MODULUS, Draft
+from bellande_mesh_sync.core.data.history import NO_HISTORY, HistoryPolicies, HistoryPolicy, replaced_by
 from bellande_mesh_sync.core.data.knowledge import Delta, Knowledge
 from bellande_mesh_sync.core.data.policy import Origin
 from bellande_mesh_sync.core.data.record import Record
@@ -20,8 +21,8 @@ from bellande_mesh_sync.core.effects import Commit
 from bellande_mesh_sync.core.events import Write
 from bellande_mesh_sync.core.members.member import MemberRecord
 from bellande_mesh_sync.core.reader import RecordReader, StoredState
-from bellande_mesh_sync.ids import Author, NodeId, Now, Shard
-from bellande_mesh_sync.keys import shard_of
+from bellande_mesh_sync.ids import Author, NodeId, Now, Shard, Stamp
+from bellande_mesh_sync.keys import shard_of, space_of
 
 
 class ShardState:
@@ -58,10 +59,12 @@ class Replica:
 
     def __init__(
         self, author: Author, clock: HybridClock, reader: RecordReader, state: StoredState,
-        policies: SpacePolicies,
+        policies: SpacePolicies, histories: HistoryPolicies = NO_HISTORY,
     ) -> None:  # fmt: skip
         self.author = author
         self.policies = policies
+        self._default_history = histories.default
+        self._histories = dict(histories.spaces)
         self.clock = clock
         self.arrivals = Arrivals()
         self._reader = reader
@@ -165,7 +168,7 @@ class Replica:
             taken[1] += 1
             siblings = held[write.key]
             record = self._record(write, shard, taken[1], siblings, now)
-            held[write.key] = self._place(shard, record, siblings)
+            held[write.key] = self._place(shard, record, siblings, now)
             records.append(record)
             self._draft.written.setdefault(shard, []).append(record)
         for shard, (before, last) in numbers.items():
@@ -179,7 +182,7 @@ class Replica:
         if write.context is not None:
             context = _without_future(write.context, self.author, sequence)
         elif siblings:
-            context = _context_of(siblings, self.shard(shard).seen)
+            context = self._joined(shard, siblings, self.shard(shard).seen)
         else:
             context = ()
         return Record(
@@ -199,22 +202,29 @@ class Replica:
 
     def context_of(self, shard: Shard, siblings: Sequence[Record]) -> Context:
         """What a reader of these committed siblings has seen."""
-        return _context_of(siblings, self.shard(shard).committed)
+        return self._joined(shard, siblings, self.shard(shard).committed)
+
+    def _joined(self, shard: Shard, siblings: Sequence[Record], knowledge: Knowledge) -> Context:
+        # Where old versions are kept, contexts must tell of each that may be missing somewhere.
+        names_each = self._history_of(shard).versions > 0
+        return _context_of(siblings, knowledge, names_each=names_each)
 
     # -- records from peers
 
     def accept(self, shard: Shard, records: Sequence[Record], now: Now) -> None:
         """Put records from a peer into the draft. None of their dots may be in `seen` yet.
 
-        A record that a sibling here has already replaced leaves only its dot.
+        A record that a sibling here has already replaced leaves only its dot, and goes into the history
+        of its key if there is one.
         """
         held = self.siblings([record.key for record in records])
         self.clock.observe(max(record.stamp for record in records), now)
         for record in records:
             siblings = held[record.key]
             if siblings and any(covers(s.context, record.author, record.sequence) for s in siblings):
+                self._keep_late(shard, record, siblings, now)
                 continue
-            held[record.key] = self._place(shard, record, siblings)
+            held[record.key] = self._place(shard, record, siblings, now)
         for author, low, high in _runs(records):
             self._claim(shard, author, low, high)
             self.arrivals.note(shard, author, low, high, now.wall_ms)
@@ -225,7 +235,9 @@ class Replica:
             for low, high in ranges:
                 self._claim(shard, author, low, high)
 
-    def _place(self, shard: Shard, record: Record, siblings: tuple[Record, ...]) -> tuple[Record, ...]:
+    def _place(
+        self, shard: Shard, record: Record, siblings: tuple[Record, ...], now: Now
+    ) -> tuple[Record, ...]:
         draft = self._draft
         kept = siblings
         if siblings:
@@ -233,11 +245,30 @@ class Replica:
             for sibling in replaced:
                 draft.drop(shard, sibling)
             if replaced:
+                self._keep(shard, replaced, record.stamp, now)
                 kept = tuple(s for s in siblings if s not in replaced)
         draft.put(shard, record)
         kept = (*kept, record)
         self._overlay[record.key] = Overlay(kept, self._next_commit)
         return kept
+
+    def _keep(self, shard: Shard, replaced: Sequence[Record], until: Stamp, now: Now) -> None:
+        policy = self._history_of(shard)
+        if policy.versions:
+            for record in replaced:
+                self._draft.keep(shard, record, until, policy, now.wall_ms)
+
+    def _keep_late(self, shard: Shard, record: Record, siblings: Sequence[Record], now: Now) -> None:
+        """A version that was replaced before it came."""
+        if self._history_of(shard).versions:
+            self._keep(shard, (record,), replaced_by(record, siblings), now)
+
+    def _history_of(self, shard: Shard) -> HistoryPolicy:
+        return self._histories.get(space_of(shard), self._default_history)
+
+    def forget_expired(self, now: Now) -> None:
+        """Let the store forget what is too old, also of keys that nobody writes any more."""
+        self._draft.expired_ms = now.wall_ms
 
     def _claim(self, shard: Shard, author: Author, low: int, high: int) -> None:
         row, absorbed = self._kept(shard).seen.add(author, low, high)
@@ -316,8 +347,9 @@ class Replica:
         self._draft.epoch = epoch
 
 
-def _context_of(siblings: Sequence[Record], knowledge: Knowledge) -> Context:
-    return join([s.context for s in siblings], [s.dot for s in siblings], knowledge.contiguous)
+def _context_of(siblings: Sequence[Record], knowledge: Knowledge, *, names_each: bool) -> Context:
+    contexts, dots = [s.context for s in siblings], [s.dot for s in siblings]
+    return join(contexts, dots, knowledge.contiguous, names_each=names_each)
 
 
 def _without_future(context: Context, author: Author, sequence: int) -> Context:

@@ -74,7 +74,7 @@ class Exchange:
         self.counters = counters
         self.clock = HybridClock(config.clock_drift_max_ms, state.clock)
         author = author_of(me.node, state.epoch)
-        self.replica = Replica(author, self.clock, reader, state, policies)
+        self.replica = Replica(author, self.clock, reader, state, policies, config.history)
         self.acks = Acks(me.node)
         self.serving = Serving(config, links, counters)
         self.fetcher = Fetcher(config, links, counters)

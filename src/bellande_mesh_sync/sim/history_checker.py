@@ -1,0 +1,139 @@
+"""Whether disks keep the old versions they must, no others, and tell nothing of the past that was not so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from bellande_mesh_sync.core.data.context import covers
+from bellande_mesh_sync.core.data.history import HistoryPolicies, HistoryPolicy, KeyStory, OldVersion, as_of
+from bellande_mesh_sync.core.data.record import Record, order_of
+from bellande_mesh_sync.core.effects import Batch
+from bellande_mesh_sync.ids import Dot, Stamp, stamp_ms
+from bellande_mesh_sync.keys import space_of
+from bellande_mesh_sync.sim.checkers import Disk, Violation
+from bellande_mesh_sync.sim.platter import missing_chunks
+from bellande_mesh_sync.sim.trace import in_words
+
+
+class HistoryChecker:
+    """Follows every batch with an account of its own of what each disk has to keep."""
+
+    def __init__(self, policies: HistoryPolicies, disk_count: int) -> None:
+        self._default = policies.default
+        self._spaces = dict(policies.spaces)
+        self._kept: list[dict[str, list[OldVersion]]] = [{} for _ in range(disk_count)]
+        self._versions: dict[str, dict[Dot, Record]] = {}
+        """Every version that ever was on a disk, live or old, by key."""
+
+    def joined(self) -> None:
+        """A new node, with an empty disk."""
+        self._kept.append({})
+
+    def wiped(self, disk: Disk) -> None:
+        """What the disk holds now, nothing or a backup, is what it has to go on from."""
+        self._kept[disk.index] = {key: list(kept) for key, kept in disk.platter.history.items() if kept}
+
+    # -- each batch
+
+    def applied(self, disk: Disk, batch: Batch) -> None:
+        for _, record in batch.puts:
+            self._versions.setdefault(record.key, {})[record.dot] = record
+        by_key: dict[str, list[OldVersion]] = {}
+        for old in batch.history:
+            self._versions.setdefault(old.record.key, {})[old.record.dot] = old.record
+            by_key.setdefault(old.record.key, []).append(old)
+        for _, key, dot in batch.drops:
+            self._check_drop(disk, key, Dot(*dot), by_key.get(key, []))
+        for kept in by_key.values():
+            for old in kept:
+                self._check_old(disk, old)
+        for key in self._kept[disk.index] if batch.expired_ms else ():
+            by_key.setdefault(key, [])
+        for key in by_key:
+            self._check_kept(disk, key, by_key[key], batch.expired_ms)
+
+    def _policy(self, key: str) -> HistoryPolicy:
+        return self._spaces.get(space_of(key), self._default)
+
+    def _check_drop(self, disk: Disk, key: str, dot: Dot, kept: Sequence[OldVersion]) -> None:
+        if self._policy(key).versions and not any(old.record.dot == dot for old in kept):
+            raise _violation(disk, f"{in_words(dot)} of {key} is dropped and not kept", key)
+
+    def _check_old(self, disk: Disk, old: OldVersion) -> None:
+        key, dot, policy = old.record.key, old.record.dot, self._policy(old.record.key)
+        what = in_words(old.record)
+        if not policy.versions or old.versions != policy.versions:
+            raise _violation(disk, f"{what} is kept as one of {old.versions}, not {policy.versions}", key)
+        expires_ms = stamp_ms(old.until) + policy.for_ms if policy.for_ms else 0
+        if old.expires_ms != expires_ms:
+            raise _violation(disk, f"{what} expires at {old.expires_ms}, not {expires_ms}", key)
+        if dot in disk.platter.by_key.get(key, {}):
+            raise _violation(disk, f"{what} is kept as an old version, and live", key)
+        successors = [v for v in self._versions[key].values() if covers(v.context, *dot)]
+        if all(successor.stamp != old.until for successor in successors):
+            raise _violation(disk, f"nothing replaced {what} at {old.until}", key)
+
+    def _check_kept(self, disk: Disk, key: str, more: Sequence[OldVersion], expired_ms: int) -> None:
+        """What is there is what was there and what came, less the surplus and perhaps what has expired."""
+        before = {old.record.dot: old for old in self._kept[disk.index].get(key, ())}
+        before.update((old.record.dot, old) for old in more)
+        latest = sorted((old.until for old in before.values()), reverse=True)
+        versions = self._policy(key).versions
+        floor = latest[versions - 1] if 0 < versions <= len(latest) else 0
+        # A limit counts where something is written; what expired goes whenever a batch says the time.
+        wanted = {dot for dot, old in before.items() if not more or old.until >= floor}
+        may_go = {dot for dot, old in before.items() if 0 < old.expires_ms <= expired_ms}
+        there = {old.record.dot: old for old in disk.platter.history.get(key, ())}
+        for dot in there.keys() - wanted:
+            raise _violation(disk, f"{in_words(dot)} of {key} is kept beyond {versions} versions", key)
+        for dot in wanted - may_go - there.keys():
+            raise _violation(disk, f"{in_words(dot)} of {key} is gone from history too early", key)
+        self._kept[disk.index][key] = list(there.values())
+
+    # -- now and then
+
+    def check_disk(self, disk: Disk) -> None:
+        """Whatever an old version refers to can be read."""
+        for key, kept in disk.platter.history.items():
+            for old in kept:
+                manifest = old.record.manifest
+                if manifest is not None and missing_chunks(manifest, disk.platter.chunks)[0]:
+                    raise _violation(disk, f"{in_words(old.record)} lacks chunks", key)
+
+    def check_at_rest(self, disks: Iterable[Disk]) -> None:
+        """All have heard of everything: what a disk says of any moment must be what was there then."""
+        for disk in disks:
+            for key in disk.platter.by_key:
+                self._check_past(disk, key)
+
+    def _check_past(self, disk: Disk, key: str) -> None:
+        live = tuple(disk.platter.by_key[key].values())
+        kept = disk.platter.history.get(key, ())
+        story = KeyStory(key, live, tuple((old.until, old.record) for old in kept)).versions()
+        # What was lost with the only disk that had it was never replaced, and nobody can tell of it.
+        everything = [
+            version
+            for version in self._versions[key].values()
+            if version in live or any(covers(other.context, *version.dot) for other in live)
+        ]
+        for stamp in sorted({version.stamp for version in everything}):
+            for moment in (Stamp(stamp - 1), stamp):
+                told = as_of(story, moment)
+                if told.is_known and _winner(told.siblings) != _winner(_there_at(everything, moment)):
+                    raise _violation(disk, f"{key} had another value at {moment} than is told", key)
+        if not as_of(story, max(version.stamp for version in everything)).is_known:
+            raise _violation(disk, f"of {key} not even the present is known", key)
+
+
+def _there_at(versions: Sequence[Record], moment: Stamp) -> list[Record]:
+    by_then = [version for version in versions if version.stamp <= moment]
+    return [v for v in by_then if not any(covers(other.context, *v.dot) for other in by_then)]
+
+
+def _winner(siblings: Sequence[Record]) -> Dot | None:
+    winner = max(siblings, key=order_of, default=None)
+    return None if winner is None else winner.dot
+
+
+def _violation(disk: Disk, text: str, key: str) -> Violation:
+    return Violation("history", f"n{disk.index}", text, key)
