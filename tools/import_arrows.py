@@ -57,8 +57,10 @@ ARROWS: dict[str, frozenset[str]] = {
     "api": _EVERYDAY | {"shell", "mesh", "functions"},
     **dict.fromkeys(
         ("cli", "__main__"),
-        _EVERYDAY | _CLIENT | {"shell", "mesh", "functions", "api", "cli", "sim"},
+        _EVERYDAY | _CLIENT | {"shell", "mesh", "functions", "api", "cli", "share", "sim"},
     ),
+    # Of the command line it takes only what reads and lands files.
+    "share": BASE | _SETTINGS | _CLIENT | {"core.data.context", "cli.landing", "cli.reading"},
     "pytest_plugin": BASE | {"sim"},
     "__init__": _EVERYDAY | {"mesh", "functions"},
 }

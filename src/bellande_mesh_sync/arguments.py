@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 from blake3 import blake3
 
 from bellande_mesh_sync.core.data.context import CONTEXT_OF_ALL, Context, parse_context
@@ -13,6 +15,11 @@ from bellande_mesh_sync.errors import InvalidValueError, MessageTooLargeError, U
 from bellande_mesh_sync.ids import NODE_ID_BYTES, NodeId
 from bellande_mesh_sync.keys import check_key, space_of
 from bellande_mesh_sync.store.chunker import WrittenValue
+
+ManyItem: TypeAlias = (
+    tuple[str, bytes] | tuple[str, bytes, str] | tuple[str, bytes, str, str | None, str | None]
+)
+"""Of `put_many`: key, value, content type, context, if_match."""
 
 ACK_LEVELS = ("local", "one", "quorum", "all")
 ACK_TIMEOUT_S = 10.0

@@ -39,6 +39,8 @@ class ImportItem(msgspec.Struct, frozen=True):
     key: str
     source: bytes | Path
     content_type: str = ""
+    context: str | None = None
+    if_match: str | None = None
 
 
 class ImportResult(msgspec.Struct, frozen=True):
@@ -158,17 +160,17 @@ def import_body(items: Peekable) -> Iterator[bytes]:
 
 def _frame_of(item: ImportItem) -> Iterator[bytes]:
     if isinstance(item.source, bytes):
-        yield encode_head(FrameHead(key=item.key, size=len(item.source), content_type=item.content_type))
+        yield encode_head(_head_of(item, len(item.source)))
         yield item.source
         return
     with item.source.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         if size <= SMALL_FILE_BYTES:
             data = file.read()
-            yield encode_head(FrameHead(key=item.key, size=len(data), content_type=item.content_type))
+            yield encode_head(_head_of(item, len(data)))
             yield data
             return
-        yield encode_head(FrameHead(key=item.key, size=size, content_type=item.content_type))
+        yield encode_head(_head_of(item, size))
         left = size
         while left:
             piece = file.read(min(left, PIECE_BYTES))
@@ -176,6 +178,16 @@ def _frame_of(item: ImportItem) -> Iterator[bytes]:
                 raise IncompleteValueError(f"{item.source} got shorter while it was sent", key=item.key)
             left -= len(piece)
             yield piece
+
+
+def _head_of(item: ImportItem, size: int) -> FrameHead:
+    return FrameHead(
+        key=item.key,
+        size=size,
+        content_type=item.content_type,
+        context=item.context,
+        if_match=item.if_match,
+    )
 
 
 # -- what is answered ------------------------------------------------------------------------------

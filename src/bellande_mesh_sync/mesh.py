@@ -16,6 +16,7 @@ from blake3 import blake3
 
 from bellande_mesh_sync.addresses import format_address, parse_address
 from bellande_mesh_sync.arguments import (
+    ManyItem,
     ack_of,
     bytes_of,
     check_size,
@@ -264,7 +265,7 @@ class Mesh(MemberCalls, ConflictCalls, HistoryCalls):
 
     async def put_many(
         self,
-        items: Iterable[tuple[str, bytes] | tuple[str, bytes, str]],
+        items: Iterable[ManyItem],
         *,
         ack: str | None = None,
         timeout: float | None = None,
@@ -272,7 +273,10 @@ class Mesh(MemberCalls, ConflictCalls, HistoryCalls):
         """Write many values together: one commit, one answer. The quick way for small ones.
 
         Args:
-            items: (key, value) or (key, value, content type).
+            items: (key, value), (key, value, content type), or with context and if_match of `put` beside.
+
+        Raises:
+            ConflictError: an `if_match` does not hold; nothing was written.
         """
         node = self._alive()
         wanted = [(check_key(key), bytes(bytes_of(value, "a value")), rest) for key, value, *rest in items]
@@ -284,7 +288,8 @@ class Mesh(MemberCalls, ConflictCalls, HistoryCalls):
         writes = []
         for key, value, rest in wanted:
             written = next(cut) if len(value) > INLINE_BYTES_MAX else inline_value(value)
-            writes.append(write_of(key, written, content_type_of(rest[0] if rest else None)))
+            content_type, context, if_match = (*rest, None, None, None)[:3]
+            writes.append(write_of(key, written, content_type_of(content_type), context, if_match))
         if not writes:
             return []
         return await self._submit(node, tuple(writes), ack, timeout)

@@ -269,7 +269,9 @@ class MemoryMesh(MemoryPast):
 
     async def put_many(
         self,
-        items: Iterable[tuple[str, bytes] | tuple[str, bytes, str]],
+        items: Iterable[
+            tuple[str, bytes] | tuple[str, bytes, str] | tuple[str, bytes, str, str | None, str | None]
+        ],
         *,
         ack: str | None = None,
         timeout: float | None = None,
@@ -277,15 +279,21 @@ class MemoryMesh(MemoryPast):
         self._fail("put_many")
         taken = list(items)
         self.calls.append(("put_many", len(taken)))
+        rest = [(*item[2:], *("application/octet-stream", None, None)[len(item) - 2 :]) for item in taken]
+        for item, (_, _, if_match) in zip(taken, rest, strict=True):
+            if if_match is not None and if_match != self._version(item[0]):
+                raise ConflictError(key=item[0])
         return [
             await self.put(
                 item[0],
                 item[1],
-                content_type=item[2] if len(item) == 3 else "application/octet-stream",
+                content_type=content_type or "application/octet-stream",
                 ack=ack,
                 timeout=timeout,
+                context=context,
+                if_match=if_match,
             )
-            for item in taken
+            for item, (content_type, context, if_match) in zip(taken, rest, strict=True)
         ]
 
     async def add(

@@ -207,3 +207,32 @@ class TestFraming:
         buffer.feed(b"x")
         with pytest.raises(LimitExceededError):
             buffer.take_head()
+
+
+class TestConditions:
+    def test_a_condition_that_does_not_hold_fails_its_own_value_only(
+        self, served: Served, http: httpx.Client
+    ) -> None:
+        post(http, frame("taken", b"old") + end(1))
+        body = frame("a", b"1", if_match="") + frame("taken", b"2", if_match="") + frame("b", b"3") + end(3)
+        lines = post(http, body)
+        assert [line.get("error", {}).get("code") for line in lines] == [
+            None,
+            "precondition_failed",
+            None,
+            None,
+        ]
+        assert lines[-1] == {"end": True, "written": 2, "failed": 1}
+        assert served.mesh.values["taken"][0] == b"old"
+
+    def test_a_context_reaches_the_mesh(self, served: Served, http: httpx.Client) -> None:
+        post(http, frame("k", b"1", context="ctx") + frame("l", bytes(300_000), context="large") + end(2))
+        puts = {call[1]: call[4] for call in served.mesh.calls if call[0] == "put"}
+        assert puts == {"k": "ctx", "l": "large"}
+
+    def test_the_client_sends_them(self, client: Client, served: Served) -> None:
+        items = [ImportItem("k", b"1", if_match=""), ImportItem("k2", b"2", context="c")]
+        assert [result.error for result in client.import_items(items)] == [None, None]
+        again = next(iter(client.import_items([ImportItem("k", b"1", if_match="")])))
+        assert again.error is not None
+        assert again.error.code == "precondition_failed"

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from msgspec import Struct
 
@@ -27,6 +27,7 @@ from bellande_mesh_sync.api.operations import FRAMES, JSON_LINES, OCTETS, Operat
 from bellande_mesh_sync.api.system import PrefixQuery
 from bellande_mesh_sync.errors import (
     BellandeMeshError,
+    ConflictError,
     IncompleteValueError,
     InvalidValueError,
     NotFoundError,
@@ -42,6 +43,9 @@ SMALL_BYTES_MAX: Final = 256 * 1024
 PILE_BYTES_MAX: Final = 1024 * 1024
 PILE_COUNT_MAX: Final = 256
 IMPORT_COUNT_MAX: Final = 10_000
+
+ImportedItem: TypeAlias = tuple[str, bytes, str, str | None, str | None]
+"""Key, value, content type, context, if_match."""
 
 
 class ImportQuery(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -160,7 +164,13 @@ class Importer:
 
         try:
             receipt = await self._mesh.put_stream(
-                head.key, value(), size=head.size, content_type=head.content_type or OCTETS, **self._options
+                head.key,
+                value(),
+                size=head.size,
+                content_type=head.content_type or OCTETS,
+                context=head.context,
+                if_match=head.if_match,
+                **self._options,
             )
         except BellandeMeshError as error:
             if broken:
@@ -173,21 +183,22 @@ class Importer:
         pile, self._pile, self._pile_bytes = self._pile, {}, 0
         if not pile:
             return
-        items = [(key, value, head.content_type or OCTETS) for key, (head, value) in pile.items()]
+        items = [_item_of(head, value) for head, value in pile.values()]
         outcomes: Sequence[Receipt | BellandeMeshError]
         try:
             outcomes = await self._mesh.put_many(items, **self._options)
-        except InvalidValueError:
-            # One of them does not fit its space, and the others must not suffer for it.
-            outcomes = [await self._write_one(*item) for item in items]
+        except (ConflictError, InvalidValueError):
+            # One does not fit its space, or its condition does not hold, and so none was written: the others
+            # must not suffer.
+            outcomes = [await self._write_one(item) for item in items]
         except BellandeMeshError as error:
             outcomes = [error] * len(items)
         for key, outcome in zip(pile, outcomes, strict=True):
             self._note(key, outcome)
 
-    async def _write_one(self, key: str, value: bytes, content_type: str) -> Receipt | BellandeMeshError:
+    async def _write_one(self, item: ImportedItem) -> Receipt | BellandeMeshError:
         try:
-            return await self._mesh.put(key, value, content_type=content_type, **self._options)
+            return (await self._mesh.put_many([item], **self._options))[0]
         except BellandeMeshError as error:
             return error
 
@@ -197,6 +208,10 @@ class Importer:
             self.lines.append(encode_json({"key": key, "error": text_of(outcome)}))
         else:
             self.lines.append(encode_json(outcome))
+
+
+def _item_of(head: FrameHead, value: bytes) -> ImportedItem:
+    return head.key, value, head.content_type or OCTETS, head.context, head.if_match
 
 
 def _check_head(head: FrameHead) -> None:
@@ -210,7 +225,8 @@ def _check_head(head: FrameHead) -> None:
 async def import_values(call: Call) -> None:
     """Write many values. The body is frames; the answer has one line of JSON for each of them.
 
-    `{"key","size","content_type"}` as a line, then `size` bytes, and so on; last `{"end":true,"count":N}`.
+    `{"key","size","content_type","context","if_match"}` as a line (the last three may be left out), then
+    `size` bytes, and so on; last `{"end":true,"count":N}`.
     At most 10,000 values a request, of any size.
     """
     frames = IncomingFrames(call.pieces())

@@ -8,7 +8,9 @@ long, and then exactly `size` raw bytes, the value, with nothing after them:
     {"key":"a/c","size":0}\\n
     {"end":true,"count":2}\\n
 
-`content_type` may be left out. Fields a reader does not know are ignored, so that what
+`content_type` may be left out, and so may `context` (what the writer had seen, and so replaces) and
+`if_match` (the version it replaces, "" for none), which mean what they mean for a single write. Fields
+a reader does not know are ignored, so that what
 `GET /v1/export` gives (with `version`, `author`, `time_ms` and `digest` beside) can be sent to
 `POST /v1/import` of another mesh as it stands. The last frame has `end` and how many values came
 before it: without it the transfer broke off, whatever HTTP says.
@@ -41,6 +43,8 @@ class FrameHead(Struct, frozen=True, omit_defaults=True, kw_only=True):
     key: str = ""
     size: Annotated[int, Meta(ge=0, le=2**62)] = 0
     content_type: str = ""
+    context: str | None = None
+    if_match: str | None = None
     version: str = ""
     author: str = ""
     time_ms: int = 0

@@ -124,7 +124,9 @@ class MeshCalls(Protocol):
 
     async def put_many(
         self,
-        items: Iterable[tuple[str, bytes] | tuple[str, bytes, str]],
+        items: Iterable[
+            tuple[str, bytes] | tuple[str, bytes, str] | tuple[str, bytes, str, str | None, str | None]
+        ],
         *,
         ack: str | None = None,
         timeout: float | None = None,

@@ -55,6 +55,7 @@ COMMANDS = {
     "restore": "history:restore",
     "import": "folders:import_folder",
     "export": "folders:export_folder",
+    "share": "share:share",
     "send": "messages:send",
     "broadcast": "messages:broadcast",
     "publish": "messages:publish",

@@ -12,6 +12,7 @@ import msgspec
 from bellande_mesh_sync.arguments import (
     CONFLICTS_LIMIT,
     CONFLICTS_LIMIT_MAX,
+    ManyItem,
     ack_of,
     bytes_of,
     choice_of,
@@ -100,18 +101,19 @@ class SimMesh:
 
     async def put_many(
         self,
-        items: Iterable[tuple[str, bytes] | tuple[str, bytes, str]],
+        items: Iterable[ManyItem],
         *,
         ack: str | None = None,
         timeout: float | None = None,
     ) -> builtins.list[Receipt]:
         self._alive()
         wanted = [(check_key(key), bytes(bytes_of(value, "a value")), rest) for key, value, *rest in items]
-        writes = tuple(
-            write_of(key, self._desk.values.write(value), content_type_of(rest[0] if rest else None))
-            for key, value, rest in wanted
-        )
-        return await self._submit(writes, ack, timeout) if writes else []
+        writes = []
+        for key, value, rest in wanted:
+            content_type, context, if_match = (*rest, None, None, None)[:3]
+            written = self._desk.values.write(value)
+            writes.append(write_of(key, written, content_type_of(content_type), context, if_match))
+        return await self._submit(tuple(writes), ack, timeout) if writes else []
 
     async def add(
         self, key: str, amount: int = 1, *, ack: str | None = None, timeout: float | None = None
