@@ -44,12 +44,14 @@ if TYPE_CHECKING:
         subscribe,
         topology,
         update_node,
+        verify_data,
         wake,
         why,
     )
     from bellande_mesh_sync.mesh import Mesh
     from bellande_mesh_sync.values import (
         Change,
+        DamagedValue,
         Entry,
         Explanation,
         Listing,
@@ -60,12 +62,15 @@ if TYPE_CHECKING:
         Status,
         Topology,
         Value,
+        VerifyProgress,
+        VerifyReport,
     )
 
 __all__ = [
     "BellandeMeshError",
     "Change",
     "Config",
+    "DamagedValue",
     "Entry",
     "Explanation",
     "Listing",
@@ -79,6 +84,8 @@ __all__ = [
     "Status",
     "Topology",
     "Value",
+    "VerifyProgress",
+    "VerifyReport",
     "broadcast",
     "broadcast_message",
     "broadcast_new_node",
@@ -114,6 +121,7 @@ __all__ = [
     "subscribe",
     "topology",
     "update_node",
+    "verify_data",
     "wake",
     "why",
 ]

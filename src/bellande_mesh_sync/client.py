@@ -45,7 +45,7 @@ from bellande_mesh_sync.client_transfers import (
     sized,
     verified,
 )
-from bellande_mesh_sync.errors import UsageError
+from bellande_mesh_sync.errors import UnreachableError, UsageError, damaged_key
 from bellande_mesh_sync.keys import check_key, check_prefix
 from bellande_mesh_sync.values import (
     Change,
@@ -58,6 +58,8 @@ from bellande_mesh_sync.values import (
     Status,
     Topology,
     Value,
+    VerifyProgress,
+    VerifyReport,
 )
 
 if TYPE_CHECKING:
@@ -133,6 +135,27 @@ class Client(ConflictCalls, HistoryClient):
     def digest(self, prefix: str = "") -> dict[str, Any]:
         """`{"records", "bytes", "digest"}` over all keys and values under `prefix`."""
         return self._get("/v1/digest", dict[str, Any], prefix=check_prefix(prefix))
+
+    def verify(
+        self,
+        *,
+        deep: bool = False,
+        bytes_per_s: float | None = None,
+        repair_timeout: float | None = None,
+        on_progress: Callable[[VerifyProgress], object] | None = None,
+    ) -> VerifyReport:
+        """Let the node read all it holds again, and have what is damaged repaired. As `Mesh.verify`."""
+        wanted = query_of(deep=str(deep).lower(), bytes_per_s=bytes_per_s, repair_timeout=repair_timeout)
+        with self._stream("POST", "/v1/verify", params=wanted) as answer:
+            for line in lines(answer.iter_raw()):
+                told = msgspec.json.decode(line, type=dict[str, Any])
+                if told["event"] == "done":
+                    return msgspec.convert(told["report"], VerifyReport)
+                if told["event"] == "error":
+                    raise error_in(told)
+                if on_progress is not None:
+                    on_progress(msgspec.convert(told["progress"], VerifyProgress))
+        raise UnreachableError(address=self.api_url, reason="the node ended before its verification did")
 
     def nodes(self, state: str | None = None) -> list[NodeView]:
         """All members, or those in one state."""
@@ -345,14 +368,21 @@ class Client(ConflictCalls, HistoryClient):
         return self._get("/v1/data", Listing, prefix=check_prefix(prefix), limit=limit, cursor=cursor)
 
     def list(self, prefix: str = "", *, page: int = 1000) -> Iterator[Entry]:
-        """Every key under `prefix`, in order, asked for page by page."""
+        """Every key under `prefix`, in order, asked for page by page.
+
+        CorruptStoreError at the end if the node has keys there that it cannot read.
+        """
         cursor = ""
+        damaged: list[str] = []
         while True:
             listing = self.list_page(prefix, limit=page, cursor=cursor)
             yield from listing.entries
+            damaged += listing.damaged
             cursor = listing.cursor
             if not cursor:
-                return
+                break
+        if damaged:
+            raise damaged_key(damaged[0])
 
     def watch(self, prefix: str = "", *, on_ready: Callable[[], object] | None = None) -> Iterator[Change]:
         """Changes as they happen, without end. `on_ready` is called when nothing is missed any more."""

@@ -336,7 +336,16 @@ class CorruptStoreError(StorageError):
     """A file of the store fails its check. It is left as it is, for repair."""
 
     code = "corrupt_store"
-    template = "{path} is damaged: {reason}; restore a backup, or move it away and let the mesh refill it"
+    template = "{path} is damaged: {reason}; 'bms repair' saves what can be read, the mesh brings the rest"
+
+
+def damaged_key(key: str) -> CorruptStoreError:
+    """A record of this key was found damaged on this node; the rest of its store is well."""
+    reason = (
+        f"key {key!r} is damaged on this node, and is asked for at other nodes; try again soon. If none "
+        "has it, write it again or delete it"
+    )
+    return CorruptStoreError(reason, reason=reason, key=key)  # As facts they make the same error again.
 
 
 # -- us ----------------------------------------------------------------------------------------

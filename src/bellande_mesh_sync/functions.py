@@ -9,7 +9,16 @@ from bellande_mesh_sync.addresses import parse_address
 from bellande_mesh_sync.errors import UsageError
 from bellande_mesh_sync.feeds import Subscription
 from bellande_mesh_sync.mesh import Mesh, init, init_with_options
-from bellande_mesh_sync.values import Explanation, NodeView, Receipt, Stats, Status, Topology, Value
+from bellande_mesh_sync.values import (
+    Explanation,
+    NodeView,
+    Receipt,
+    Stats,
+    Status,
+    Topology,
+    Value,
+    VerifyReport,
+)
 
 __all__ = [
     "broadcast",
@@ -47,6 +56,7 @@ __all__ = [
     "subscribe",
     "topology",
     "update_node",
+    "verify_data",
     "wake",
     "why",
 ]
@@ -248,3 +258,8 @@ async def store_data(mesh: Mesh, key: str, value: bytes | str) -> Receipt:
 async def retrieve_data(mesh: Mesh, key: str) -> Value:
     """The visible value of a key."""
     return await mesh.get(key)
+
+
+async def verify_data(mesh: Mesh, *, deep: bool = False) -> VerifyReport:
+    """Read all that the node holds again, and have what is damaged repaired; `deep`: hash every byte."""
+    return await mesh.verify(deep=deep)

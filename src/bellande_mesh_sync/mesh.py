@@ -36,11 +36,13 @@ from bellande_mesh_sync.core.data.record import INLINE_BYTES_MAX, TOMBSTONE, Rec
 from bellande_mesh_sync.errors import (
     BellandeMeshError,
     ConflictError,
+    CorruptStoreError,
     NotFoundError,
     NotRunningError,
     UnauthorizedError,
     UnsupportedError,
     UsageError,
+    damaged_key,
 )
 from bellande_mesh_sync.feeds import Feeds, Subscription, Watch
 from bellande_mesh_sync.ids import NodeId
@@ -48,6 +50,7 @@ from bellande_mesh_sync.keys import check_key, check_prefix, space_of
 from bellande_mesh_sync.mesh_conflicts import ConflictCalls
 from bellande_mesh_sync.mesh_history import HistoryCalls
 from bellande_mesh_sync.mesh_members import MemberCalls
+from bellande_mesh_sync.mesh_verify import VerifyCalls
 from bellande_mesh_sync.observe import views
 from bellande_mesh_sync.observe.conflicts import counts_shown, entry_of_version, to_settle
 from bellande_mesh_sync.security.admission import JoinDesk
@@ -77,7 +80,7 @@ LIST_STEP = 250
 """Entries of a listing that are made in one go."""
 
 
-class Mesh(MemberCalls, ConflictCalls, HistoryCalls):
+class Mesh(MemberCalls, ConflictCalls, HistoryCalls, VerifyCalls):
     """One node. Make it with `init`; use it as `async with`, or call `start` and `stop`.
 
     All calls belong to the event loop that started it. Node ids and versions are text.
@@ -154,6 +157,7 @@ class Mesh(MemberCalls, ConflictCalls, HistoryCalls):
 
     async def _tear_down(self) -> None:
         self._feeds.close()
+        self._stop_verifying()
         if self._http is not None:
             await self._http.stop()
             self._http = None
@@ -316,9 +320,15 @@ class Mesh(MemberCalls, ConflictCalls, HistoryCalls):
         context: str | None = None,
         if_match: str | None = None,
     ) -> Receipt:
-        """Delete a key: a write like any other, acknowledged and spread alike. NotFoundError if none."""
+        """Delete a key: a write like any other, acknowledged and spread alike. NotFoundError if none.
+
+        A key that is damaged here can be deleted too: that gives up what was lost of it.
+        """
         node = self._alive()
-        self._find(key)
+        try:
+            self._find(key)
+        except CorruptStoreError:
+            log.warning("key %r is deleted, though it is damaged here", key)
         write = on.Write(key, TOMBSTONE, context=context_of(context), if_match=if_match)
         return (await self._submit(node, (write,), ack, timeout))[0]
 
@@ -331,6 +341,7 @@ class Mesh(MemberCalls, ConflictCalls, HistoryCalls):
 
     def _check_match(self, key: str, if_match: str) -> None:
         found = self._entry(self._alive().store.siblings([key])[0], now().wall_ms)
+        self._check_sound(key)
         if (found[1].version if found else "") != if_match:
             raise ConflictError(key=key)
 
@@ -385,22 +396,26 @@ class Mesh(MemberCalls, ConflictCalls, HistoryCalls):
         check_prefix(prefix)
         page = self._alive().store.scan(prefix, cursor, limit_of(limit))
         wall_ms = now().wall_ms
+        damaged = self._alive().core.replica.damage.between(prefix, cursor, page.cursor)
+        damaged.update(page.damaged)
         entries: builtins.list[Entry] = []
         for position, (_, siblings) in enumerate(page.entries, 1):
             found = self._entry(siblings, wall_ms)
-            if found is not None:
+            if found is not None and found[1].key not in damaged:
                 entries.append(found[1])
             if position % LIST_STEP == 0:
                 await asyncio.sleep(0)  # What is merged is made here; a long page must not hold up others.
-        return Listing(tuple(entries), page.cursor)
+        return Listing(tuple(entries), page.cursor, tuple(sorted(damaged)))
 
     async def keys(self, prefix: str = "") -> AsyncIterator[Entry]:
-        """All entries with this prefix, a page at a time."""
+        """All entries with this prefix, a page at a time. CorruptStoreError where one cannot be read."""
         cursor = ""
         while True:
             listing = await self.list(prefix, cursor=cursor)
             for entry in listing.entries:
                 yield entry
+            if listing.damaged:
+                raise damaged_key(listing.damaged[0])
             cursor = listing.cursor
             if not cursor:
                 return
@@ -429,11 +444,21 @@ class Mesh(MemberCalls, ConflictCalls, HistoryCalls):
         check_key(key)
         siblings = node.store.siblings([key])[0]
         if version is not None:
-            return entry_of_version(node.core, key, siblings, version)
+            try:
+                return entry_of_version(node.core, key, siblings, version)
+            except NotFoundError:
+                self._check_sound(key)  # It may be the one that is damaged.
+                raise
         found = self._entry(siblings, now().wall_ms)
+        self._check_sound(key)
         if found is None:
             raise NotFoundError(what="key", name=key)
         return found
+
+    def _check_sound(self, key: str) -> None:
+        """After its siblings were read: CorruptStoreError if one is missing, for it may be the newest."""
+        if self._alive().core.replica.is_damaged(key):
+            raise damaged_key(key)
 
     def _entry(self, siblings: tuple[Record, ...], wall_ms: int) -> tuple[Record, Entry] | None:
         return views.entry_of(self._started().core, siblings, wall_ms)
@@ -582,6 +607,8 @@ class Mesh(MemberCalls, ConflictCalls, HistoryCalls):
             "records": counts.records,
             "conflicts": _conflict_count(node),
             "disk_bytes": counts.disk_bytes,
+            "damaged_records": len(node.core.replica.damage),
+            "damaged_chunks": node.core.exchange.mending.chunk_count,
         }
         return Stats(
             node=self.node_id,

@@ -108,6 +108,8 @@ class Listing(Struct, frozen=True):
     entries: tuple[Entry, ...]
     cursor: str
     """Pass it to get the next page; empty at the end."""
+    damaged: tuple[str, ...] = ()
+    """Keys of this page that are damaged on this node: they are there, and cannot be read."""
 
 
 class Change(Struct, frozen=True):
@@ -232,6 +234,49 @@ class Topology(Struct, frozen=True):
     sights: tuple[Sight, ...]
     complete: bool
     """False: in a mesh this large only pairs with a link are in `sights`."""
+
+
+class DamagedValue(Struct, frozen=True):
+    """Something that a verification found damaged."""
+
+    key: str
+    kind: str
+    """`record`, `chunk`, or `missing_chunk`: a part of a large value that is not there at all."""
+    repaired: bool
+    """Whether it was had from another node, or replaced, by the time of the report."""
+
+
+class VerifyProgress(Struct, frozen=True):
+    """How far a verification has come. What is still to be read is not known before it is read."""
+
+    seconds: float
+    bytes: int
+    records: int
+    chunks: int
+    damaged: int
+
+
+class VerifyReport(Struct, frozen=True):
+    """What a verification of all that a node holds came to."""
+
+    ok: bool
+    """Whether nothing was found."""
+    deep: bool
+    seconds: float
+    bytes: int
+    """Read from the disk."""
+    records: int
+    chunks: int
+    found: dict[str, int]
+    """How many of each kind: record, chunk, missing_chunk, shard (its records are not what its
+    fingerprint says), database (its file as such is damaged)."""
+    repaired: int
+    unrepaired: int
+    """Waiting for a node that has it; it is asked for again and again."""
+    damaged: tuple[DamagedValue, ...]
+    """At most 1,000 of them, those not repaired first."""
+    database: str
+    """What is wrong with the database as such; empty if nothing."""
 
 
 class Status(Struct, frozen=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -27,6 +27,7 @@ from bellande_mesh_sync.values import (
     Change,
     Conflict,
     Conflicts,
+    DamagedValue,
     Entry,
     Explanation,
     Finding,
@@ -40,6 +41,8 @@ from bellande_mesh_sync.values import (
     Status,
     Topology,
     TopologyNode,
+    VerifyProgress,
+    VerifyReport,
 )
 from tests.api.memory_past import MemoryPast
 
@@ -373,6 +376,23 @@ class MemoryMesh(MemoryPast):
             data = b"".join([piece async for piece in data])
         self.calls.append(("resolve", key, version, data, content_type, context, ack, timeout))
         return Receipt(key, f"{NODE}.{'00' * 8}.9", (NODE,), ack or "local")
+
+    async def verify(
+        self,
+        *,
+        deep: bool = False,
+        bytes_per_s: float = 1.0,
+        repair_timeout: float = 1.0,
+        on_progress: Callable[[VerifyProgress], None] | None = None,
+    ) -> VerifyReport:
+        self.calls.append(("verify", deep, bytes_per_s, repair_timeout))
+        self._fail("verify")
+        if on_progress is not None:
+            on_progress(VerifyProgress(0.1, 5, 1, 0, 0))
+        if self.stall is not None:
+            await self.stall.wait()
+        damaged = (DamagedValue("fleet/x", "record", repaired=False),)
+        return VerifyReport(False, deep, 1.0, 10, 2, 3, {"record": 1}, 0, 1, damaged, "")
 
     def watch(self, prefix: str = "") -> MemoryWatch:
         watch = MemoryWatch(self, prefix)

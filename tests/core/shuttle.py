@@ -17,10 +17,13 @@ from bellande_mesh_sync.core import effects as do
 from bellande_mesh_sync.core import events as on
 from bellande_mesh_sync.core.config import CoreConfig
 from bellande_mesh_sync.core.data.context import covers
+from bellande_mesh_sync.core.data.examination import Examination, examination_of
+from bellande_mesh_sync.core.data.knowledge import Knowledge
 from bellande_mesh_sync.core.data.record import Record, fingerprint_of
 from bellande_mesh_sync.core.effects import Effect
 from bellande_mesh_sync.core.messages import RECORDS_LANE, ChunkMissing, Message
 from bellande_mesh_sync.core.node import NodeCore
+from bellande_mesh_sync.core.reader import DamagedRecord
 from bellande_mesh_sync.core.timers import Timer
 from bellande_mesh_sync.errors import ChunkMissingError
 from bellande_mesh_sync.ids import Dot, Now, Shard
@@ -66,6 +69,9 @@ class Node:
         self.is_running = True
         self.is_disk_full = False
         self.is_disk_slow = False
+        self.rotten: set[Dot] = set()
+        self.is_examined = True
+        """Whether an Examine is answered; else the test does that."""
         self.ends: dict[int, End] = {}
         self.commits: deque[do.Commit] = deque()
         self.jobs: deque[on.Event] = deque()
@@ -120,6 +126,9 @@ class Node:
                 self.views.pop(reading).close()
             case do.FindMissing(fetch=fetch, manifest=manifest):
                 self.jobs.append(on.MissingFound(fetch, *self.store.missing_chunks(manifest)))
+            case do.Examine(shard=shard):
+                if self.is_examined:
+                    self.jobs.append(on.Examined(shard, self.examine(shard)))
             case do.SendChunks(link=link, hashes=hashes):
                 self._send_chunks(link, hashes)
             case do.Resolve(request=request) | do.Reject(request=request):
@@ -133,6 +142,23 @@ class Node:
                 self.is_running = False
             case do.Deliver() | do.MemberChanged() | do.Log() | do.PeerRecorded() | do.PeerForgotten():
                 pass
+
+    def examine(self, shard: Shard) -> Examination:
+        """What a reading of all the shard's records finds, as `rotten` is now."""
+        found = self.store.examine(shard).run()
+        rotten = [record for record in live_records(self.store, shard) if record.dot in self.rotten]
+        live = Knowledge()
+        for record in live_records(self.store, shard):
+            if record.dot not in self.rotten:
+                live.add(record.author, record.sequence, record.sequence)
+        return examination_of(
+            shard,
+            found.knowledge,
+            live,
+            fingerprint_stored=found.fingerprint_stored,
+            fingerprint=(found.fingerprint - sum(map(fingerprint_of, rotten))) % (1 << 256),
+            damaged=[DamagedRecord(shard, record.dot, record.key) for record in rotten],
+        )
 
     def _read(self, reading: int) -> None:
         view = self.views[reading]

@@ -10,8 +10,9 @@ from blake3 import blake3
 
 from bellande_mesh_sync.core.data.record import ChunkRef, Manifest
 from bellande_mesh_sync.core.effects import Batch
-from bellande_mesh_sync.core.events import Committed, MissingFound, PageRead
-from bellande_mesh_sync.errors import CorruptStoreError, StorageError
+from bellande_mesh_sync.core.events import Committed, DamageFound, Examined, MissingFound, PageRead
+from bellande_mesh_sync.core.reader import DamagedRecord
+from bellande_mesh_sync.errors import StorageError
 from bellande_mesh_sync.sim import log_end
 from bellande_mesh_sync.sim.world import SECOND_NS
 from tests.simulation.test_disk import SHARD, Machine, all_dots, batch, record
@@ -78,17 +79,25 @@ def test_chunks_are_durable_with_their_group_or_gone() -> None:
 def test_a_record_that_rotted_is_neither_looked_up_nor_given_to_peers() -> None:
     machine = machine_with(1)
     assert machine.disk.rot_record(random.Random(1))
-    with pytest.raises(CorruptStoreError):
-        machine.disk.siblings(["s/other", "s/k"])
-    assert machine.disk.is_condemned
+    damaged = DamagedRecord(SHARD, record(1).dot, "s/k")
+    assert machine.disk.siblings(["s/other", "s/k"]) == [(), ()]
+    assert machine.rest() == [DamageFound((damaged,))]
+    assert machine.disk.is_damaged("s/k")
     machine.disk.open_changes(7, SHARD, all_dots(1))
-    assert machine.rest() == [PageRead(7, (), 0, True, code="corrupt_store")]
-    assert machine.disk.counts["rot_found"] == 2
+    assert machine.rest() == [PageRead(7, (), 0, True, code="corrupt_store")], "it is told once"
     assert machine.disk.view_count == 0
-    machine.disk.wipe()
-    machine.disk.open()
-    assert not machine.disk.is_condemned
-    assert machine.disk.siblings(["s/k"]) == [()]
+    machine.disk.examine(SHARD)
+    (answer,) = machine.rest()
+    assert isinstance(answer, Examined)
+    assert answer.found is not None
+    assert answer.found.damaged == (damaged,)
+    assert answer.found.unproven == all_dots(1)
+    machine.disk.commit(2, Batch(set_aside=(damaged,), relearned=((SHARD, record(1).author, ()),)))
+    machine.rest()
+    assert not machine.disk.is_damaged("s/k")
+    state = machine.disk.open()
+    assert state.damaged == (damaged,)
+    assert state.shards[0].knowledge == ()
 
 
 def test_a_rotten_record_that_was_replaced_harms_no_more() -> None:
@@ -106,6 +115,7 @@ def test_a_rotten_chunk_is_found_when_it_is_read_and_can_be_stored_again() -> No
     machine.disk.find_missing(1, manifest)
     assert machine.rest() == [MissingFound(1, (), False)], "nobody has read it yet"
     assert machine.disk.chunk(REF.hash) is None
+    assert machine.rest() == [DamageFound(chunks=(REF,))]
     machine.disk.find_missing(2, manifest)
     assert machine.rest() == [MissingFound(2, (REF,), False)]
     machine.disk.add_chunks({REF.hash: BODY})
@@ -176,4 +186,4 @@ def test_mending_ends_all_that_goes_wrong() -> None:
     assert disk.siblings(["s/k"]) == [(record(1),)]
     assert disk.chunk(REF.hash) == BODY
     disk.commit(2, batch(2, absorbed=(1,)))
-    assert machine.rest() == [Committed(2)]
+    assert machine.rest()[-1] == Committed(2)

@@ -15,7 +15,10 @@ import msgspec
 import pytest
 
 from bellande_mesh_sync.core.data.history import OldVersion
-from bellande_mesh_sync.core.effects import Batch
+from bellande_mesh_sync.core.data.record import fingerprint_of
+from bellande_mesh_sync.core.effects import Batch, IntervalChange
+from bellande_mesh_sync.core.events import DamageFound
+from bellande_mesh_sync.core.reader import DamagedRecord
 from bellande_mesh_sync.errors import (
     ConfigError,
     CorruptStoreError,
@@ -25,7 +28,7 @@ from bellande_mesh_sync.errors import (
     StoreRefusedError,
     StoreUnavailableError,
 )
-from tests.store.builders import SHARD, Writing, batch_of, chunk, member, record, tombstone
+from tests.store.builders import ALICE, SHARD, Writing, batch_of, chunk, member, record, tombstone
 from tests.store.conftest import Epochs, postgres_store
 
 psycopg = pytest.importorskip("psycopg", reason="the extra 'postgres' is not installed")
@@ -224,6 +227,54 @@ def test_a_table_that_somebody_locks_is_a_clean_no(place: Place) -> None:
             store.apply([batch_of(record("a", 1))])
     commit(store, batch_of(record("a", 1)))
     assert store.siblings(["a"]) == [(record("a", 1),)]
+
+
+# -- damage
+
+
+def test_what_is_damaged_in_the_copy_is_set_aside_on_the_server_as_well_and_kept(
+    place: Place, tmp_path: Path
+) -> None:
+    writing = Writing()
+    good, bad = record("fleet/good", 1), record("fleet/bad", 2, body=b"precious-content")
+    store = place.store()
+    store.open()
+    commit(store, writing.batch([good, bad]))
+    store.close()
+    path = place.home / "data" / "server-copy.db"
+    raw = bytearray(path.read_bytes())
+    raw[raw.index(b"precious-content")] ^= 4
+    path.write_bytes(raw)
+    store.open()
+    told: list[DamageFound] = []
+    store.listen(told.append)
+    assert store.siblings(["fleet/bad"]) == [()]
+    damaged = DamagedRecord(SHARD, bad.dot, "fleet/bad")
+    assert told == [DamageFound(records=(damaged,))]
+    unlearn = Batch(
+        set_aside=(damaged,),
+        relearned=((SHARD, ALICE, ((1, 1),)),),
+        fingerprints=((SHARD, -fingerprint_of(bad)),),
+    )
+    commit(store, unlearn)
+    assert place.rows("SELECT key FROM bms_test.records") == [("fleet/good",)]
+    assert place.rows("SELECT key, value FROM bms_test.set_aside") == [("fleet/bad", b"precious-content")]
+    store.close()
+    other = place.store(tmp_path / "other")
+    state = other.open()
+    assert state.damaged == (damaged,)
+    (shard,) = state.shards
+    assert (shard.knowledge, shard.fingerprint) == (((ALICE, ((1, 1),)),), fingerprint_of(good))
+    back = Batch(
+        puts=((SHARD, bad),),
+        intervals=(IntervalChange(SHARD, ALICE, 1, 2, ()),),
+        fingerprints=((SHARD, fingerprint_of(bad)),),
+        healed=((SHARD, bad.dot),),
+    )
+    commit(other, back)
+    assert other.siblings(["fleet/bad"]) == [(bad,)]
+    assert place.rows("SELECT count(*) FROM bms_test.set_aside, bms_test.damaged") == [(0,)]
+    assert place.rows("SELECT low, high FROM bms_test.knowledge") == [(1, 2)]
 
 
 # -- who may use it

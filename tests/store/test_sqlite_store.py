@@ -197,38 +197,6 @@ def test_a_page_of_garbage_is_found_at_the_start(tmp_path: Path, make: Reopen, p
     assert contents(tmp_path / "data") == before
 
 
-def test_a_flipped_bit_in_a_record_is_never_handed_out(tmp_path: Path, make: Reopen) -> None:
-    store = make()
-    store.open()
-    store.apply([batch_of(record("good", 1), record("bad", 2, body=b"precious-content"))])
-    store.close()
-    raw = bytearray(database(tmp_path).read_bytes())
-    raw[raw.index(b"precious-content")] ^= 4
-    database(tmp_path).write_bytes(raw)
-    again = make()
-    again.open()
-    assert again.siblings(["good"]) == [(record("good", 1),)]
-    for keys in (["bad"], ["good", "bad"]):
-        with pytest.raises(CorruptStoreError, match="checksum"):
-            again.siblings(keys)
-    view = again.open_changes(SHARD, ((ALICE, ((1, 2),)),))
-    with pytest.raises(CorruptStoreError, match="checksum"):
-        view.read_page(1 << 20)
-    view.close()
-
-
-def test_a_flipped_bit_in_a_key_is_found_when_the_record_is_read(tmp_path: Path, make: Reopen) -> None:
-    fill(make, 1)
-    connection = sqlite3.connect(database(tmp_path))
-    connection.execute("UPDATE records SET key = 'kx'")
-    connection.commit()
-    connection.close()
-    store = make()
-    store.open()
-    with pytest.raises(CorruptStoreError, match="another key"):
-        store.siblings(["kx"])
-
-
 def test_a_damaged_chunk_is_refused_and_can_be_stored_again(tmp_path: Path, make: Reopen) -> None:
     one, two = chunk(b"one" * 1000), chunk(b"two" * 1000)
     store = make()

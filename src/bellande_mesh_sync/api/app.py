@@ -21,6 +21,7 @@ from bellande_mesh_sync.api import (
     nodes,
     openapi,
     system,
+    verifying,
     watching,
 )
 from bellande_mesh_sync.api.auth import TokenCheck
@@ -43,6 +44,7 @@ OPERATIONS: Final = (
     *bulk.OPERATIONS,
     *history.OPERATIONS,
     *watching.OPERATIONS,
+    *verifying.OPERATIONS,
     *members.OPERATIONS,
     *nodes.OPERATIONS,
     *messages.OPERATIONS,

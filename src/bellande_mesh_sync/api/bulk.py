@@ -12,6 +12,7 @@ A pile is committed at once, so that thousands of small files do not cost a disk
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Any, Final, TypeAlias
@@ -248,10 +249,10 @@ async def export_values(call: Call) -> None:
 
 async def _export(mesh: MeshCalls, prefix: str) -> AsyncGenerator[bytes, None]:
     count = 0
-    async for listed in mesh.keys(prefix):
+    async for key in _keys(mesh, prefix):
         opened = False
         try:
-            async with mesh.open_value(listed.key) as stream:
+            async with mesh.open_value(key) as stream:
                 opened = True
                 count += 1
                 yield encode_head(_head_of(stream.entry))
@@ -262,8 +263,21 @@ async def _export(mesh: MeshCalls, prefix: str) -> AsyncGenerator[bytes, None]:
                 raise  # in the midst of a value: only cutting the connection can say so
             if isinstance(error, NotFoundError):
                 continue  # deleted since it was listed
-            yield encode_head(FrameHead(key=listed.key, error=FrameError(error.code, str(error))))
+            yield encode_head(FrameHead(key=key, error=FrameError(error.code, str(error))))
     yield encode_head(FrameHead(end=True, count=count))
+
+
+async def _keys(mesh: MeshCalls, prefix: str) -> AsyncGenerator[str, None]:
+    """All keys in order, those too that are damaged here: their place in the export says so."""
+    cursor = ""
+    while True:
+        listing = await mesh.list(prefix, cursor=cursor)
+        for key in sorted([*(entry.key for entry in listing.entries), *listing.damaged]):
+            yield key
+        cursor = listing.cursor
+        if not cursor:
+            return
+        await asyncio.sleep(0)  # A long listing must not hold up everyone else.
 
 
 def _head_of(entry: Entry) -> FrameHead:

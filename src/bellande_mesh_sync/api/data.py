@@ -12,7 +12,13 @@ from bellande_mesh_sync.api.needs import ValueStream
 from bellande_mesh_sync.api.operations import OCTETS, Operation
 from bellande_mesh_sync.api.ranges import Span, Tags, etag, parse_range, parse_tags
 from bellande_mesh_sync.core.data.context import CONTEXT_OF_ALL
-from bellande_mesh_sync.errors import ConflictError, NotFoundError, UnsupportedError, UsageError
+from bellande_mesh_sync.errors import (
+    ConflictError,
+    CorruptStoreError,
+    NotFoundError,
+    UnsupportedError,
+    UsageError,
+)
 from bellande_mesh_sync.keys import check_key, check_prefix
 from bellande_mesh_sync.values import Entry, Listing, Receipt
 
@@ -64,7 +70,12 @@ async def put_value(call: Call) -> Answer:
     query = call.query(WriteQuery)
     content_type = content_type_of(call)
     if_match = await _version_expected(call, key)
-    current = await _current(call, key)
+    try:
+        current = await _current(call, key)
+    except CorruptStoreError:
+        if if_match is not None:
+            raise
+        current = ""  # Damaged here, but there: to write it anew is the way out.
     if if_match is not None and if_match != (current or ""):
         raise ConflictError(key=key, version=current or "")  # before a large body is read for nothing
     options: dict[str, Any] = {

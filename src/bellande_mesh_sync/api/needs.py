@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
@@ -21,6 +21,8 @@ from bellande_mesh_sync.values import (
     Stats,
     Status,
     Topology,
+    VerifyProgress,
+    VerifyReport,
 )
 
 
@@ -58,6 +60,15 @@ class MeshCalls(Protocol):
     async def stats(self) -> Stats: ...
 
     async def digest(self, prefix: str = "") -> Mapping[str, Any]: ...
+
+    async def verify(
+        self,
+        *,
+        deep: bool = False,
+        bytes_per_s: float = ...,
+        repair_timeout: float = ...,
+        on_progress: Callable[[VerifyProgress], None] | None = None,
+    ) -> VerifyReport: ...
 
     async def nodes_page(
         self, state: str | None, offset: int, limit: int

@@ -53,6 +53,8 @@ COMMANDS = {
     "history": "history:history",
     "diff": "history:diff",
     "restore": "history:restore",
+    "verify": "verify:verify",
+    "repair": "verify:repair",
     "import": "folders:import_folder",
     "export": "folders:export_folder",
     "share": "share:share",

@@ -7,11 +7,12 @@ from typing import Any, TypeAlias
 from msgspec import Struct
 
 from bellande_mesh_sync.core.data.history import OldVersion
-from bellande_mesh_sync.core.data.knowledge import Delta
+from bellande_mesh_sync.core.data.knowledge import Delta, Ranges
 from bellande_mesh_sync.core.data.record import Manifest, Record
 from bellande_mesh_sync.core.members.member import MemberRecord
 from bellande_mesh_sync.core.members.swim.messages import Datagram
 from bellande_mesh_sync.core.messages import Message
+from bellande_mesh_sync.core.reader import DamagedRecord
 from bellande_mesh_sync.core.timers import Timer
 from bellande_mesh_sync.ids import Author, Dot, NodeId, Shard
 
@@ -101,6 +102,12 @@ class Batch(Struct, frozen=True, gc=False):
     """Replaced versions to keep. Beyond what each says, the oldest of its key are forgotten."""
     expired_ms: int = 0
     """Old versions that expired by then may be forgotten, if not 0; a store does so in portions."""
+    set_aside: tuple[DamagedRecord, ...] = ()
+    """Damaged rows to take out of their place, before `puts` go in. Their keys are remembered as damaged."""
+    relearned: tuple[tuple[Shard, Author, Ranges], ...] = ()
+    """Just this is known of these authors from now on, before `intervals` go in."""
+    healed: tuple[tuple[Shard, Dot], ...] = ()
+    """Dots set aside that have come back or were replaced: their keys are no longer damaged by them."""
 
 
 class Commit(Struct, frozen=True, gc=False):
@@ -140,6 +147,12 @@ class FindMissing(Struct, frozen=True, gc=False):
 
     fetch: int
     manifest: Manifest
+
+
+class Examine(Struct, frozen=True, gc=False):
+    """Read every record of a shard, compare it with what it is said to hold. Ends in one Examined."""
+
+    shard: Shard
 
 
 class SendChunks(Struct, frozen=True, gc=False):
@@ -215,6 +228,7 @@ Effect: TypeAlias = (
     | NextPage
     | CloseChanges
     | FindMissing
+    | Examine
     | SendChunks
     | Resolve
     | Reject

@@ -7,12 +7,14 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from bellande_mesh_sync.core.data.context import Context
+from bellande_mesh_sync.core.data.examination import Examination
 from bellande_mesh_sync.core.data.knowledge import Delta
 from bellande_mesh_sync.core.data.record import ChunkRef, Manifest, Record
 from bellande_mesh_sync.core.members.swim.messages import Datagram
 from bellande_mesh_sync.core.messages import Hello, Message
+from bellande_mesh_sync.core.reader import DamagedRecord
 from bellande_mesh_sync.core.timers import Timer
-from bellande_mesh_sync.ids import NodeId
+from bellande_mesh_sync.ids import NodeId, Shard
 
 # -- commands from programs --------------------------------------------------------------------
 
@@ -277,6 +279,24 @@ class MissingFound(Struct, frozen=True, gc=False):
     code: str = ""
 
 
+class DamageFound(Struct, frozen=True, gc=False):
+    """Something was read that is not what was written, by whomever it was read."""
+
+    records: tuple[DamagedRecord, ...] = ()
+    chunks: tuple[ChunkRef, ...] = ()
+    """Chunks of live values that are damaged or gone."""
+    shards: tuple[Shard, ...] = ()
+    """Shards whose records are not what their fingerprint says."""
+
+
+class Examined(Struct, frozen=True, gc=False):
+    """Answer to Examine."""
+
+    shard: Shard
+    found: Examination | None
+    """None if it could not be read to the end; it is tried again later."""
+
+
 class ChunksStored(Struct, frozen=True, gc=False):
     """Chunks that came over `link` were verified and are on disk (durable with the next commit)."""
 
@@ -329,6 +349,8 @@ Event: TypeAlias = (
     | CommitFailed
     | PageRead
     | MissingFound
+    | DamageFound
+    | Examined
     | ChunksStored
     | ChunksAdded
     | ChunkRefused

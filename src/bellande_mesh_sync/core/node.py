@@ -29,9 +29,11 @@ from bellande_mesh_sync.core.events import (
     Cleanup,
     CommitFailed,
     Committed,
+    DamageFound,
     DatagramReceived,
     DialFailed,
     Event,
+    Examined,
     Found,
     Leave,
     LinkClosed,
@@ -185,6 +187,8 @@ class NodeCore:
             CommitFailed: exchange.handle_commit_failed,
             PageRead: lambda event, now: exchange.serving.handle_page(event),
             MissingFound: exchange.handle_missing_found,
+            DamageFound: exchange.mending.found,
+            Examined: exchange.mending.examined,
             ChunksAdded: exchange.handle_chunks_added,
             ChunksStored: exchange.handle_chunks_stored,
             ChunkRefused: exchange.handle_chunk_refused,
@@ -245,6 +249,10 @@ class NodeCore:
         return self._sealed(self._handlers[type(event)](event, now), now)
 
     def _sealed(self, effects: list[Effect], now: Now) -> list[Effect]:
+        if self.exchange.mending.must_start_over:
+            self.exchange.mending.must_start_over = False
+            reason = "records were set aside here; what was said of them before does not count"
+            effects += self.switchboard.hang_up_all("stalled", reason, now)
         if self.fetcher.has_work:
             effects += self.switchboard.dial_for_chunks(now)
         if self.membership.needs_dials:
@@ -304,7 +312,9 @@ class NodeCore:
         self.replica.try_again()
         self._meet_a_stranger()
         pause_ns = round(self.config.sync_interval_ns * (0.9 + 0.2 * self._rng.random()))
-        return [*self.exchange.compare(), SetTimer(RepairDue(), now.mono_ns + pause_ns)]
+        effects = self.exchange.mending.retry(now)
+        effects += [*self.exchange.compare(), SetTimer(RepairDue(), now.mono_ns + pause_ns)]
+        return effects
 
     def _forget_expired(self, now: Now) -> list[Effect]:
         self.replica.forget_expired(now)

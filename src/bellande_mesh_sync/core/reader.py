@@ -10,13 +10,22 @@ from msgspec import Struct
 from bellande_mesh_sync.core.data.knowledge import Delta
 from bellande_mesh_sync.core.data.record import Record
 from bellande_mesh_sync.core.members.member import MemberRecord
-from bellande_mesh_sync.ids import Shard
+from bellande_mesh_sync.ids import Dot, Shard
 
 
 class StoredShard(Struct, frozen=True, gc=False):
     shard: Shard
     knowledge: Delta
     fingerprint: int
+
+
+class DamagedRecord(Struct, frozen=True, gc=False):
+    """A record whose bytes on the disk are not what was written: it is never given out."""
+
+    shard: Shard
+    dot: Dot
+    """Where its row stands. The row of another dot stands there, if it was the number that changed."""
+    key: str
 
 
 class StoredState(Struct, frozen=True, gc=False):
@@ -28,6 +37,8 @@ class StoredState(Struct, frozen=True, gc=False):
     members: tuple[MemberRecord, ...]
     clock: int = 0
     """The last `Batch.clock` that was applied; 0 if there was none."""
+    damaged: tuple[DamagedRecord, ...] = ()
+    """Records that were set aside, and have neither come back nor been replaced since."""
 
 
 class RecordReader(Protocol):
@@ -35,5 +46,10 @@ class RecordReader(Protocol):
         """For each key its committed live records (values and tombstones), in no particular order.
 
         A key that was never written costs one look-up in memory; another one a point read.
+        Records found damaged are left out, and `is_damaged` knows their keys from then on.
         """
+        ...
+
+    def is_damaged(self, key: str) -> bool:
+        """Whether a record of the key was found damaged and is still in its place. Cost: a look-up."""
         ...

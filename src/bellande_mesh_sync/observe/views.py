@@ -190,9 +190,18 @@ def health_of(core: NodeCore, now: Now) -> dict[str, dict[str, Any]]:
             "ok": not is_refusing,
             "detail": "the disk refused the last write" if is_refusing else "the disk takes writes",
         },
+        "data": _data_health(core),
         "replicas": _recent(core, "replicas", now, "equal knowledge with unequal records was found"),
         "clock": _recent(core, "clock", now, "records stamped in the future were refused"),
     }
+
+
+def _data_health(core: NodeCore) -> dict[str, Any]:
+    records, chunks = len(core.replica.damage), core.exchange.mending.chunk_count
+    if not records and not chunks:
+        return {"ok": True, "detail": "nothing is known to be damaged"}
+    what = f"{records} records and {chunks} chunks are damaged here, and no other node has brought them yet"
+    return {"ok": False, "detail": what}
 
 
 def _recent(core: NodeCore, name: str, now: Now, what: str) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from typing import Any
 from bellande_mesh_sync.core import effects as do
 from bellande_mesh_sync.core import events as on
 from bellande_mesh_sync.core.config import CoreConfig, LocalNode
+from bellande_mesh_sync.core.data.examination import Examination
 from bellande_mesh_sync.core.data.functions import BoundedMerge
 from bellande_mesh_sync.core.data.knowledge import Delta
 from bellande_mesh_sync.core.data.record import ChunkRef
@@ -93,6 +94,7 @@ class Runner:
             do.NextPage: self._next_page,
             do.CloseChanges: self._close_changes,
             do.FindMissing: self._find_missing,
+            do.Examine: self._examine,
             do.SendChunks: self._send_chunks,
             do.Resolve: self._resolve,
             do.Reject: self._reject,
@@ -122,6 +124,7 @@ class Runner:
         )
         self._sender = ChunkSender(self._store, links, self._executor)
         self._receiver = ChunkReceiver(self._store, self._executor, self.feed, links.chunk_done)
+        self._store.listen(self._damage_found)
         self.core = NodeCore(config, me, self._store, state, random.Random(seed), new_epoch, merges)
         self._do(self.core.start(now()))
         self._heart_beats(time.monotonic_ns())
@@ -342,6 +345,43 @@ class Runner:
     def _close_view(self, opening: asyncio.Future[ChangesView]) -> None:
         if not opening.cancelled() and opening.exception() is None:
             self._executor.submit(opening.result().close)
+
+    # -- damage
+
+    def _damage_found(self, found: on.DamageFound) -> None:
+        """From whatever thread read it."""
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self.damage_found, found)
+
+    def damage_found(self, found: on.DamageFound) -> None:
+        if self._is_open:
+            self.feed(found)
+
+    def _examine(self, effect: do.Examine) -> None:
+        task = self._loop.create_task(self._examination(effect), name=f"bms-examine-{effect.shard}")
+        self._reads.add(task)
+        task.add_done_callback(self._reads.discard)
+
+    async def _examination(self, effect: do.Examine) -> None:
+        try:
+            found = await self._loop.run_in_executor(self._executor, self._examined, effect)
+        except StorageError as error:
+            log.error("shard %s cannot be examined: %s", effect.shard, error)
+            found = None
+        self.feed(on.Examined(effect.shard, found))
+
+    def _examined(self, effect: do.Examine) -> Examination:
+        examiner = self._store.examine(effect.shard)
+        try:
+            return examiner.run(self._give_way)
+        finally:
+            examiner.close()
+
+    def _give_way(self, size_bytes: int) -> None:
+        """Between two steps, in a worker thread: end with the node, and leave the interpreter to others."""
+        if not self._is_open:
+            raise StorageError(reason="the node is stopping")
+        time.sleep(0.001)
 
     # -- chunks
 

@@ -6,7 +6,7 @@ The checker knows the acknowledged adds, and nothing of how counters are kept.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -25,7 +25,7 @@ from bellande_mesh_sync.sim.world import SECOND_NS, World
 KEYS: Final = 3
 AMOUNT_MAX: Final = 9
 TIMEOUT_NS: Final = 5 * SECOND_NS
-NOTHING_ADDED: Final = frozenset({"busy", "disk_full", "storage"})
+NOTHING_ADDED: Final = frozenset({"busy", "disk_full", "storage", "corrupt_store"})
 EVERY: Final = 4
 """Of so many seeds one has counters: they are traffic too."""
 
@@ -78,6 +78,12 @@ class Additions:
         """A disk is gone: what was promised by it alone may be lost."""
         for added in self._added:
             added.nodes.discard(index)
+
+    def set_aside(self, index: int, keys: Collection[str]) -> None:
+        """Records of these keys rotted on a disk: what was promised by it alone may be lost."""
+        for added in self._added:
+            if added.key in keys:
+                added.nodes.discard(index)
 
     def _plan(self) -> None:
         gap_ns = int(self._rng.expovariate(self._per_s) * SECOND_NS)

@@ -5,7 +5,7 @@ Each check names what it found wrong in a Violation; the first one ends a run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -83,6 +83,7 @@ class DiskChecker:
         self.checked_count += 1
         mirror = self._mirrors[disk.index]
         name = f"n{disk.index}"
+        self._follow_set_aside(mirror, disk, name, batch)
         dropped = {(shard, Dot(*dot)) for shard, _, dot in batch.drops}
         for shard, record in batch.puts:
             self._check_dot(name, shard, record)
@@ -125,6 +126,24 @@ class DiskChecker:
         self._mirrors.append(_Mirror())
         self._lost.append([])
 
+    def _follow_set_aside(self, mirror: _Mirror, disk: Disk, name: str, batch: Batch) -> None:
+        """Records may go without a successor only where they had rotted, and dots be unlearned only then."""
+        for damaged in batch.set_aside:
+            if (damaged.key, damaged.dot) not in disk.platter.ever_rotten:
+                raise Violation("set_aside", name, f"{in_words(damaged.dot)} of {damaged.key} was sound")
+        if batch.relearned and not disk.platter.ever_rotten:
+            raise Violation("set_aside", name, "dots are unlearned, and nothing on this disk had rotted")
+        before = _Mirror()
+        for shard, author, ranges in batch.relearned:
+            known = mirror.known.get((shard, author), IntervalSet())
+            left = IntervalSet(ranges)
+            if left != known and known.missing_from(left):
+                raise Violation("set_aside", name, f"more is known of {shard} after dots were unlearned")
+            before.known[shard, author] = known
+            mirror.known[shard, author] = left
+        if batch.relearned:
+            self._lost[disk.index].append(before)
+
     def _check_dot(self, name: str, shard: Shard, record: Record) -> None:
         first = self.seen.setdefault((shard, record.dot), record)
         if record.digest:
@@ -144,6 +163,8 @@ class DiskChecker:
     def _check_stamp(self, mirror: _Mirror, disk: Disk, name: str, record: Record) -> None:
         if record.author != author_of(self._nodes[disk.index], disk.platter.epoch):
             return  # Another's, or our own of before the disk was lost: these come in any order.
+        if self.had(disk, record.key, record.dot):
+            return  # Our own that had rotted, and came back.
         last = mirror.last_stamp.get(record.author, Stamp(-1))
         if record.stamp <= last:
             # A clock that was far ahead and was set right starts over, or all would hold its writes off.
@@ -320,6 +341,17 @@ class AckChecker:
                     acked.key, acked.dot, tuple(n for n in acked.nodes if n != index)
                 )
         self._heads = {place: heads for place, heads in self._heads.items() if place[0] != index}
+
+    def set_aside(self, index: int, keys: Collection[str]) -> None:
+        """Records of these keys had rotted on this disk: what it alone had promised of them is lost."""
+        for position, acked in enumerate(self.acked):
+            if acked.key not in keys or index not in acked.nodes:
+                continue
+            if not self._seen.holds(self._disks[index], acked.key, acked.dot):
+                nodes = tuple(n for n in acked.nodes if n != index)
+                self.acked[position] = Acked(acked.key, acked.dot, nodes)
+        for key in keys:
+            self._heads.pop((index, key), None)
 
     def resolved(
         self,

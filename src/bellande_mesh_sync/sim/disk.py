@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,10 +13,19 @@ from blake3 import blake3
 from bellande_mesh_sync.core.data.knowledge import Delta
 from bellande_mesh_sync.core.data.record import ChunkRef, Manifest, Record
 from bellande_mesh_sync.core.effects import Batch
-from bellande_mesh_sync.core.events import CommitFailed, Committed, Event, MissingFound, PageRead
-from bellande_mesh_sync.core.reader import StoredState
-from bellande_mesh_sync.errors import CorruptStoreError, StorageError
+from bellande_mesh_sync.core.events import (
+    CommitFailed,
+    Committed,
+    DamageFound,
+    Event,
+    Examined,
+    MissingFound,
+    PageRead,
+)
+from bellande_mesh_sync.core.reader import DamagedRecord, StoredState
+from bellande_mesh_sync.errors import StorageError
 from bellande_mesh_sync.ids import Dot, Shard
+from bellande_mesh_sync.keys import shard_of
 from bellande_mesh_sync.sim import log_end
 from bellande_mesh_sync.sim.platter import Platter, missing_chunks
 from bellande_mesh_sync.sim.world import MICROSECOND_NS, MILLISECOND_NS, World
@@ -84,8 +93,6 @@ class SimDisk:
         self.stalls_until_ns = 0
         """No sync ends before."""
         self.read_error_ratio = config.read_error_ratio
-        self.is_condemned = False
-        """It was found damaged: its node must not start before it is replaced."""
         self.counts: Counter[str] = Counter()
         self.sync_count = 0
         self.commit_count = 0
@@ -162,7 +169,6 @@ class SimDisk:
 
     def _replace(self, platter: Platter) -> None:
         self.platter = platter
-        self.is_condemned = False
         self._boot += 1
         self._become_empty()
         self._watcher.wiped(self)
@@ -172,6 +178,7 @@ class SimDisk:
         self._fresh_chunks: dict[bytes, bytes] = {}
         self._syncing_chunks: dict[bytes, bytes] = {}
         self._damaged: dict[bytes, None] = {}  # Chunks that failed their check; others are welcome.
+        self._told_damaged: dict[Dot, None] = {}  # Records that the core knows to be damaged.
         self._views: dict[int, _View] = {}
         self._waiting: list[tuple[int, Batch]] = []
         self._syncing: list[tuple[int, Batch]] = []
@@ -227,6 +234,8 @@ class SimDisk:
         for hash in chunks:
             self._damaged.pop(hash, None)
         for batch in batches:
+            if batch.set_aside:
+                self.counts["set_aside"] += len(batch.set_aside)
             self.platter.apply(batch)
             self._watcher.applied(self, batch)
 
@@ -235,6 +244,9 @@ class SimDisk:
 
     def _publish(self, group: list[tuple[int, Batch]]) -> None:
         for _, batch in group:
+            for damaged in batch.set_aside:
+                self._visible.get(damaged.key, {}).pop(damaged.dot, None)
+                self._told_damaged.pop(damaged.dot, None)
             for _, record in batch.puts:
                 self._visible.setdefault(record.key, {})[record.dot] = record
             for _, key, dot in batch.drops:
@@ -268,28 +280,38 @@ class SimDisk:
     # -- reading
 
     def siblings(self, keys: Sequence[str]) -> list[tuple[Record, ...]]:
-        """What the core sees: committed, and heard of. Raises CorruptStoreError, StorageError."""
+        """What the core sees: committed, and heard of, less what is damaged. Raises StorageError."""
         if self.fails_next_read:
             self.fails_next_read = False
             raise StorageError(reason="the simulated disk could not be read")
         if self.platter.rotten:
-            for key in keys:
-                self._check(self._visible.get(key, {}).values())
+            return [self._sound(self.shown(key)) for key in keys]
         return [self.shown(key) for key in keys]
+
+    def _sound(self, records: Sequence[Record]) -> tuple[Record, ...]:
+        """Those that can be read; the core is told of the others."""
+        damaged = [record for record in records if self._is_rotten(record)]
+        if damaged:
+            self._tell_damaged(damaged)
+        return tuple(record for record in records if record not in damaged)
+
+    def _is_rotten(self, record: Record) -> bool:
+        return (record.key, record.dot) in self.platter.rotten
+
+    def _tell_damaged(self, records: Sequence[Record]) -> None:
+        found = tuple(DamagedRecord(shard_of(each.key), each.dot, each.key) for each in records)
+        news = [each for each in found if each.dot not in self._told_damaged]
+        if news:
+            self.counts["rot_found"] += len(news)
+            self._told_damaged.update((each.dot, None) for each in news)
+            self.post(DamageFound(tuple(news)))
+
+    def is_damaged(self, key: str) -> bool:
+        return any(self._is_rotten(record) for record in self.shown(key))
 
     def shown(self, key: str) -> tuple[Record, ...]:
         """What programs on this node would see, if every byte can be read."""
         return tuple(self._visible.get(key, {}).values())
-
-    def _check(self, records: Iterable[Record]) -> None:
-        """As a record's checksum is compared whenever it is read."""
-        for record in records:
-            if (record.key, record.dot) in self.platter.rotten:
-                self.counts["rot_found"] += 1
-                self.is_condemned = True
-                raise CorruptStoreError(
-                    path=f"disk {self.index}", reason="a record does not fit its checksum"
-                )
 
     def visible_keys(self) -> list[str]:
         return [key for key, siblings in self._visible.items() if siblings]
@@ -325,11 +347,10 @@ class SimDisk:
             self.post(PageRead(reading, (), 0, True, code="storage"))
             return
         page, size_bytes = self._take(view)
-        try:
-            self._check(page if self.platter.rotten else ())
-        except CorruptStoreError as error:
+        if any(self._is_rotten(record) for record in page):
+            self._sound(page)
             del self._views[reading]
-            self.post(PageRead(reading, (), 0, True, code=error.code))
+            self.post(PageRead(reading, (), 0, True, code="corrupt_store"))
             return
         is_last = view.position == len(view.records)
         if is_last:
@@ -367,7 +388,14 @@ class SimDisk:
             return body
         self.counts["rot_found"] += 1
         self._damaged[hash] = None
+        self.post(DamageFound(chunks=(ChunkRef(hash, len(body)),)))
         return None
+
+    def examine(self, shard: Shard) -> None:
+        self._later(20 * self.config.read_mean_ns, self._tell_examined, shard)
+
+    def _tell_examined(self, shard: Shard) -> None:
+        self.post(Examined(shard, None if self._fails() else self.platter.examine(shard)))
 
     def find_missing(self, fetch: int, manifest: Manifest) -> None:
         self._later(self.config.read_mean_ns, self._tell_missing, fetch, manifest)
@@ -399,7 +427,8 @@ class SimDisk:
         if not keys:
             return False
         key = rng.choice(keys)
-        self.platter.rotten[key, rng.choice(list(self.platter.by_key[key]))] = None
+        place = (key, rng.choice(list(self.platter.by_key[key])))
+        self.platter.rotten[place] = self.platter.ever_rotten[place] = None
         return True
 
     def rot_chunk(self, rng: random.Random) -> bool:
@@ -424,6 +453,7 @@ class SimDisk:
         self.platter.rotten.clear()
         self.platter.rotten_chunks.clear()
         self._damaged.clear()
+        self._told_damaged.clear()
 
     # -- time
 

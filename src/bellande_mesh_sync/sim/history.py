@@ -97,6 +97,14 @@ class DiskLost(Struct, frozen=True, gc=False):
     time_ns: int
 
 
+class RecordsLost(Struct, frozen=True, gc=False):
+    """Bits of the node's records had flipped, and it took them out: of these keys it owes nothing."""
+
+    node: int
+    keys: tuple[str, ...]
+    time_ns: int
+
+
 class ClockSet(Struct, frozen=True, gc=False):
     """Somebody set the node's wall clock."""
 
@@ -143,6 +151,7 @@ Happening: TypeAlias = (
     | Shown
     | Joined
     | DiskLost
+    | RecordsLost
     | ClockSet
     | NoteAsked
     | NoteSent

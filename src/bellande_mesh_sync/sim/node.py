@@ -16,6 +16,7 @@ from bellande_mesh_sync.core.effects import (
     Deliver,
     Dial,
     Effect,
+    Examine,
     FindMissing,
     Hangup,
     Log,
@@ -185,6 +186,7 @@ class SimNode:
             NextPage: self._next_page,
             CloseChanges: self._close_changes,
             FindMissing: self._find_missing,
+            Examine: self._examine,
             SendChunks: self._send_chunks,
             Resolve: self._answer,
             Reject: self._answer,
@@ -480,6 +482,9 @@ class SimNode:
 
     def _find_missing(self, effect: FindMissing) -> None:
         self.disk.find_missing(effect.fetch, effect.manifest)
+
+    def _examine(self, effect: Examine) -> None:
+        self.disk.examine(effect.shard)
 
     def _send_chunks(self, effect: SendChunks) -> None:
         for hash in effect.hashes:

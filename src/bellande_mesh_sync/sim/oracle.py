@@ -25,6 +25,7 @@ from bellande_mesh_sync.sim.history import (
     NoteHeard,
     NoteSent,
     NoteUnknown,
+    RecordsLost,
     Refused,
     Shown,
     Unknown,
@@ -51,6 +52,7 @@ class Oracle:
         self._key_of: dict[tuple[str, str], str] = {}
         """By space and version: of which key it was said to be. (An author counts in each space anew.)"""
         self._lost_ns: dict[int, int] = {}
+        self._lost_keys_ns: dict[tuple[int, str], int] = {}
         self._clock_sets_ns: defaultdict[int, list[int]] = defaultdict(list)
         self._hearers: dict[type, Callable[[Any], None]] = {
             Asked: self._asked,
@@ -60,6 +62,7 @@ class Oracle:
             Shown: self._shown,
             Joined: self._joined,
             DiskLost: self._disk_lost,
+            RecordsLost: self._records_lost,
             ClockSet: self._clock_set,
             NoteAsked: self.notes.asked,
             NoteSent: self.notes.sent,
@@ -141,7 +144,10 @@ class Oracle:
             writes[place] = really
             for node in nodes:
                 # Word of a disk may outlive the disk.
-                if node not in self.liars and self._lost_ns.get(node, -1) < asked.time_ns:
+                lost_ns = max(
+                    self._lost_ns.get(node, -1), self._lost_keys_ns.get((node, write.asked.key), -1)
+                )
+                if node not in self.liars and lost_ns < asked.time_ns:
                     key.grant(node, really)
 
     def _relabel(self, write: WriteStory, really: WriteStory) -> None:
@@ -188,6 +194,12 @@ class Oracle:
         )  # What time it was in others' eyes is forgotten too.
         for key in self.keys.values():
             key.disk_lost(fact.node)
+
+    def _records_lost(self, fact: RecordsLost) -> None:
+        for name in fact.keys:
+            self._lost_keys_ns[fact.node, name] = fact.time_ns
+            if name in self.keys:
+                self.keys[name].disk_lost(fact.node)
 
     def _clock_set(self, fact: ClockSet) -> None:
         self._clock_sets_ns[fact.node].append(fact.time_ns)

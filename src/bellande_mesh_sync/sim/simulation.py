@@ -18,7 +18,7 @@ from bellande_mesh_sync.sim.checkers import AckChecker, Disk, DiskChecker, Viola
 from bellande_mesh_sync.sim.context_checker import ContextChecker
 from bellande_mesh_sync.sim.disk import SimDisk
 from bellande_mesh_sync.sim.faults import Faults
-from bellande_mesh_sync.sim.history import ClockSet, DiskLost, Joined
+from bellande_mesh_sync.sim.history import ClockSet, DiskLost, Joined, RecordsLost
 from bellande_mesh_sync.sim.history_checker import HistoryChecker
 from bellande_mesh_sync.sim.identity import SimIdentity, make_identity
 from bellande_mesh_sync.sim.liar import Liar, LiarConfig
@@ -322,6 +322,11 @@ class Simulation:
         self.disk_checker.applied(disk, batch)
         self.history_checker.applied(disk, batch)
         self.context_checker.applied(disk, batch)
+        if batch.set_aside:
+            keys = tuple(damaged.key for damaged in batch.set_aside)
+            self.ack_checker.set_aside(disk.index, keys)
+            self.additions.set_aside(disk.index, keys)
+            self.oracle.hear(RecordsLost(disk.index, keys, self.world.now_ns))
 
     def wiped(self, disk: Disk) -> None:
         self.disk_checker.wiped(disk)

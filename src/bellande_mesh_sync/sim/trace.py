@@ -10,7 +10,7 @@ import msgspec
 from blake3 import blake3
 
 from bellande_mesh_sync.core.effects import Batch, Commit, Effect, Send
-from bellande_mesh_sync.core.events import Event, Received
+from bellande_mesh_sync.core.events import Event, Examined, Received
 from bellande_mesh_sync.sim.world import SECOND_NS
 
 KEPT_COUNT: Final = 3000
@@ -44,7 +44,8 @@ class Trace:
         try:
             self._buffer += _encode((at_ns, place, name, told, wanted))
         except OverflowError:
-            self._buffer += _encode((at_ns, place, name, told, [_encodable(effect) for effect in wanted]))
+            encodable = [_encodable(effect) for effect in wanted]
+            self._buffer += _encode((at_ns, place, name, _encodable(told), encodable))
         self._kept.append((at_ns, place, event, effects))
         if self._echo is not None or len(self._buffer) > _BUFFER_BYTES:
             self._pass_on()
@@ -87,12 +88,16 @@ class Trace:
         return [_cut(line) for line in list(lines)[-count:]]
 
 
-def _encodable(effect: Any) -> Any:
+def _encodable(item: Any) -> Any:
     """MessagePack has no integers above 64 bits; fingerprints have 256."""
-    if type(effect) is Commit:
-        batch = effect.batch
-        return (effect.commit, msgspec.structs.replace(batch, fingerprints=()), _hex_fingerprints(batch))
-    return effect
+    if type(item) is Commit:
+        batch = item.batch
+        return (item.commit, msgspec.structs.replace(batch, fingerprints=()), _hex_fingerprints(batch))
+    if type(item) is Examined and item.found is not None:
+        found = item.found
+        sums = (f"{found.fingerprint:x}", f"{found.fingerprint_stored:x}")
+        return (msgspec.structs.replace(found, fingerprint=0, fingerprint_stored=0), sums)
+    return item
 
 
 def _hex_fingerprints(batch: Batch) -> list[tuple[str, str]]:

@@ -63,7 +63,7 @@ class Troubles:
         """Start the process, after ending it if it runs."""
         self._guarded(self.nodes[index].crash)
         self._down.discard(index)
-        self._guarded(lambda: self._start(self.nodes[index]))
+        self._guarded(self.nodes[index].start)
 
     def pause(self, index: int) -> None:
         """The process stands still with its programs, as under SIGSTOP or in a suspended machine."""
@@ -202,11 +202,7 @@ class Troubles:
 
     def _come_back(self, node: SimNode) -> None:
         if not node.is_running and node.index not in self._down:
-            self._start(node)
-
-    def _start(self, node: SimNode) -> None:
-        self.simulation.faults.disks.make_usable(node)
-        node.start()
+            node.start()
 
 
 def _listed(nodes: int | Sequence[int]) -> Sequence[int]:

@@ -31,7 +31,9 @@ from bellande_mesh_sync.sim.workload_config import COUNTERS
 from bellande_mesh_sync.sim.workload_config import WorkloadConfig as WorkloadConfig
 from bellande_mesh_sync.sim.world import MILLISECOND_NS, SECOND_NS, WALL_START_MS, World
 
-NOTHING_WRITTEN: Final = frozenset({"precondition_failed", "conflict_limit", "busy", "disk_full", "storage"})
+NOTHING_WRITTEN: Final = frozenset(
+    {"precondition_failed", "conflict_limit", "busy", "disk_full", "storage", "corrupt_store"}
+)
 """Rejections that promise that the write never happened."""
 AUDIT_INTERVAL_NS: Final = 5 * SECOND_NS
 SIBLINGS_MAX: Final = 32
@@ -320,12 +322,19 @@ class Workload:
             nodes = tuple(self._oracle.nodes[each] for each in facts["nodes"])
             self._oracle.hear(Unknown(number, now_ns, tuple(facts["versions"]), nodes))
         elif effect.code in NOTHING_WRITTEN:
+            if effect.code == "corrupt_store":
+                self._check_rotten(node, writes)
             for write in writes:
                 if write.digest and write.digest not in self._values.repeated:
                     self._disks.refused(write.digest, effect.code)
             self._oracle.hear(Refused(number, effect.code, now_ns))
         else:
             raise Violation("answers", node.name, f"a write was rejected with {effect.code}: {effect.facts}")
+
+    def _check_rotten(self, node: SimNode, writes: tuple[Write, ...]) -> None:
+        rotten = {key for key, _ in node.disk.platter.ever_rotten}
+        if rotten.isdisjoint(write.key for write in writes):
+            raise Violation("answers", node.name, "a write is said to meet damage where there was none")
 
     # -- at rest
 

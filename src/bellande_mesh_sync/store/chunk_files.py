@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 
 from blake3 import blake3
 
+from bellande_mesh_sync.core.data.record import ChunkRef
 from bellande_mesh_sync.errors import ChunkMissingError, CorruptStoreError, StorageError
 from bellande_mesh_sync.store.direct_io import BLOCK_BYTES, Stage, Stages, align_up, open_direct
 from bellande_mesh_sync.store.disk_errors import disk_errors
@@ -96,6 +97,8 @@ class ChunkFiles:
         self._readers: dict[int, _Pack] = {}
         self._size_bytes = 0
         self._is_broken = False
+        self.on_damage: Callable[[ChunkRef, bytes], None] = lambda ref, body: None
+        """Told of each chunk that turned out to be damaged, with what its bytes are now; from any thread."""
 
     def open(self, last: tuple[int, int] | None) -> None:
         """Get ready to append.
@@ -165,13 +168,18 @@ class ChunkFiles:
                     body = os.pread(pack.descriptor, location.size, location.position)
         except StorageError as error:
             if isinstance(error.__cause__, FileNotFoundError):
-                self._damaged[hash] = location
+                self._note_damage(hash, location, b"")
                 raise CorruptStoreError(path=str(path), reason="the file is gone") from error
             raise
         if len(body) != location.size or blake3(body).digest() != hash:
-            self._damaged[hash] = location
+            self._note_damage(hash, location, bytes(body))
             raise CorruptStoreError(path=str(path), reason=f"chunk {hash.hex()} does not fit its hash")
         return body
+
+    def _note_damage(self, hash: bytes, location: Location, body: bytes) -> None:
+        if self._damaged.get(hash) != location:
+            self._damaged[hash] = location
+            self.on_damage(ChunkRef(hash, location.size), body)
 
     # -- durability
 

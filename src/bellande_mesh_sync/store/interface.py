@@ -7,14 +7,16 @@ the core. `apply` makes a batch durable; `publish` then makes it visible to `sib
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, Protocol, TypeAlias
 
 from msgspec import Struct
 
+from bellande_mesh_sync.core.data.examination import Examination
 from bellande_mesh_sync.core.data.knowledge import Delta
 from bellande_mesh_sync.core.data.record import ChunkRef, Manifest, Record
 from bellande_mesh_sync.core.effects import Batch
+from bellande_mesh_sync.core.events import DamageFound
 from bellande_mesh_sync.core.reader import StoredState
 from bellande_mesh_sync.ids import Shard, Stamp
 
@@ -36,6 +38,8 @@ class ScanPage(Struct, frozen=True, gc=False):
 
     entries: tuple[tuple[str, tuple[Record, ...]], ...]
     cursor: str
+    damaged: tuple[str, ...] = ()
+    """Keys of this page of which a record was found damaged; what else there is of them is in `entries`."""
 
 
 class StoreCounts(Struct, frozen=True, gc=False):
@@ -54,6 +58,23 @@ class ChangesView(Protocol):
 
     def read_page(self, size_bytes_max: int) -> Page:
         """The next records, per author in order of sequence; at least one unless at the end."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Examiner(Protocol):
+    """One reading of all records of a shard, for a worker thread."""
+
+    def run(self, pause: Callable[[int], None] = ...) -> Examination:
+        """Read every record, as of one moment; `pause` gets the bytes of each step, and may raise.
+
+        Raises CorruptStoreError if a part of the store cannot be read at all, StorageError.
+        """
+        ...
+
+    def large_values(self) -> Iterator[tuple[str, Manifest]]:
+        """After `run`: the keys and manifests of the sound records that have chunks."""
         ...
 
     def close(self) -> None: ...
@@ -82,7 +103,13 @@ class Store(Protocol):
         """Make applied batches visible to `siblings` and `scan`."""
         ...
 
-    def siblings(self, keys: Sequence[str]) -> list[tuple[Record, ...]]: ...
+    def siblings(self, keys: Sequence[str]) -> list[tuple[Record, ...]]:
+        """As `RecordReader.siblings`."""
+        ...
+
+    def is_damaged(self, key: str) -> bool:
+        """As `RecordReader.is_damaged`."""
+        ...
 
     def scan(self, prefix: str, after: str, limit: int) -> ScanPage:
         """Up to `limit` keys that start with `prefix`, above `after`, in code-point order, with their
@@ -114,6 +141,20 @@ class Store(Protocol):
         ...
 
     def open_changes(self, shard: Shard, dots: Delta) -> ChangesView: ...
+
+    # -- damage
+
+    def listen(self, on_damage: Callable[[DamageFound], None]) -> None:
+        """From now on tell this what is found damaged; from any thread."""
+        ...
+
+    def examine(self, shard: Shard, *, deep: bool = False) -> Examiner:
+        """Get ready to read all of a shard; `deep`: hash the values in its records as well."""
+        ...
+
+    def check_pages(self) -> str:
+        """What is wrong with the files as such, "" if nothing. Cost: reads all pages of records."""
+        ...
 
     # -- chunks
 

@@ -98,6 +98,11 @@ class KeyIndex:
                 conflicts.mark(key, in_conflict=False)
         self._unsettled.clear()
 
+    def remove_id(self, record_id: int) -> None:
+        """Take a record away whose key is not known. Cost: O(keys)."""
+        for key in [key for key in self._ids if {record_id, -record_id} & set(self.get(key))]:
+            _ = self.remove(key, record_id) or self.remove(key, -record_id)
+
     def get(self, key: str) -> tuple[int, ...]:
         held = self._ids.get(key)
         if held is None:

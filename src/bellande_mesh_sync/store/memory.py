@@ -13,14 +13,16 @@ from typing import Protocol
 
 from blake3 import blake3
 
-from bellande_mesh_sync.core.data.knowledge import Delta
-from bellande_mesh_sync.core.data.record import ChunkRef, Manifest, Record
+from bellande_mesh_sync.core.data.examination import Examination, examination_of
+from bellande_mesh_sync.core.data.knowledge import Delta, Knowledge
+from bellande_mesh_sync.core.data.record import ChunkRef, Manifest, Record, fingerprint_of
 from bellande_mesh_sync.core.effects import Batch, IntervalChange
+from bellande_mesh_sync.core.events import DamageFound
 from bellande_mesh_sync.core.members.member import MemberRecord
-from bellande_mesh_sync.core.reader import StoredShard, StoredState
+from bellande_mesh_sync.core.reader import DamagedRecord, StoredShard, StoredState
 from bellande_mesh_sync.errors import ChunkMissingError, CorruptStoreError
-from bellande_mesh_sync.ids import Author, NodeId, Shard
-from bellande_mesh_sync.store.interface import ChangesView, OldVersions, Page, ScanPage, StoreCounts
+from bellande_mesh_sync.ids import Author, Dot, NodeId, Shard
+from bellande_mesh_sync.store.interface import ChangesView, Examiner, OldVersions, Page, ScanPage, StoreCounts
 from bellande_mesh_sync.store.key_index import KeyIndex
 from bellande_mesh_sync.store.manifests import find_missing, iterate_chunks
 from bellande_mesh_sync.store.memory_history import MemoryHistory
@@ -142,6 +144,40 @@ class MemoryChangesView:
         self._position = 0
 
 
+class MemoryExaminer:
+    """Adds up the records that were live when it was made."""
+
+    def __init__(self, shard: Shard, knowledge: Delta, records: Sequence[Record], stored: int) -> None:
+        self._shard = shard
+        self._knowledge = knowledge
+        self._records = records
+        self._stored = stored
+
+    def run(self, pause: Callable[[int], None] = lambda size_bytes: None) -> Examination:
+        live = Knowledge()
+        fingerprint = size_bytes = 0
+        for record in self._records:
+            live.add(record.author, record.sequence, record.sequence)
+            fingerprint += fingerprint_of(record)
+            size_bytes += approximate_size(record)
+            pause(approximate_size(record))
+        return examination_of(
+            self._shard,
+            self._knowledge,
+            live,
+            fingerprint_stored=self._stored,
+            fingerprint=fingerprint % FINGERPRINT_MODULUS,
+            record_count=len(self._records),
+            size_bytes=size_bytes,
+        )
+
+    def large_values(self) -> Iterator[tuple[str, Manifest]]:
+        return ((record.key, record.manifest) for record in self._records if record.manifest is not None)
+
+    def close(self) -> None:
+        self._records = ()
+
+
 class MemoryStore:
     """See `Store` for what each method promises.
 
@@ -161,6 +197,7 @@ class MemoryStore:
         self._fingerprints: dict[Shard, int] = {}
         self._members: dict[NodeId, MemberRecord] = {}
         self._history = MemoryHistory()
+        self._damaged: dict[tuple[Shard, Dot], DamagedRecord] = {}
         # What is published:
         self._index = KeyIndex()
         self._visible: dict[int, Record] = {}
@@ -175,7 +212,8 @@ class MemoryStore:
         self._index.settle()
         shards = sorted(self._knowledge.keys() | self._fingerprints.keys())
         members = tuple(self._members[node] for node in sorted(self._members))
-        return StoredState(self._epoch, tuple(map(self._stored_shard, shards)), members, self._clock)
+        damaged = tuple(self._damaged.values())
+        return StoredState(self._epoch, tuple(map(self._stored_shard, shards)), members, self._clock, damaged)
 
     def _stored_shard(self, shard: Shard) -> StoredShard:
         return StoredShard(shard, self._knowledge_of(shard), self._fingerprints.get(shard, 0))
@@ -197,6 +235,11 @@ class MemoryStore:
             self._apply(batch)
 
     def _apply(self, batch: Batch) -> None:
+        for damaged in batch.set_aside:
+            self._log(damaged.shard, damaged.dot.author).drop(damaged.dot.sequence)
+            self._damaged[damaged.shard, damaged.dot] = damaged
+        for shard, author, ranges in batch.relearned:
+            self._knowledge.setdefault(shard, {})[author] = dict(ranges)
         for shard, record in batch.puts:
             self._log(shard, record.author).put(record)
         for shard, _, dot in batch.drops:
@@ -211,6 +254,8 @@ class MemoryStore:
             self._members[member.node] = member
         if batch.history or batch.expired_ms:
             self._history.apply(batch)
+        for shard, dot in batch.healed:
+            self._damaged.pop((shard, Dot(*dot)), None)
         self._epoch = batch.epoch or self._epoch
         self._clock = batch.clock or self._clock
 
@@ -228,13 +273,18 @@ class MemoryStore:
 
     def publish(self, batches: Sequence[Batch]) -> None:
         for batch in batches:
+            for damaged in batch.set_aside:
+                self._hide(damaged.shard, damaged.key, damaged.dot)
             for shard, record in batch.puts:
                 self._show(self._log(shard, record.author), record)
             for shard, key, dot in batch.drops:
-                record_id = self._log(shard, dot.author).number << 40 | dot.sequence
-                _ = self._index.remove(key, record_id) or self._index.remove(key, -record_id)
-                self._visible.pop(record_id, None)
+                self._hide(shard, key, dot)
         self._index.settle()
+
+    def _hide(self, shard: Shard, key: str, dot: Dot) -> None:
+        record_id = self._log(shard, dot.author).number << 40 | dot.sequence
+        _ = self._index.remove(key, record_id) or self._index.remove(key, -record_id)
+        self._visible.pop(record_id, None)
 
     def _show(self, log: _Log, record: Record) -> None:
         record_id = log.number << 40 | record.sequence
@@ -287,6 +337,30 @@ class MemoryStore:
                 for low, high in ranges:
                     found += log.between(low, high)
         return MemoryChangesView(found, self._knowledge_of(shard))
+
+    # -- damage
+
+    def is_damaged(self, key: str) -> bool:
+        return False  # Memory keeps what it was given.
+
+    def listen(self, on_damage: Callable[[DamageFound], None]) -> None:
+        """Nothing in memory is ever found damaged."""
+
+    def examine(self, shard: Shard, *, deep: bool = False) -> Examiner:
+        return MemoryExaminer(
+            shard,
+            self._knowledge_of(shard),
+            [
+                record
+                for (log_shard, _), log in list(self._logs.items())
+                if log_shard == shard
+                for record in list(log.records.values())
+            ],
+            self._fingerprints.get(shard, 0),
+        )
+
+    def check_pages(self) -> str:
+        return ""
 
     # -- chunks
 

@@ -20,6 +20,7 @@ import psycopg
 from bellande_mesh_sync.core.data.knowledge import Delta
 from bellande_mesh_sync.core.data.record import ChunkRef, Manifest, Record
 from bellande_mesh_sync.core.effects import Batch
+from bellande_mesh_sync.core.events import DamageFound
 from bellande_mesh_sync.core.reader import StoredState
 from bellande_mesh_sync.errors import (
     ConfigError,
@@ -29,7 +30,7 @@ from bellande_mesh_sync.errors import (
     StoreUnavailableError,
 )
 from bellande_mesh_sync.ids import Author, Shard
-from bellande_mesh_sync.store.interface import ChangesView, OldVersions, ScanPage, StoreCounts
+from bellande_mesh_sync.store.interface import ChangesView, Examiner, OldVersions, ScanPage, StoreCounts
 from bellande_mesh_sync.store.postgres_changes import LogName, ServerChanges
 from bellande_mesh_sync.store.postgres_copy import COMMIT_NOTE, COPY_NAME, make_copy, read_state
 from bellande_mesh_sync.store.postgres_errors import meaning_of
@@ -271,6 +272,21 @@ class PostgresStore:
 
     def open_changes(self, shard: Shard, dots: Delta) -> ChangesView:
         return self._copy.open_changes(shard, dots)
+
+    # -- damage
+
+    def is_damaged(self, key: str) -> bool:
+        return self._copy.is_damaged(key)
+
+    def listen(self, on_damage: Callable[[DamageFound], None]) -> None:
+        self._copy.listen(on_damage)
+
+    def examine(self, shard: Shard, *, deep: bool = False) -> Examiner:
+        """As `Store.examine`, of the copy: the server has checks of its own."""
+        return self._copy.examine(shard, deep=deep)
+
+    def check_pages(self) -> str:
+        return self._copy.check_pages()
 
     # -- chunks
 

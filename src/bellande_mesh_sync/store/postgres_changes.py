@@ -10,13 +10,12 @@ import msgspec
 from bellande_mesh_sync.core.data.record import Record
 from bellande_mesh_sync.core.effects import Batch
 from bellande_mesh_sync.ids import Author, Shard
+from bellande_mesh_sync.store.postgres_damage import Relearned, ServerDamage
 from bellande_mesh_sync.store.postgres_history import ServerHistory
-from bellande_mesh_sync.store.postgres_rows import VERSION_COLUMNS, delete, upsert, version_columns
+from bellande_mesh_sync.store.postgres_rows import VERSION_COLUMNS, Place, delete, upsert, version_columns
 from bellande_mesh_sync.store.postgres_server import Connection
 
 LogName: TypeAlias = tuple[Shard, Author]
-Dot: TypeAlias = tuple[int, int]
-"""Log and sequence number: the primary key of a record on the server."""
 
 FINGERPRINT_MODULUS: Final = 1 << 256
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -40,10 +39,12 @@ class ServerChanges:
     ) -> None:
         self._logs = logs
         self.new_logs: dict[LogName, int] = {}
-        self._puts: dict[Dot, Record] = {}
-        self._drops: dict[Dot, None] = {}
-        self._intervals: dict[Dot, int | None] = {}  # (log, low) -> high, None: gone.
+        self._puts: dict[Place, Record] = {}
+        self._drops: dict[Place, None] = {}
+        self._intervals: dict[Place, int | None] = {}  # (log, low) -> high, None: gone.
         self._members: dict[bytes, bytes | None] = {}  # None: gone.
+        self._damage = ServerDamage(self._log)
+        self._relearned = Relearned()
         self._amounts: dict[Shard, int] = {}
         self._history = ServerHistory()
         self._clock = 0
@@ -62,10 +63,15 @@ class ServerChanges:
             or self._amounts
             or self._members
             or self._history
+            or self._damage
+            or self._relearned
             or self._clock
         )
 
     def _take(self, batch: Batch) -> None:
+        self._damage.take(batch)
+        for shard, author, ranges in batch.relearned:
+            self._relearned.take(self._log(shard, author), ranges, self._intervals)
         for shard, record in batch.puts:
             self._puts[self._log(shard, record.author), record.sequence] = record
         for shard, _, dot in batch.drops:
@@ -79,6 +85,7 @@ class ServerChanges:
             self._intervals[log, change.low] = change.high
         for shard, amount in batch.fingerprints:
             self._amounts[shard] = self._amounts.get(shard, 0) + amount
+        self._damage.heal(batch)
         self._members.update(dict.fromkeys(batch.forgotten))
         for member in batch.members:
             self._members[member.node] = _encode(member)
@@ -102,11 +109,13 @@ class ServerChanges:
                 (commit_id, self._clock, self._clock),
             )
             upsert(connection, "logs", _LOGS, 1, [(log, *name) for name, log in self.new_logs.items()])
+            self._damage.write(connection)
             delete(connection, "records", ("log", "sequence"), list(self._drops))
             puts = [(*place, *version_columns(record)) for place, record in self._puts.items()]
             upsert(connection, "records", RECORD_COLUMNS, 2, puts)
             if self._history:
                 self._history.write(connection)
+            self._relearned.write(connection)
             gone = [place for place, high in self._intervals.items() if high is None]
             delete(connection, "knowledge", ("log", "low"), gone)
             kept = [(*place, high) for place, high in self._intervals.items() if high is not None]

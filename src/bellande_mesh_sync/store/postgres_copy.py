@@ -21,6 +21,7 @@ from bellande_mesh_sync.store import sqlite_schema as schema
 from bellande_mesh_sync.store.disk_errors import disk_errors
 from bellande_mesh_sync.store.epoch_file import sync_directory
 from bellande_mesh_sync.store.postgres_changes import RECORD_COLUMNS, LogName
+from bellande_mesh_sync.store.postgres_damage import copy_damage
 from bellande_mesh_sync.store.postgres_history import copy_history
 from bellande_mesh_sync.store.postgres_rows import pages, record_of, whole
 from bellande_mesh_sync.store.postgres_server import Connection
@@ -81,6 +82,7 @@ def make_copy(
             writer.execute("PRAGMA synchronous=off")  # A file that is not whole is never opened again.
             schema.create_tables(writer)
             add_tables(writer)
+            schema.add_damaged_table(writer)
             _fill(connection, writer, server)
             if any(name == "packs_end" for name, _ in home):
                 _take_chunk_index(writer, path)
@@ -114,6 +116,7 @@ def _fill(connection: Connection, writer: sqlite3.Connection, server: str) -> No
                 writer.execute("BEGIN")
                 count = 0
         copy_history(connection, writer)
+        copy_damage(connection, writer)
     except (msgspec.MsgspecError, KeyError) as error:
         raise CorruptStoreError(path=server, reason=f"a record cannot be decoded: {error}") from error
     for table, columns in (

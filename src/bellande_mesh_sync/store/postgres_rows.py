@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 from psycopg import sql
@@ -13,6 +13,9 @@ from bellande_mesh_sync.core.data.record import Manifest, Record
 from bellande_mesh_sync.ids import Author, Stamp
 from bellande_mesh_sync.store.postgres_server import Connection
 from bellande_mesh_sync.store.sqlite_rows import Row
+
+Place: TypeAlias = tuple[int, int]
+"""A log and a number in it: the primary key of records, and of intervals."""
 
 _STATEMENT_BYTES: Final = 4 << 20
 _STATEMENT_ROWS: Final = 8_000
@@ -33,6 +36,7 @@ VERSION_COLUMNS: Final = {
 """A record's columns, but for its author and number."""
 
 _NOTHING: Final = sql.SQL("")
+_PLACES: Final = sql.SQL("(SELECT * FROM unnest(%b::integer[], %b::bigint[]))")
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode_context: Final = msgspec.msgpack.Decoder(Context).decode
 _decode_manifest: Final = msgspec.msgpack.Decoder(Manifest).decode
@@ -133,14 +137,24 @@ def _portions(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
         yield rows[first:]
 
 
-def delete(
-    connection: Connection, table: str, key: tuple[str, str], places: Sequence[tuple[int, int]]
-) -> None:
+def delete(connection: Connection, table: str, key: tuple[str, str], places: Sequence[Place]) -> None:
     """Delete rows by keys of two numbers. Raises psycopg.Error."""
     if places:
+        statement = sql.SQL("DELETE FROM {} WHERE ({}) IN {}").format(
+            sql.Identifier(table), _listed(key), _PLACES
+        )
+        connection.execute(statement, [list(column) for column in zip(*places, strict=True)])
+
+
+def move(
+    connection: Connection, table: str, target: str, key: tuple[str, str], places: Sequence[Place]
+) -> None:
+    """Move rows to a table with the same columns, if they are there. Raises psycopg.Error."""
+    if places:
         statement = sql.SQL(
-            "DELETE FROM {} WHERE ({}) IN (SELECT * FROM unnest(%b::integer[], %b::bigint[]))"
-        ).format(sql.Identifier(table), _listed(key))
+            "WITH moved AS (DELETE FROM {} WHERE ({}) IN {} RETURNING *) "
+            "INSERT INTO {} SELECT * FROM moved ON CONFLICT DO NOTHING"
+        ).format(sql.Identifier(table), _listed(key), _PLACES, sql.Identifier(target))
         connection.execute(statement, [list(column) for column in zip(*places, strict=True)])
 
 

@@ -60,6 +60,13 @@ CREATE TABLE history(
 );
 CREATE INDEX history_of_key ON history(key, until);
 CREATE INDEX history_expiry ON history(kept_until_ms) WHERE kept_until_ms > 0;
+CREATE TABLE set_aside(LIKE records INCLUDING INDEXES);
+CREATE TABLE damaged(
+    log integer NOT NULL,
+    sequence bigint NOT NULL,
+    key text NOT NULL,
+    PRIMARY KEY (log, sequence)
+);
 CREATE TABLE knowledge(
     log integer NOT NULL,
     low bigint NOT NULL,
@@ -88,6 +95,8 @@ COMMENT ON TABLE store IS 'One row: the node that writes here, and its last comm
 COMMENT ON TABLE logs IS 'The authors of each shard; `log` stands for both in the other tables.';
 COMMENT ON TABLE records IS 'Live records: kind 0 is a value, 1 a tombstone; large values are in chunks.';
 COMMENT ON TABLE history IS 'Replaced versions, as in `records`; `until` is the stamp of what replaced them.';
+COMMENT ON TABLE damaged IS 'Records that were found damaged on the node and have not come back.';
+COMMENT ON TABLE set_aside IS 'What the server has of these.';
 COMMENT ON TABLE knowledge IS 'Which numbers of each log this node has taken.';
 COMMENT ON TABLE shards IS 'The sum of what is live in each shard, modulo 2^256.';
 COMMENT ON TABLE members IS 'The members of the mesh as this node knows them, MessagePack.';

@@ -9,7 +9,7 @@ import logging
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -17,18 +17,23 @@ from typing import Final
 from bellande_mesh_sync.core.data.knowledge import Delta
 from bellande_mesh_sync.core.data.record import ChunkRef, Manifest, Record
 from bellande_mesh_sync.core.effects import Batch
-from bellande_mesh_sync.core.reader import StoredState
+from bellande_mesh_sync.core.events import DamageFound
+from bellande_mesh_sync.core.reader import DamagedRecord, StoredState
 from bellande_mesh_sync.errors import CorruptStoreError, DiskFullError
-from bellande_mesh_sync.ids import Shard
+from bellande_mesh_sync.ids import Dot, Shard
 from bellande_mesh_sync.store import sqlite_schema as schema
 from bellande_mesh_sync.store.chunk_files import ChunkFiles
+from bellande_mesh_sync.store.damaged_folder import DamagedFolder
 from bellande_mesh_sync.store.disk_errors import disk_errors
 from bellande_mesh_sync.store.epoch_file import place_of, read_epoch, write_epoch
-from bellande_mesh_sync.store.interface import ChangesView, OldVersions, ScanPage, StoreCounts
+from bellande_mesh_sync.store.interface import ChangesView, Examiner, OldVersions, ScanPage, StoreCounts
 from bellande_mesh_sync.store.key_index import KeyIndex
 from bellande_mesh_sync.store.manifests import find_missing, iterate_chunks
+from bellande_mesh_sync.store.rot import Rot
 from bellande_mesh_sync.store.sqlite_changes import Changes, LogName
+from bellande_mesh_sync.store.sqlite_checked import DamagedRow, read_checked
 from bellande_mesh_sync.store.sqlite_chunks import ChunkTable
+from bellande_mesh_sync.store.sqlite_examining import SqliteExaminer
 from bellande_mesh_sync.store.sqlite_history import HistoryTable, add_tables
 from bellande_mesh_sync.store.sqlite_loading import LoadedState, load_state
 from bellande_mesh_sync.store.sqlite_rows import SELECT_BY_ID, Row, as_json, select_one, select_records
@@ -78,7 +83,9 @@ class SqliteStore:
         self._clock = 0
         # Rows that applied, not yet published batches have deleted: `siblings` still shows them.
         self._deleted: dict[int, Record] = {}
-        self._views: dict[SqliteChangesView, None] = {}
+        self._rot = Rot()
+        self._aside = DamagedFolder(data_dir / "damaged")
+        self._views: dict[SqliteChangesView | SqliteExaminer, None] = {}
         self._views_lock = threading.Lock()
 
     # -- opening and closing
@@ -101,6 +108,7 @@ class SqliteStore:
         loaded = load_state(self._path, self._wal_path, self._index)
         self._reader = schema.connect_reader(self._path, _READER_CACHE_KIB)
         self._writer = schema.connect_writer(self._path)
+        schema.add_damaged_table(self._writer)
         self._logs = loaded.logs
         self._fingerprints = loaded.fingerprints
         self._clock = loaded.clock
@@ -110,7 +118,7 @@ class SqliteStore:
         self._chunks.open(loaded.packs_end)
         epoch = self._agree_on_epoch(loaded)
         self.apply([])  # Chunks that were found without an index get one.
-        return StoredState(epoch, loaded.shards, loaded.members, loaded.clock)
+        return StoredState(epoch, loaded.shards, loaded.members, loaded.clock, loaded.damaged)
 
     def _create(self) -> None:
         connection = schema.connect_writer(self._path)
@@ -189,6 +197,8 @@ class SqliteStore:
             try:
                 writer.execute("BEGIN IMMEDIATE")
                 self._keep_deleted(writer, changes)
+                if changes.set_aside:
+                    self._aside.keep_rows(writer, changes.set_aside)
                 meta: list[Row] = [*notes]
                 if entries:
                     meta.append(("packs_end", as_json(packs_end)))
@@ -213,10 +223,8 @@ class SqliteStore:
 
     def _keep_deleted(self, writer: sqlite3.Connection, changes: Changes) -> None:
         if changes.drops:
-            ids, records, _ = select_records(
-                writer, self._path, SELECT_BY_ID, (as_json(list(changes.drops)),)
-            )
-            self._deleted.update(zip(ids, records, strict=True))
+            names = {log: name for name, log in self._logs.items()}
+            self._deleted.update(read_checked(writer, list(changes.drops), names).records)
         self._deleted.update(changes.passing)
 
     def _bound_wal(self) -> None:
@@ -229,52 +237,79 @@ class SqliteStore:
     def publish(self, batches: Sequence[Batch]) -> None:
         index, logs = self._index, self._logs
         for batch in batches:
+            for damaged in batch.set_aside:
+                self._take_out(damaged)
             for shard, record in batch.puts:
                 record_id = schema.row_id(logs[shard, record.author], record.sequence)
+                self._rot.remove(record_id)
                 # Tombstones are negative, so that a scan can pass over them without reading.
                 index.add(record.key, -record_id if record.is_tombstone else record_id)
             for shard, key, dot in batch.drops:
                 record_id = schema.row_id(logs[shard, dot.author], dot.sequence)
                 _ = index.remove(key, record_id) or index.remove(key, -record_id)
                 self._deleted.pop(record_id, None)
+                self._rot.remove(record_id)
         index.settle()
+
+    def _take_out(self, damaged: DamagedRecord) -> None:
+        record_id = schema.row_id(self._logs[damaged.shard, damaged.dot.author], damaged.dot.sequence)
+        self._rot.remove(record_id)
+        for number in (record_id, -record_id):
+            if self._index.remove(damaged.key, number):
+                return
+        # Its key is damaged too, or its number: look for it everywhere.
+        self._index.remove_id(record_id)
 
     def siblings(self, keys: Sequence[str]) -> list[tuple[Record, ...]]:
         ids = [self._index.get(key) for key in keys]
         found = self._read([record_id for held in ids for record_id in held])
-        return [self._checked(key, held, found) for key, held in zip(keys, ids, strict=True)]
+        return [self._sound(key, held, found) for key, held in zip(keys, ids, strict=True)]
+
+    def is_damaged(self, key: str) -> bool:
+        return self._rot.has(key)
 
     def _read(self, record_ids: Sequence[int]) -> dict[int, Record]:
-        """Records by their ids in the index."""
+        """Records by their ids in the index; those that are damaged are left out."""
         if not record_ids:
             return {}
         assert self._reader is not None, "the store is not open"
         wanted = {abs(record_id): record_id for record_id in record_ids}
         with disk_errors(self._path):
-            if len(wanted) == 1:
-                found = select_one(self._reader, self._path, *wanted)
-            else:
-                ids, records, _ = select_records(
-                    self._reader, self._path, SELECT_BY_ID, (as_json(list(wanted)),)
-                )
-                found = dict(zip(ids, records, strict=True))
-        if len(found) < len(wanted):
-            self._add_deleted(wanted, found)
-        return {record_id: found[row_id] for row_id, record_id in wanted.items()}
-
-    def _add_deleted(self, wanted: dict[int, int], found: dict[int, Record]) -> None:
+            found = self._read_rows(self._reader, list(wanted))
         for row_id in wanted.keys() - found.keys():
-            record = self._deleted.get(row_id)
-            if record is None:
-                raise CorruptStoreError(path=str(self._path), reason=f"record {row_id} is gone from it")
-            found[row_id] = record
+            if row_id in self._deleted:
+                found[row_id] = self._deleted[row_id]
+        return {wanted[row_id]: record for row_id, record in found.items()}
 
-    def _checked(self, key: str, ids: Sequence[int], found: dict[int, Record]) -> tuple[Record, ...]:
-        records = tuple(found[record_id] for record_id in ids)
-        for record in records:
-            if record.key != key:
-                raise CorruptStoreError(path=str(self._path), reason=f"a record of {key!r} names another key")
+    def _read_rows(self, reader: sqlite3.Connection, row_ids: list[int]) -> dict[int, Record]:
+        try:
+            if len(row_ids) == 1:
+                return select_one(reader, self._path, row_ids[0])
+            ids, records, _ = select_records(reader, self._path, SELECT_BY_ID, (as_json(row_ids),))
+            return dict(zip(ids, records, strict=True))
+        except (CorruptStoreError, ValueError, TypeError, AttributeError):
+            # Something in these rows is not as it was written: find out which of them are.
+            names = {log: name for name, log in self._logs.items()}
+            return read_checked(reader, row_ids, names).records
+
+    def _sound(self, key: str, ids: Sequence[int], found: dict[int, Record]) -> tuple[Record, ...]:
+        records = tuple(
+            [found[record_id] for record_id in ids if record_id in found and found[record_id].key == key]
+        )
+        if len(records) < len(ids):
+            sound = {record.dot for record in records}
+            for record_id in ids:
+                damaged = self._damaged_record(abs(record_id), key)
+                if damaged.dot not in sound:
+                    self._rot.note(abs(record_id), damaged)
+        elif self._rot.has(key):
+            self._rot.remove_all(key)  # It could be read this time.
         return records
+
+    def _damaged_record(self, row_id: int, key: str) -> DamagedRecord:
+        log = row_id >> schema.SEQUENCE_BITS
+        shard, author = next(name for name, number in list(self._logs.items()) if number == log)
+        return DamagedRecord(shard, Dot(author, row_id & schema.SEQUENCE_MAX), key)
 
     def scan(self, prefix: str, after: str, limit: int) -> ScanPage:
         chosen: list[tuple[str, tuple[int, ...]]] = []
@@ -286,22 +321,26 @@ class SqliteStore:
                 cursor = chosen[-1][0]
                 break
             chosen.append((key, ids))
-        return ScanPage(self._entries(chosen), cursor)
+        return self._page(chosen, cursor)
 
     def scan_conflicts(self, prefix: str, after: str, limit: int) -> ScanPage:
         found = list(islice(self._index.conflicts.scan(prefix, after), limit + 1))
-        entries = self._entries([(key, self._index.get(key)) for key in found[:limit]])
-        return ScanPage(entries, found[limit - 1] if len(found) > limit else "")
+        chosen = [(key, self._index.get(key)) for key in found[:limit]]
+        return self._page(chosen, found[limit - 1] if len(found) > limit else "")
 
-    def _entries(
-        self, chosen: Sequence[tuple[str, tuple[int, ...]]]
-    ) -> tuple[tuple[str, tuple[Record, ...]], ...]:
+    def _page(self, chosen: Sequence[tuple[str, tuple[int, ...]]], cursor: str) -> ScanPage:
         entries: list[tuple[str, tuple[Record, ...]]] = []
+        damaged: list[str] = []
         for start in range(0, len(chosen), _SCAN_READ_KEYS):
             part = chosen[start : start + _SCAN_READ_KEYS]
             found = self._read([record_id for _, ids in part for record_id in ids])
-            entries += [(key, self._checked(key, ids, found)) for key, ids in part]
-        return tuple(entries)
+            for key, ids in part:
+                siblings = self._sound(key, ids, found)
+                if siblings:
+                    entries.append((key, siblings))
+                if len(siblings) < len(ids):
+                    damaged.append(key)
+        return ScanPage(tuple(entries), cursor, tuple(damaged))
 
     def scan_keys(self, prefix: str, after: str, limit: int) -> list[str]:
         return [key for key, _ in islice(self._index.scan(prefix, after), limit)]
@@ -324,14 +363,42 @@ class SqliteStore:
         return dict(self._fingerprints)
 
     def open_changes(self, shard: Shard, dots: Delta) -> ChangesView:
-        view = SqliteChangesView(self._path, shard, dots, self._forget_view)
+        view = SqliteChangesView(self._path, shard, dots, self._forget_view, self._page_damaged)
         with self._views_lock:
             self._views[view] = None
         return view
 
-    def _forget_view(self, view: SqliteChangesView) -> None:
+    def _page_damaged(self, rows: Sequence[DamagedRow]) -> None:
+        for row in rows:
+            self._rot.note(row.row_id, self._damaged_record(row.row_id, row.key))
+
+    def _forget_view(self, view: SqliteChangesView | SqliteExaminer) -> None:
         with self._views_lock:
             self._views.pop(view, None)
+
+    # -- damage
+
+    def listen(self, on_damage: Callable[[DamageFound], None]) -> None:
+        self._rot.on_found = on_damage
+        self._chunks.on_damage = self._chunk_damaged
+
+    def _chunk_damaged(self, ref: ChunkRef, body: bytes) -> None:
+        self._aside.keep_chunk(ref.hash, body)
+        self._rot.on_found(DamageFound(chunks=(ref,)))
+
+    def examine(self, shard: Shard, *, deep: bool = False) -> Examiner:
+        examiner = SqliteExaminer(self._path, shard, self._forget_view, is_deep=deep)
+        with self._views_lock:
+            self._views[examiner] = None
+        return examiner
+
+    def check_pages(self) -> str:
+        with disk_errors(self._path), closing(schema.connect_reader(self._path, 1_024)) as reader:
+            try:
+                schema.quick_check(reader, self._path)
+            except CorruptStoreError as error:
+                return str(error.reason)
+        return ""
 
     # -- chunks
 

@@ -8,8 +8,10 @@ from typing import TypeAlias
 
 import msgspec
 
+from bellande_mesh_sync.core.data.knowledge import Ranges
 from bellande_mesh_sync.core.data.record import Record
 from bellande_mesh_sync.core.effects import Batch
+from bellande_mesh_sync.core.reader import DamagedRecord
 from bellande_mesh_sync.errors import StorageError
 from bellande_mesh_sync.ids import Author, Shard
 from bellande_mesh_sync.store.chunk_files import Entry
@@ -41,6 +43,9 @@ class Changes:
         self.fingerprint_amounts: dict[Shard, int] = {}
         self._members: dict[bytes, bytes | None] = {}  # None: gone.
         self._history = HistoryChanges()
+        self.set_aside: dict[int, DamagedRecord] = {}
+        self._damaged: dict[int, str | None] = {}  # None: damaged no more.
+        self._relearned: dict[int, None] = {}  # Logs whose intervals so far are void.
         self.epoch = b""
         self.clock = 0
         records: dict[int, Record] = {}
@@ -57,9 +62,17 @@ class Changes:
             or self._history
             or self.epoch
             or self.clock
+            or self._damaged
+            or self._relearned
         )
 
     def _take(self, batch: Batch, records: dict[int, Record]) -> None:
+        for damaged in batch.set_aside:
+            record_id = self._row_id(damaged.shard, damaged.dot.author, damaged.dot.sequence)
+            self.set_aside[record_id] = damaged
+            self._damaged[record_id] = damaged.key
+        for shard, author, ranges in batch.relearned:
+            self._relearn(self._log(shard, author), ranges)
         for shard, record in batch.puts:
             record_id = self._row_id(shard, record.author, record.sequence)
             self.puts[record_id] = record_row(record_id, record)
@@ -80,11 +93,19 @@ class Changes:
             self._intervals[log, change.low] = change.high
         for shard, amount in batch.fingerprints:
             self.fingerprint_amounts[shard] = self.fingerprint_amounts.get(shard, 0) + amount
+        for shard, dot in batch.healed:
+            self._damaged[self._row_id(shard, dot.author, dot.sequence)] = None
         self._members.update(dict.fromkeys(batch.forgotten))
         for member in batch.members:
             self._members[member.node] = _encode(member)
         self.epoch = batch.epoch or self.epoch
         self.clock = batch.clock or self.clock
+
+    def _relearn(self, log: int, ranges: Ranges) -> None:
+        self._relearned[log] = None
+        for place in [place for place in self._intervals if place[0] == log]:
+            del self._intervals[place]
+        self._intervals.update(((log, low), high) for low, high in ranges)
 
     def _log(self, shard: Shard, author: Author) -> int:
         name = (shard, author)
@@ -109,14 +130,15 @@ class Changes:
     ) -> None:
         """Write it all into the open transaction. Raises sqlite3.Error."""
         insert_rows(connection, "logs", [(log, *name) for name, log in self.new_logs.items()])
-        if self.drops:
+        removed = [*self.drops, *self.set_aside]
+        if removed:
             connection.execute(
-                "DELETE FROM records WHERE id IN (SELECT value FROM json_each(?))",
-                (as_json(list(self.drops)),),
+                "DELETE FROM records WHERE id IN (SELECT value FROM json_each(?))", (as_json(removed),)
             )
         insert_rows(connection, "records", list(self.puts.values()))
         if self._history:
             self._history.write(connection)
+        self._write_damaged(connection)
         self._write_intervals(connection)
         insert_rows(
             connection,
@@ -134,7 +156,21 @@ class Changes:
         insert_rows(connection, "members", known)
         insert_rows(connection, "meta", meta)
 
+    def _write_damaged(self, connection: sqlite3.Connection) -> None:
+        healed = [record_id for record_id, key in self._damaged.items() if key is None]
+        if healed:
+            connection.execute(
+                "DELETE FROM damaged WHERE id IN (SELECT value FROM json_each(?))", (as_json(healed),)
+            )
+        damaged = [(record_id, key) for record_id, key in self._damaged.items() if key is not None]
+        insert_rows(connection, "damaged", damaged)
+
     def _write_intervals(self, connection: sqlite3.Connection) -> None:
+        if self._relearned:
+            connection.execute(
+                "DELETE FROM knowledge WHERE log IN (SELECT value FROM json_each(?))",
+                (as_json(list(self._relearned)),),
+            )
         gone: dict[int, list[int]] = {}
         for (log, low), high in self._intervals.items():
             if high is None:

@@ -12,9 +12,9 @@ import msgspec
 
 from bellande_mesh_sync.core.data.knowledge import Delta, Ranges
 from bellande_mesh_sync.core.members.member import MemberRecord
-from bellande_mesh_sync.core.reader import StoredShard
+from bellande_mesh_sync.core.reader import DamagedRecord, StoredShard
 from bellande_mesh_sync.errors import CorruptStoreError
-from bellande_mesh_sync.ids import Author, Shard
+from bellande_mesh_sync.ids import Author, Dot, Shard
 from bellande_mesh_sync.store import sqlite_schema as schema
 from bellande_mesh_sync.store.key_index import KeyIndex
 from bellande_mesh_sync.store.sqlite_changes import LogName
@@ -39,6 +39,7 @@ class LoadedState(NamedTuple):
     members: tuple[MemberRecord, ...]
     packs_end: tuple[int, int] | None
     clock: int
+    damaged: tuple[DamagedRecord, ...] = ()
 
 
 def load_state(path: Path, wal_path: Path, index: KeyIndex) -> LoadedState:
@@ -66,6 +67,7 @@ def load_state(path: Path, wal_path: Path, index: KeyIndex) -> LoadedState:
             )
             packs_end = json.loads(meta["packs_end"]) if "packs_end" in meta else None
             knowledge = _load_knowledge(reader, names)
+            damaged = _load_damaged(reader, names)
         except (msgspec.MsgspecError, ValueError, KeyError) as error:
             raise CorruptStoreError(path=str(path), reason=f"a row cannot be decoded: {error}") from error
     shards = tuple(
@@ -81,6 +83,7 @@ def load_state(path: Path, wal_path: Path, index: KeyIndex) -> LoadedState:
         members=members,
         packs_end=None if packs_end is None else (packs_end[0], packs_end[1]),
         clock=int.from_bytes(meta.get("clock", b""), "big"),
+        damaged=damaged,
     )
 
 
@@ -96,6 +99,16 @@ def _load_index(reader: sqlite3.Connection, index: KeyIndex) -> None:
     while rows := cursor.fetchmany(_ROWS_PER_FETCH):
         index.load(rows)
     index.prepare()
+
+
+def _load_damaged(reader: sqlite3.Connection, names: dict[int, LogName]) -> tuple[DamagedRecord, ...]:
+    if not reader.execute("SELECT count(*) FROM sqlite_master WHERE name = 'damaged'").fetchone()[0]:
+        return ()
+    found: list[DamagedRecord] = []
+    for number, key in reader.execute("SELECT id, key FROM damaged ORDER BY id"):
+        shard, author = names[number >> schema.SEQUENCE_BITS]
+        found.append(DamagedRecord(shard, Dot(author, number & schema.SEQUENCE_MAX), key))
+    return tuple(found)
 
 
 def _load_knowledge(reader: sqlite3.Connection, names: dict[int, LogName]) -> dict[Shard, Delta]:

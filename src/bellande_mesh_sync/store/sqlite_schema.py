@@ -33,6 +33,8 @@ CREATE TABLE chunks(hash BLOB PRIMARY KEY, pack INTEGER NOT NULL, position INTEG
                     size INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE members(node BLOB PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
 """
+_DAMAGED_TABLE: Final = "CREATE TABLE IF NOT EXISTS damaged(id INTEGER PRIMARY KEY, key TEXT NOT NULL)"
+"""Records that were set aside: the numbers of their rows, and their keys. Databases of before lack it."""
 
 
 def row_id(log: int, sequence: int) -> int:
@@ -77,6 +79,11 @@ def create_tables(connection: sqlite3.Connection) -> None:
         f"BEGIN; PRAGMA application_id={_APPLICATION_ID}; PRAGMA user_version={SCHEMA_VERSION};"
         f"{_TABLES} COMMIT;"
     )
+
+
+def add_damaged_table(connection: sqlite3.Connection) -> None:
+    """For a database that was made before there was this table. Raises sqlite3.Error."""
+    connection.execute(_DAMAGED_TABLE)
 
 
 def is_empty(connection: sqlite3.Connection) -> bool:

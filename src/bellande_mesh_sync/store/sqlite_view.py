@@ -6,17 +6,18 @@ import sqlite3
 import threading
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate, islice
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 from bellande_mesh_sync.core.data.knowledge import Delta
 from bellande_mesh_sync.core.data.record import Record
-from bellande_mesh_sync.errors import StorageError
+from bellande_mesh_sync.errors import CorruptStoreError, StorageError
 from bellande_mesh_sync.ids import Author, Shard
 from bellande_mesh_sync.store.disk_errors import disk_errors
 from bellande_mesh_sync.store.interface import Page
+from bellande_mesh_sync.store.sqlite_checked import DamagedRow, read_checked
 from bellande_mesh_sync.store.sqlite_rows import (
     SELECT_IN_RANGES,
     SIZES_IN_RANGES,
@@ -42,6 +43,7 @@ class SqliteChangesView:
     Args:
         shard, dots: whose records are wanted, in this order.
         on_close: called once, when the view is closed or ended.
+        on_damaged: told which rows could not be read, before the page's error is raised.
     """
 
     def __init__(
@@ -50,9 +52,12 @@ class SqliteChangesView:
         shard: Shard,
         dots: Delta,
         on_close: Callable[[SqliteChangesView], None],
+        on_damaged: Callable[[Sequence[DamagedRow]], None],
     ) -> None:
         self._path = path
         self._on_close = on_close
+        self._on_damaged = on_damaged
+        self._shard = shard
         self._lock = threading.Lock()
         with disk_errors(path):
             connection = connect_reader(path, _CACHE_KIB)
@@ -103,17 +108,35 @@ class SqliteChangesView:
         if ids is None:
             self._drop_ranges(len(window))
             return [], 0
-        totals = list(accumulate(map(int, sizes.split(","))))
+        numbers = [int(number) for number in ids.split(",")]
+        totals = list(accumulate(map(int, sizes.split(",")))) if sizes else []
+        if len(totals) != len(numbers):  # A body that is none has no length, and would be passed over.
+            self._tell_damaged(connection, numbers)
         fitting = bisect_right(totals, size_max)
         if fitting == 0 and may_be_empty:
             return [], 0
         count = max(fitting, 1)
-        _, records, size = select_records(connection, self._path, SELECT_IN_RANGES, (as_json(window), count))
+        records, size = self._read_rows(connection, window, numbers[:count])
         if count == len(totals) < limit:
             self._drop_ranges(len(window))
         else:
-            self._move_behind(int(ids.split(",")[count - 1]))
+            self._move_behind(numbers[count - 1])
         return records, size
+
+    def _read_rows(
+        self, connection: sqlite3.Connection, window: list[tuple[int, int]], row_ids: Sequence[int]
+    ) -> tuple[list[Record], int]:
+        try:
+            parameters = (as_json(window), len(row_ids))
+            _, records, size = select_records(connection, self._path, SELECT_IN_RANGES, parameters)
+        except (CorruptStoreError, ValueError, TypeError, AttributeError):
+            self._tell_damaged(connection, row_ids)
+        return records, size
+
+    def _tell_damaged(self, connection: sqlite3.Connection, row_ids: Sequence[int]) -> NoReturn:
+        names = {log: (self._shard, author) for author, log in read_logs(connection, self._shard).items()}
+        self._on_damaged(read_checked(connection, row_ids, names).damaged)
+        raise CorruptStoreError(path=str(self._path), reason="a record in it is damaged")
 
     def _drop_ranges(self, count: int) -> None:
         for _ in range(count):

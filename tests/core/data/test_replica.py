@@ -5,6 +5,7 @@ from __future__ import annotations
 from bellande_mesh_sync.core.data.context import covers
 from bellande_mesh_sync.core.data.policies import last_writer
 from bellande_mesh_sync.core.data.record import TOMBSTONE
+from bellande_mesh_sync.core.events import Write
 from bellande_mesh_sync.ids import author_of, format_version
 from bellande_mesh_sync.keys import shard_of
 from tests.core.making import SHARD, Disk, at, author_named, deletion, member_of, node_of_name, record, write
@@ -109,16 +110,19 @@ def test_a_tombstone_beats_an_old_copy_whichever_comes_first() -> None:
 
 
 def test_if_match_compares_with_the_visible_version_open_commits_included() -> None:
-    disk, replica = Disk(), None
-    replica = disk.replica
-    assert replica.refusal([write("fleet/a", if_match="")], at()) is None
+    disk = Disk()
+
+    def refusal(*writes: Write) -> str | None:
+        return disk.replica.refusal(writes, at())
+
+    assert refusal(write("fleet/a", if_match="")) is None
     (first,) = disk.write(write("fleet/a"))
-    assert replica.refusal([write("fleet/a", if_match="")], at()) == "fleet/a"
-    assert replica.refusal([write("fleet/a", if_match=first.version)], at()) is None
+    assert refusal(write("fleet/a", if_match="")) == "fleet/a"
+    assert refusal(write("fleet/a", if_match=first.version)) is None
     other = format_version(first.author, 9)
-    assert replica.refusal([write("fleet/b"), write("fleet/a", if_match=other)], at()) == "fleet/a"
+    assert refusal(write("fleet/b"), write("fleet/a", if_match=other)) == "fleet/a"
     disk.write(deletion("fleet/a"))
-    assert replica.refusal([write("fleet/a", if_match="")], at()) is None
+    assert refusal(write("fleet/a", if_match="")) is None
 
 
 def test_a_refused_commit_takes_everything_after_it_along_and_its_numbers_are_used_again() -> None:

@@ -93,7 +93,7 @@ MUTANTS = (
     Mutant(
         "overtaken_store_goes_on_numbering",
         "A node that hears of later writes of its own keeps its epoch, and gives their numbers again.",
-        Exchange._overtaken,
+        Exchange._become_new_author,
         "    self.replica.take_new_epoch(author_of(self.me.node, epoch), epoch)\n",
         "",
     ),

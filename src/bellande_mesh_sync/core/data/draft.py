@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 
 from bellande_mesh_sync.core.data.history import HistoryPolicy, OldVersion, old_version
+from bellande_mesh_sync.core.data.knowledge import Delta, Ranges
 from bellande_mesh_sync.core.data.record import Record, fingerprint_of
 from bellande_mesh_sync.core.effects import Batch, IntervalChange
 from bellande_mesh_sync.core.members.member import MemberRecord
+from bellande_mesh_sync.core.reader import DamagedRecord
 from bellande_mesh_sync.ids import Author, Dot, NodeId, Shard, Stamp
 
 FINGERPRINT_MODULUS = 1 << 256
@@ -15,8 +17,9 @@ FINGERPRINT_MODULUS = 1 << 256
 
 class Draft:
     __slots__ = ("_drops", "_history", "_intervals", "_puts", "credits", "epoch", "expired_ms",
-                 "fingerprints", "forgotten", "members", "ranges", "records", "requests", "size_bytes",
-                 "streams", "written")  # fmt: skip
+                 "fingerprints", "forgotten", "healed", "members", "ranges", "records", "relearned",
+                 "requests", "set_aside", "size_bytes", "streams", "syncs_chunks", "unlearned",
+                 "written")  # fmt: skip
 
     def __init__(self) -> None:
         self._puts: dict[tuple[Shard, Author, int], Record] = {}
@@ -40,7 +43,15 @@ class Draft:
         """How many records of each asked-for stream are in here."""
         self.requests: list[int] = []
         """The callers whose writes are in here."""
+        self.set_aside: list[DamagedRecord] = []
+        self.unlearned: list[tuple[Shard, Delta]] = []
+        """Dots that are no longer known once this is durable, before those of `ranges` are."""
+        self.relearned: list[tuple[Shard, Author, Ranges]] = []
+        self.healed: list[tuple[Shard, Dot]] = []
+        """Damaged dots that have come back, or were replaced, with this batch."""
         self.epoch = b""
+        self.syncs_chunks = False
+        """There are chunks that no record of this batch brings along, and that must be durable."""
         self.size_bytes = 0
 
     def put(self, shard: Shard, record: Record) -> None:
@@ -74,7 +85,8 @@ class Draft:
     def is_empty(self) -> bool:
         has_members = self.members or self.forgotten
         has_records = self._puts or self._drops or self._intervals or self._history or self.expired_ms
-        return not (has_records or has_members or self.epoch)
+        is_mending = self.set_aside or self.unlearned or self.healed or self.syncs_chunks
+        return not (has_records or has_members or self.epoch or is_mending)
 
     def batch(self, clock: int) -> Batch:
         return Batch(
@@ -90,4 +102,7 @@ class Draft:
             clock=clock,
             history=tuple(self._history),
             expired_ms=self.expired_ms,
+            set_aside=tuple(self.set_aside),
+            relearned=tuple(self.relearned),
+            healed=tuple(self.healed),
         )

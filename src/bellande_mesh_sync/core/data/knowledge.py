@@ -45,6 +45,17 @@ class IntervalSet:
         highs[first:last] = [high]
         return (low, high), absorbed
 
+    def remove(self, low: int, high: int) -> None:
+        """Take low..high out. Cost: O(log n) plus what it takes out."""
+        first = bisect_left(self.highs, low)
+        last = bisect_right(self.lows, high)
+        if first >= last:
+            return
+        left = [(self.lows[first], low - 1)] if self.lows[first] < low else []
+        right = [(high + 1, self.highs[last - 1])] if self.highs[last - 1] > high else []
+        self.lows[first:last] = [start for start, _ in left + right]
+        self.highs[first:last] = [end for _, end in left + right]
+
     def contains(self, number: int) -> bool:
         index = bisect_left(self.highs, number)
         return index < len(self.lows) and self.lows[index] <= number
@@ -152,6 +163,21 @@ class Knowledge:
         for author, ranges in delta:
             for low, high in ranges:
                 self.add(author, low, high)
+
+    def remove(self, delta: Delta) -> None:
+        """No longer know these dots."""
+        self._delta = None
+        for author, ranges in delta:
+            known = self._authors.get(author)
+            if known is None:
+                continue
+            if len(ranges) > len(known.lows):
+                # Many holes in few intervals: what is left is quicker made anew than cut out bit by bit.
+                kept = IntervalSet(ranges).missing_from(known)
+                self._authors[author] = IntervalSet(kept)
+            else:
+                for low, high in ranges:
+                    known.remove(low, high)
 
     def delta(self) -> Delta:
         """All of it, in the form that travels."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
+from typing import TypeAlias
 
 from msgspec import Struct
 
 from bellande_mesh_sync.core.data.arrivals import Arrivals
 from bellande_mesh_sync.core.data.clock import HybridClock
 from bellande_mesh_sync.core.data.context import Context, covers, join
+from bellande_mesh_sync.core.data.damage import Damage
 from bellande_mesh_sync.core.data.draft import FINGERPRINT_MODULUS, Draft
 from bellande_mesh_sync.core.data.history import NO_HISTORY, HistoryPolicies, HistoryPolicy, replaced_by
 from bellande_mesh_sync.core.data.knowledge import Delta, Knowledge
@@ -20,9 +22,12 @@ from bellande_mesh_sync.core.data.space_policies import SpacePolicies
 from bellande_mesh_sync.core.effects import Commit
 from bellande_mesh_sync.core.events import Write
 from bellande_mesh_sync.core.members.member import MemberRecord
-from bellande_mesh_sync.core.reader import RecordReader, StoredState
+from bellande_mesh_sync.core.reader import DamagedRecord, RecordReader, StoredState
 from bellande_mesh_sync.ids import Author, NodeId, Now, Shard, Stamp
 from bellande_mesh_sync.keys import shard_of, space_of
+
+Held: TypeAlias = dict[str, tuple[Record, ...]]
+"""Siblings by key."""
 
 
 class ShardState:
@@ -70,6 +75,7 @@ class Replica:
         self._reader = reader
         self._shards = {s.shard: ShardState(s.knowledge, s.fingerprint) for s in state.shards}
         self._overlay: dict[str, Overlay] = {}
+        self.damage = Damage(state.damaged)
         self._open: deque[OpenCommit] = deque()
         self._next_commit = 1
         self._draft = Draft()
@@ -114,6 +120,22 @@ class Replica:
 
     # -- local writes
 
+    def is_damaged(self, key: str) -> bool:
+        """Whether something of the key was lost on this disk, so that nobody can say what it shows."""
+        return bool(self.damage.of(key)) or self._reader.is_damaged(key)
+
+    def damaged_among(self, writes: Sequence[Write]) -> str | None:
+        """The first key, of those just looked up, whose damage stands in the way of its write; or None.
+
+        What stands there damaged has to go first: nobody knows what the write would replace. Once it is
+        set aside, only those wait that build on what was there.
+        """
+        for write in writes:
+            builds_on = write.if_match is not None or write.add is not None
+            if self._reader.is_damaged(write.key) or (builds_on and self.damage.of(write.key)):
+                return write.key
+        return None
+
     def settled(self, writes: Sequence[Write], now: Now) -> Sequence[Write]:
         """These writes as `write` takes them: checked and completed by the policies of their spaces.
 
@@ -154,9 +176,13 @@ class Replica:
                 return write.key
         return None
 
-    def write(self, writes: Sequence[Write], now: Now) -> list[Record]:
-        """Number and stamp these writes and put them into the draft. Cost: O(1) a write."""
-        held = self.siblings([write.key for write in writes])
+    def write(self, writes: Sequence[Write], now: Now, held: Held | None = None) -> list[Record]:
+        """Number and stamp these writes and put them into the draft. Cost: O(1) a write.
+
+        Args:
+            held: their siblings, if they were looked up already; changed in place.
+        """
+        held = self.siblings([write.key for write in writes]) if held is None else held
         records: list[Record] = []
         numbers: dict[Shard, list[int]] = {}
         for write in writes:
@@ -168,6 +194,9 @@ class Replica:
             taken[1] += 1
             siblings = held[write.key]
             record = self._record(write, shard, taken[1], siblings, now)
+            # Who writes the key anew has given up what was lost of it. The write does not *replace* that:
+            # nobody here knows what it had replaced itself, so it stands beside it should it come back.
+            self._draft.healed += [(shard, dot) for dot in self.damage.of(write.key)]
             held[write.key] = self._place(shard, record, siblings, now)
             records.append(record)
             self._draft.written.setdefault(shard, []).append(record)
@@ -211,13 +240,21 @@ class Replica:
 
     # -- records from peers
 
-    def accept(self, shard: Shard, records: Sequence[Record], now: Now) -> None:
+    def accept(self, shard: Shard, records: Sequence[Record], now: Now) -> Sequence[Record]:
         """Put records from a peer into the draft. None of their dots may be in `seen` yet.
 
         A record that a sibling here has already replaced leaves only its dot, and goes into the history
         of its key if there is one.
+
+        Returns:
+            Those that were taken. For a key whose record here is damaged none is, until that is set aside:
+            it may be just what the damaged one had replaced.
         """
         held = self.siblings([record.key for record in records])
+        if any(map(self._reader.is_damaged, held)):
+            records = [record for record in records if not self._reader.is_damaged(record.key)]
+            if not records:
+                return records
         self.clock.observe(max(record.stamp for record in records), now)
         for record in records:
             siblings = held[record.key]
@@ -228,6 +265,7 @@ class Replica:
         for author, low, high in _runs(records):
             self._claim(shard, author, low, high)
             self.arrivals.note(shard, author, low, high, now.wall_ms)
+        return records
 
     def claim_obsolete(self, shard: Shard, delta: Delta) -> None:
         """Take dots as known whose records were replaced by ones that are committed here."""
@@ -248,6 +286,9 @@ class Replica:
                 self._keep(shard, replaced, record.stamp, now)
                 kept = tuple(s for s in siblings if s not in replaced)
         draft.put(shard, record)
+        for dot in self.damage.of(record.key):
+            if covers(record.context, *dot):
+                draft.healed.append((shard, dot))
         kept = (*kept, record)
         self._overlay[record.key] = Overlay(kept, self._next_commit)
         return kept
@@ -273,6 +314,28 @@ class Replica:
     def _claim(self, shard: Shard, author: Author, low: int, high: int) -> None:
         row, absorbed = self._kept(shard).seen.add(author, low, high)
         self._draft.claim(shard, author, low, high, row, absorbed)
+        self._draft.healed += [(shard, dot) for dot in self.damage.among(shard, author, low, high)]
+
+    # -- damage
+
+    def set_aside(self, record: DamagedRecord) -> None:
+        """Take a damaged record out of its place. Its dot must be unlearned, unless it never was known."""
+        self.damage.note(record)
+        self._draft.set_aside.append(record)
+
+    def unlearn(self, shard: Shard, dots: Delta) -> bool:
+        """No longer claim these dots. Whether the last of our own are among them, whose numbers would be
+        given out again: then this node must become a new author in the same batch."""
+        seen = self._kept(shard).seen
+        last = seen.last(self.author)
+        seen.remove(dots)
+        self._draft.unlearned.append((shard, dots))
+        self._draft.relearned += [(shard, author, tuple(seen.of(author))) for author, _ in dots]
+        return seen.last(self.author) < last
+
+    def claim_sound(self, shard: Shard, dots: Delta) -> None:
+        """Take dots as known whose records are here."""
+        self.claim_obsolete(shard, self.shard(shard).seen.missing_from(dots))
 
     # -- commits
 
@@ -331,6 +394,10 @@ class Replica:
     def _settle(self, commit: OpenCommit) -> None:
         draft, overlay = commit.draft, self._overlay
         self.uncommitted_bytes -= draft.size_bytes
+        for shard, dots in draft.unlearned:
+            self._kept(shard).committed.remove(dots)
+        for shard, dot in draft.healed:
+            self.damage.forget(shard, [dot])
         for shard, author, low, high in draft.ranges:
             self._kept(shard).committed.add(author, low, high)
         for shard, amount in draft.fingerprints.items():

@@ -43,11 +43,13 @@ from bellande_mesh_sync.core.session.links import Link, Links
 from bellande_mesh_sync.core.spreading.acks import Acks, Waiting, need_of
 from bellande_mesh_sync.core.spreading.fetching import Fetch, Fetcher
 from bellande_mesh_sync.core.spreading.held_off import HeldOff
+from bellande_mesh_sync.core.spreading.mending import Mending
 from bellande_mesh_sync.core.spreading.pulls import Pull, Pulls
 from bellande_mesh_sync.core.spreading.push import HAVE_RANGES_MAX, news_of, spread
 from bellande_mesh_sync.core.spreading.serving import Serving
 from bellande_mesh_sync.core.spreading.weight import weight_of
 from bellande_mesh_sync.core.timers import AckOverdue
+from bellande_mesh_sync.errors import damaged_key
 from bellande_mesh_sync.ids import SEQUENCE_MAX, Author, NodeId, Now, Shard, author_of, node_of
 from bellande_mesh_sync.keys import shard_of, space_of
 
@@ -82,6 +84,9 @@ class Exchange:
         self.pulls = Pulls(
             config, me.node, links, self.replica, counters, self.fetcher.arriving, self.held_off
         )
+        self.mending = Mending(
+            self.replica, self.pulls, self.fetcher, links, counters, self._become_new_author
+        )
         self._rng = rng
         self._new_epoch = new_epoch
         self.is_disk_refusing = False
@@ -104,6 +109,10 @@ class Exchange:
         if len(self.acks) >= self.config.acks_waiting_max:
             limit = f"{self.config.acks_waiting_max} writes"
             return [Reject(command.request, "busy", {"what": "the queue for acks", "limit": limit})]
+        held = self.replica.siblings([write.key for write in command.writes])
+        damaged = self.replica.damaged_among(command.writes)
+        if damaged is not None:
+            return [Reject(command.request, "corrupt_store", damaged_key(damaged).facts)]
         try:
             writes = self.replica.settled(command.writes, now)
         except UnfitError as error:
@@ -115,7 +124,7 @@ class Exchange:
         if overfull is not None:
             facts = {"key": overfull, "limit": SIBLINGS_MAX}
             return [Reject(command.request, "conflict_limit", facts)]
-        records = self.replica.write(writes, now)
+        records = self.replica.write(writes, now, held)
         self.acks.expect(
             Waiting(
                 command.request,
@@ -174,6 +183,7 @@ class Exchange:
                 self.trouble_ns["replicas"] = now.mono_ns
                 facts = {"shard": theirs.shard, "peer": link.peer.hex()}
                 effects.append(Log("error", "fingerprint_mismatch", facts))
+                effects += self.mending.doubt(theirs.shard, now)
         return effects
 
     def _offer_back(self, link: Link, theirs: ShardSummary, mine: ShardState) -> list[Effect]:
@@ -210,10 +220,13 @@ class Exchange:
             self.counters["epoch_claims_ignored"] += 1  # Nobody can honestly know this run's own numbers.
             return []
         self._overtaken_authors.add(self.replica.author)
+        self._become_new_author()
+        return [Log("warning", "store_overtaken", {"shard": shard, "last_known_elsewhere": last})]
+
+    def _become_new_author(self) -> None:
         epoch = self._new_epoch()
         self.replica.take_new_epoch(author_of(self.me.node, epoch), epoch)
         self.counters["epochs_renewed"] += 1
-        return [Log("warning", "store_overtaken", {"shard": shard, "last_known_elsewhere": last})]
 
     # -- records
 
@@ -253,11 +266,12 @@ class Exchange:
         if accepted:
             draft.credits[link.link] += taken_bytes
             draft.size_bytes += taken_bytes
-            self.replica.accept(shard, list(accepted.values()), now)
-            self.counters["records_received"] += len(accepted)
+            taken = self.replica.accept(shard, list(accepted.values()), now)
+            self.counters["records_received"] += len(taken)
             if pull is not None:
-                pull.uncommitted_count += len(accepted)
-                draft.streams[stream] += len(accepted)
+                pull.uncommitted_count += len(taken)
+                draft.streams[stream] += len(taken)
+                pull.is_tainted |= len(taken) < len(accepted)
         return effects + self._give_credit(link, done_bytes)
 
     def _is_sound(self, shard: Shard, record: Record, space: str, stamp_max: int, now: Now) -> bool:
@@ -301,6 +315,7 @@ class Exchange:
     # -- chunks
 
     def handle_missing_found(self, event: MissingFound, now: Now) -> list[Effect]:
+        self.mending.looked(event)
         effects, whole, given_up = self.fetcher.handle_missing(event, now)
         for fetch in whole:
             self._take_in(fetch, now)
@@ -325,7 +340,9 @@ class Exchange:
         if seen.contains(fetch.record.author, fetch.record.sequence):
             self.pulls.abandoned(fetch.stream)
             return
-        self.replica.accept(fetch.shard, [fetch.record], now)
+        if not self.replica.accept(fetch.shard, [fetch.record], now):
+            self.pulls.abandoned(fetch.stream)
+            return
         self.counters["records_received"] += 1
         draft = self.replica.draft
         draft.size_bytes += weight_of(fetch.record)
@@ -349,6 +366,7 @@ class Exchange:
             return []
         link.last_heard_ns = now.mono_ns
         effects, _ = self.fetcher.stored(link.peer, event.hashes, now)
+        self.mending.chunks_stored(event.hashes)
         return effects
 
     def handle_chunk_refused(self, event: ChunkRefused, now: Now) -> list[Effect]:
@@ -363,7 +381,7 @@ class Exchange:
     def _chunks_failed(self, link: Link, hashes: tuple[bytes, ...], now: Now) -> list[Effect]:
         effects, given_up = self.fetcher.refused(link.peer, hashes, now)
         self._give_up(given_up)
-        return effects + self.fetcher.pump(link.peer, now)
+        return effects + self.fetcher.pump(link.peer, now) + self.mending.chunks_refused(hashes, now)
 
     # -- the disk
 
@@ -391,6 +409,7 @@ class Exchange:
             link = self.links.get(number)
             if link is not None:
                 effects += self._give_credit(link, amount)
+        effects += self.mending.committed([commit.draft for commit in commits])
         effects += self.pulls.committed(streams, shards, now)
         if changed:
             effects.append(Changed(tuple(changed)))
@@ -406,6 +425,7 @@ class Exchange:
                 if link is not None:
                     effects += self._give_credit(link, amount)
         self.pulls.taint_all()
+        self.mending.commits_failed()
         self.counters["commits_failed"] += 1
         self.is_disk_refusing = True
         effects.append(Log("error", event.code, {"reason": event.reason}))

@@ -100,9 +100,16 @@ class Pulls:
         self._arriving = arriving
         """The dots whose records are here and wait for their chunks."""
         self._held_off = held_off
+        self.held: set[Shard] = set()
+        """Shards in which nothing is concluded now: what is known of them is in doubt."""
         self._pulls: dict[int, Pull] = {}
         self._offers: dict[int, Offers] = {}
         self._next_stream = 1
+
+    def release(self, shard: Shard, now: Now) -> list[Effect]:
+        """What is known of this shard is in doubt no more."""
+        self.held.discard(shard)
+        return self._conclude(shard, now)
 
     # -- offers
 
@@ -240,6 +247,8 @@ class Pulls:
         replacement is causally later, that chain ends in a committed record. A pull of which everything
         came claims nothing, so it waits for nothing.
         """
+        if shard in self.held:
+            return []
         state = self._replica.shard(shard)
         all_ended = [pull for pull in self._pulls.values() if pull.shard == shard and pull.has_all]
         # Each commit comes by here, and a long knowledge with many gaps takes a while to compare.

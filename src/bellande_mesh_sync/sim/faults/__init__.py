@@ -43,7 +43,6 @@ class Faults:
         self.disks = DiskFaults(self._plan, config, nodes)
         self.clocks = ClockFaults(self._plan, config, nodes)
         self.standing = StandingFaults(self._plan, config, nodes, network)
-        self.processes.before_start = self.disks.make_usable
         self._nodes = nodes
         self._network = network
 

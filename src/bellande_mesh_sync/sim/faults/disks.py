@@ -17,7 +17,7 @@ STALL_MAX_S: Final = 10.0
 
 
 class DiskFaults:
-    """Faults of disks. A disk that was found damaged is replaced before its node starts again."""
+    """Faults of disks. What rots is for the nodes themselves to find and to mend."""
 
     def __init__(self, plan: Plan, config: FaultConfig, nodes: Sequence[SimNode]) -> None:
         self.wiped: Callable[[int], None] = lambda index: None
@@ -51,13 +51,6 @@ class DiskFaults:
         """All disks are sound, whatever was done to them by whom."""
         for node in self._nodes:
             node.disk.mend()
-
-    def make_usable(self, node: SimNode) -> None:
-        """What an operator does before he starts a node again whose store said that it is damaged."""
-        if node.disk.is_condemned:
-            self._plan.counts["replaced_disk"] += 1
-            node.disk.wipe()
-            self.wiped(node.index)
 
     # -- for a while
 

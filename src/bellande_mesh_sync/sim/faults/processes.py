@@ -25,7 +25,6 @@ class ProcessFaults:
         """Makes a new node, not yet started, and takes it into the mesh's list of nodes."""
         self.stays_down: Callable[[SimNode], bool] = lambda node: False
         """Whether somebody else ended a node and will start it."""
-        self.before_start: Callable[[SimNode], None] = lambda node: None
         self._plan = plan
         self._rng = plan.rng
         self._config = config
@@ -148,7 +147,6 @@ class ProcessFaults:
         return not (node.is_running or node.is_retired or self.stays_down(node))
 
     def _start(self, node: SimNode) -> None:
-        self.before_start(node)
         node.start()
 
     # -- a hard life
