@@ -30,12 +30,16 @@ def run_as_a_node(main: Coroutine[Any, Any, T]) -> T:
     return uvloop.run(main)
 
 
+def results_folder() -> Path:
+    """On the disk of the checkout: /tmp is memory on many machines, and a sync there costs nothing."""
+    folder = Path(__file__).resolve().parent / "results"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
 @contextlib.contextmanager
 def fresh_folder() -> Iterator[Path]:
-    """On the disk of the checkout: /tmp is memory on many machines, and a sync there costs nothing."""
-    parent = Path(__file__).resolve().parent / "results"
-    parent.mkdir(exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix="run-", dir=parent))
+    folder = Path(tempfile.mkdtemp(prefix="run-", dir=results_folder()))
     try:
         yield folder
     finally:
@@ -54,11 +58,15 @@ def joined_homes(root: Path, count: int) -> Iterator[list[NodeProcess]]:
 
 
 @contextlib.asynccontextmanager
-async def embedded(home: Path, others: list[NodeProcess]) -> AsyncIterator[Mesh]:
+async def embedded(home: Path, others: list[NodeProcess], db_url: str = "") -> AsyncIterator[Mesh]:
     """Run the node of `home` in this process, linked with all the others."""
     addresses = [str(node.ready["tcp"]) for node in others]
     config = Config(
-        listen_address="127.0.0.1:0", bootstrap_nodes=tuple(addresses), http_port=-1, https_port=-1
+        listen_address="127.0.0.1:0",
+        bootstrap_nodes=tuple(addresses),
+        http_port=-1,
+        https_port=-1,
+        db_url=db_url,
     )
     mesh = await init_with_options(config, MeshOptions(persistence_path=str(home)))
     async with mesh:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from tools.postgres_server import PostgresServer
 
 # Times of shared machines say nothing about correctness; `soak` is chosen by `make soak`.
 settings.register_profile("everyday", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -25,6 +29,20 @@ def _own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
     folder: Path = tmp_path_factory.getbasetemp() / "user"
     for name in ("HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"):
         monkeypatch.setenv(name, str(folder / name.lower()))
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """One server for the whole run; each test makes a database of its own on it."""
+    pytest.importorskip("psycopg", reason="the extra 'postgres' is not installed")
+    from tools.postgres_server import NoServerError, PostgresServer
+
+    try:
+        server = PostgresServer()
+    except NoServerError as error:
+        pytest.skip(str(error))
+    with server:
+        yield server
 
 
 @pytest.hookimpl(wrapper=True)

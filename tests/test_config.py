@@ -101,7 +101,7 @@ def test_an_unknown_name_is_refused_with_the_one_that_was_meant() -> None:
         (Config, {"labels": {"floor": 2}}, "labels[...]"),
         (Config, {"labels": {"floor": "x" * 65}}, "labels.floor"),
         (Config, {"labels": {"floor": "\x1b[2J"}}, "labels.floor"),
-        (Config, {"db_url": "postgresql://localhost/mesh"}, "db_url"),
+        (Config, {"db_url": "mysql://localhost/mesh"}, "db_url"),
         (Config, {"db_url": "sqlite:///"}, "db_url"),
         (Config, {"spaces": []}, "spaces"),
         (Config, {"spaces": {"fleet": 3}}, "spaces.fleet"),
@@ -270,6 +270,15 @@ def test_a_database_file_may_be_named(tmp_path: Path) -> None:
     assert inside.db_url == f"sqlite:///{tmp_path}/records.db"
     outside = resolve(Config(db_url="sqlite:////srv/records.db"), None, tmp_path)
     assert outside.db_url == "sqlite:////srv/records.db"
+
+
+def test_a_database_server_may_be_named_and_its_password_is_not_repeated(tmp_path: Path) -> None:
+    url = "postgresql://hub:hushhush@db.example/mesh?schema=hub"
+    settings = resolve(Config(db_url=url), None, tmp_path)
+    assert (settings.persistence, settings.db_url) == (True, url)
+    assert "hushhush" not in repr(settings) + repr(Config(db_url=url))
+    error = _error(Config, db_url="mysql://hub:hushhush@db.example/mesh")
+    assert "hushhush" not in str(error)
 
 
 def test_keeping_nothing_and_keeping_everything_is_a_contradiction() -> None:

@@ -5,6 +5,7 @@ Environment variables are not read, except BMS_HOME for the default home (home.p
 
 from __future__ import annotations
 
+import dataclasses
 import platform
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from bellande_mesh_sync.config_model import (
     Profile,
     SpacePolicy,
     changed,
+    is_server_url,
 )
 from bellande_mesh_sync.core.members.member import (
     ANSWER_BYTES,
@@ -81,8 +83,9 @@ class Settings:
     persistence: bool
     home: Path | None
     """None only in dev mode without persistence: nothing of such a node stays."""
-    db_url: str
-    """`memory:`, `sqlite:///ABSOLUTE PATH`, or empty for the built-in engine in the home's `data/`."""
+    db_url: str = dataclasses.field(repr=False)
+    """`memory:`, `sqlite:///ABSOLUTE PATH`, `postgresql://...` (maybe with a password), or empty for the
+    built-in engine in the home's `data/`."""
     cert_path: Path | None
     key_path: Path | None
     max_connections: int
@@ -237,8 +240,8 @@ def _home(chosen: Path | None, dev_mode: bool, persistence: bool, listen_port: i
 def _db_url(url: str, persistence: bool, home: Path | None) -> str:
     if not persistence:
         return "memory:"
-    if not url:
-        return ""
+    if not url or is_server_url(url):
+        return url
     path = Path(url.removeprefix("sqlite:///")).expanduser()
     assert home is not None, "a persistent node has a home"
     return f"sqlite:///{home / path}"

@@ -114,7 +114,8 @@ listen_address = {listen_address}
 # How quickly members judge each other: "lan", "fast" (short round trips only) or "wan" (patient).
 # profile = "lan"
 
-# Where records are kept. "": the built-in engine in this folder. Also "memory:" and "sqlite:///PATH".
+# Where records are kept. "": the built-in engine in this folder. Also "memory:", "sqlite:///PATH"
+# and "postgresql://USER@HOST/DATABASE".
 # db_url = ""
 
 # Seconds between two comparisons with a peer.

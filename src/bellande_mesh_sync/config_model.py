@@ -113,7 +113,9 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, meta
     long a lost one stays lost. 5 to 300; lower costs traffic that grows with the number of authors."""
     db_url: str = ""
     """Where records live. Empty: the built-in engine in the home's `data/`. `memory:`: nowhere, they
-    are gone at the end. `sqlite:///PATH`: that file; a relative PATH starts at the home."""
+    are gone at the end. `sqlite:///PATH`: that file; a relative PATH starts at the home.
+    `postgresql://USER@HOST:PORT/DATABASE?schema=NAME`: a server (needs the extra `postgres`); without
+    `schema` the node takes one of its own, `bms_` and the start of its id."""
     name: str = ""
     """What people call this node, up to 64 characters. Empty: the machine's host name."""
     advertise: tuple[str, ...] = ()
@@ -154,6 +156,13 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, meta
         _check_db_url(self.db_url)
         for name, policy in self.spaces.items():
             check_space(name, policy)
+
+    def __repr__(self) -> str:
+        """As that of any struct, without what a database's URL may hold of secrets."""
+        values = {name: getattr(self, name) for name in self.__struct_fields__}
+        if is_server_url(self.db_url):
+            values["db_url"] = "postgresql://..."
+        return f"Config({', '.join(f'{name}={value!r}' for name, value in values.items())})"
 
 
 class MeshOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, metaclass=_Checked):
@@ -281,11 +290,22 @@ def _check_label_text(field: str, text: str) -> None:
         raise ConfigError(field=field, reason=reason)
 
 
+_SERVER_SCHEMES = ("postgresql://", "postgres://")
+
+
+def is_server_url(url: str) -> bool:
+    """Whether a `db_url` names a database server; such a one may hold a password."""
+    return url.startswith(_SERVER_SCHEMES)
+
+
 def _check_db_url(url: str) -> None:
     if url in ("", "memory:") or (url.startswith("sqlite:///") and len(url) > len("sqlite:///")):
         return
-    supported = "an empty text (built-in engine), memory: and sqlite:///PATH"
-    raise ConfigError(field="db_url", reason=f"{url!r}: this version supports {supported}")
+    if is_server_url(url):
+        return
+    supported = "an empty text (built-in engine), memory:, sqlite:///PATH and postgresql://USER@HOST/DATABASE"
+    # Not the whole of it: a URL may hold a password.
+    raise ConfigError(field="db_url", reason=f"{url.partition(':')[0]!r}: this version supports {supported}")
 
 
 def check_space(name: str, policy: SpacePolicy) -> None:

@@ -90,6 +90,14 @@ class IdentityError(ConfigError):
     template = "{path}: {reason}"
 
 
+class StoreRefusedError(ConfigError):
+    """The database server answered and said no: a wrong password, no such database, a version that is
+    too old, a setting that loses data. Nothing was started."""
+
+    code = "store_refused"
+    template = "{server} cannot be used: {reason}"
+
+
 # -- our caller --------------------------------------------------------------------------------
 
 
@@ -314,6 +322,14 @@ class DiskFullError(StorageError):
     code = "disk_full"
     retryable = True
     template = "the disk that holds {path} is full; free some space"
+
+
+class StoreUnavailableError(StorageError):
+    """The database server cannot be reached, or cannot write now. Nothing was written; reading goes on."""
+
+    code = "store_unavailable"
+    retryable = True
+    template = "{server} is not available: {reason}"
 
 
 class CorruptStoreError(StorageError):

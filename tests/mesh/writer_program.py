@@ -1,6 +1,6 @@
 """A node that writes as fast as it can and says which writes were acknowledged. It waits to be killed.
 
-Arguments: home, round number, bootstrap address...
+Arguments: home, round number, bootstrap address... WRITER_DB_URL may name another store.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import os
 import sys
 
 from bellande_mesh_sync import BellandeMeshError, Config, Mesh, MeshOptions, init_with_options
@@ -51,6 +52,7 @@ async def main() -> None:
         bootstrap_nodes=tuple(bootstrap),
         http_port=-1,
         https_port=-1,
+        db_url=os.environ.get("WRITER_DB_URL", ""),
     )
     options = MeshOptions(dev_mode=True, enable_persistence=True, persistence_path=home)
     mesh = await init_with_options(config, options)

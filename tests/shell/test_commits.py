@@ -6,8 +6,10 @@ import asyncio
 import threading
 from collections.abc import Sequence
 
+import pytest
+
 from bellande_mesh_sync.core.effects import Batch, Commit
-from bellande_mesh_sync.errors import DiskFullError, StorageError
+from bellande_mesh_sync.errors import DiskFullError, StorageError, StoreUnavailableError
 from bellande_mesh_sync.shell.commits import CommitWriter
 from bellande_mesh_sync.store.memory import MemoryStore
 
@@ -60,8 +62,11 @@ def test_after_a_broken_disk_nothing_more_is_written_or_confirmed() -> None:
     assert [str(error) for error in story.broken] == ["sync failed"]
 
 
-def test_after_a_full_disk_what_waited_falls_and_what_comes_later_is_written() -> None:
-    story = Story(DiskFullError(path="/x"))
+@pytest.mark.parametrize(
+    "no", [DiskFullError(path="/x"), StoreUnavailableError(server="postgresql://x", reason="away")]
+)
+def test_after_a_clean_no_what_waited_falls_and_what_comes_later_is_written(no: StorageError) -> None:
+    story = Story(no)
     asyncio.run(story.play())
     assert (story.committed, story.disk.applied) == ([3], [3])
     assert len(story.refused) == 1

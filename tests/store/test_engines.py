@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from pathlib import Path
 
@@ -51,14 +52,31 @@ def test_memory_leaves_nothing_behind(
 
 
 @pytest.mark.parametrize(
-    "url", ["rocksdb:///x", "postgresql://localhost/x", "sqlite://x", "sqlite:///", "memory", "/a/file"]
+    "url", ["rocksdb:///x", "mysql://u:hushhush@localhost/x", "sqlite://x", "sqlite:///", "memory", "/a/file"]
 )
 def test_other_urls_are_refused_with_what_is_supported(tmp_path: Path, epochs: Epochs, url: str) -> None:
     with pytest.raises(ConfigError, match="sqlite:///PATH") as caught:
         open_engine(url, data_dir=tmp_path, chunks_dir=tmp_path, new_epoch=epochs)
     assert caught.value.field == "db_url"
+    assert "hushhush" not in str(caught.value)
+
+
+def test_a_server_url_without_the_extra_says_what_to_install(
+    tmp_path: Path, epochs: Epochs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "bellande_mesh_sync.store.postgres", None)
+    with pytest.raises(ConfigError, match=r"bellande-mesh-sync\[postgres\]"):
+        open_engine(
+            "postgresql://localhost/x",
+            data_dir=tmp_path,
+            chunks_dir=tmp_path,
+            new_epoch=epochs,
+            node="ab" * 32,
+            mesh="cd" * 32,
+        )
 
 
 def test_a_node_without_a_home_needs_memory(epochs: Epochs) -> None:
-    with pytest.raises(ConfigError, match="memory:"):
-        open_engine("", data_dir=None, chunks_dir=None, new_epoch=epochs)
+    for url in ("", "postgresql://localhost/x"):
+        with pytest.raises(ConfigError, match="memory:"):
+            open_engine(url, data_dir=None, chunks_dir=None, new_epoch=epochs)

@@ -44,6 +44,7 @@ STATUS_OF: Final[dict[type[BellandeMeshError], int]] = {
     tree.TransportError: 502,
     tree.DeadlineError: 504,
     tree.DiskFullError: 507,
+    tree.StoreUnavailableError: 503,
 }
 
 

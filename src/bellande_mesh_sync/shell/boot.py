@@ -71,6 +71,8 @@ def prepare(settings: Settings) -> Ground:
             data_dir=home.data_dir if home else None,
             chunks_dir=home.chunks_dir if home else None,
             new_epoch=new_epoch,
+            node=identity.node.hex(),
+            mesh=identity.mesh_id.hex(),
         )
         return Ground(identity, identity_dir, admin_token, store, lock, exits.pop_all())
 

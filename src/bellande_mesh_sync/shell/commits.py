@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from bellande_mesh_sync.core.effects import Batch, Commit
-from bellande_mesh_sync.errors import DiskFullError, StorageError
+from bellande_mesh_sync.errors import DiskFullError, StorageError, StoreUnavailableError
 from bellande_mesh_sync.store.interface import Store
 
 GROUP_RECORDS_MAX = 50_000
@@ -23,7 +23,8 @@ class CommitWriter:
 
     Args:
         on_committed: the number of the last commit that is durable; it is visible in the store.
-        on_refused: the disk said a clean no (it is full); nothing of what was waiting is written.
+        on_refused: the disk (it is full) or the database server (it is away) said a clean no; nothing of
+            what was waiting is written.
         on_broken: the disk failed in a way that leaves its contents in doubt.
     """
 
@@ -83,7 +84,7 @@ class CommitWriter:
         batches = [commit.batch for commit in group]
         try:
             self._store.apply(batches)
-        except DiskFullError as error:
+        except (DiskFullError, StoreUnavailableError) as error:
             self._call(self._refused, error)
             return False
         except StorageError as error:

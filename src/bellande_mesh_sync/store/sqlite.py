@@ -184,12 +184,13 @@ class SqliteStore:
 
     # -- records
 
-    def apply(self, batches: Sequence[Batch]) -> None:
+    def apply(self, batches: Sequence[Batch], notes: Sequence[Row] = ()) -> None:
+        """As `Store.apply`. `notes` are rows of the table `meta` that are written with the batches."""
         writer = self._writer
         assert writer is not None, "the store is not open"
         changes = Changes(batches, self._logs)
         entries, packs_end = self._chunks.sync()
-        if not changes and not entries:
+        if not changes and not entries and not notes:
             return
         fingerprints = changes.new_fingerprints(self._fingerprints)
         with disk_errors(self._path):
@@ -198,7 +199,9 @@ class SqliteStore:
                 self._keep_deleted(writer, changes)
                 if changes.set_aside:
                     self._aside.keep_rows(writer, changes.set_aside)
-                meta: list[Row] = [("packs_end", as_json(packs_end))] if entries else []
+                meta: list[Row] = [*notes]
+                if entries:
+                    meta.append(("packs_end", as_json(packs_end)))
                 if changes.clock not in (0, self._clock):
                     meta.append(("clock", changes.clock.to_bytes(8, "big")))
                 if changes.epoch:
