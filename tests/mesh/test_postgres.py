@@ -69,13 +69,14 @@ def test_a_hub_whose_home_is_lost_goes_on_with_what_the_server_has(play: Play, u
         await hub.put_many([(f"fleet/many/{number}", b"x" * 100) for number in range(500)])
         await hub.put("fleet/a", b"1")
         other = await maker.node("other", hub)
+        await linked(hub, other)  # Or `all` is the hub alone.
         await hub.put("fleet/large", b"in chunks" * 100_000, ack="all")
         await hub.stop()
         shutil.rmtree(maker.folder / "hub")
         again = await maker.node("again", other, persistent=True, db_url=url)
         assert (await again.get("fleet/a")).data == b"1"
         await linked(again, other)
-        await again.verify()
+        assert not (await again.verify()).unrepaired
         assert (await again.get("fleet/large")).data == b"in chunks" * 100_000
         await agree(again, other)
         await again.put("fleet/a", b"2")

@@ -35,6 +35,7 @@ from bellande_mesh_sync.security.identity import (
 )
 
 AUTHORITY, FOUNDER = found_mesh("harbour", "crane-1")
+ISSUED = datetime.datetime.now(datetime.UTC)
 DAY = datetime.timedelta(days=1)
 
 
@@ -154,11 +155,10 @@ def test_a_certificate_that_is_not_valid_yet_says_in_how_long(saved: Path) -> No
 
 def test_a_certificate_lasts_thirty_days_and_begins_a_little_in_the_past() -> None:
     certificate = x509.load_pem_x509_certificate(FOUNDER.certificate_pem)
-    now = datetime.datetime.now(datetime.UTC)
-    assert abs(certificate.not_valid_after_utc - now - 30 * DAY) < datetime.timedelta(minutes=5)
-    assert datetime.timedelta(minutes=4) < now - certificate.not_valid_before_utc
+    assert abs(certificate.not_valid_after_utc - ISSUED - 30 * DAY) < datetime.timedelta(minutes=5)
+    assert datetime.timedelta(minutes=4) < ISSUED - certificate.not_valid_before_utc
     authority = x509.load_pem_x509_certificate(AUTHORITY.certificate_pem)
-    assert (authority.not_valid_after_utc - now).days >= 3649
+    assert (authority.not_valid_after_utc - ISSUED).days >= 3649
 
 
 def test_certificates_may_be_kept_elsewhere(saved: Path, tmp_path: Path) -> None:

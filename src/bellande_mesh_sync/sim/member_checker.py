@@ -62,6 +62,7 @@ class MemberChecker:
     def changed(self, node: SimNode, effect: MemberChanged, others: Sequence[SimNode], now_ns: int) -> None:
         """Only the node itself can say that it left, and nobody is dead who runs and can be heard."""
         self._states[node.index][effect.node] = effect.new_state
+        is_removable = self._is_removable(node.index, effect.node, now_ns)
         if effect.new_state == MemberState.DEAD:
             self._gone_ns[node.index][effect.node] = now_ns
         else:
@@ -75,7 +76,7 @@ class MemberChecker:
             raise Violation("members", node.name, f"{effect.node.hex()[:12]} was announced, and is nobody")
         if effect.new_state == MemberState.LEFT and not self._may_have_left(other, others, now_ns):
             raise Violation("members", node.name, f"{other.name} is said to have left, and never did")
-        if effect.new_state == MemberState.LEFT:
+        if effect.new_state == MemberState.LEFT and (other.left_count or is_removable):
             self.gone(other.index)
         if effect.new_state == MemberState.ASLEEP:
             raise Violation("members", node.name, f"{other.name} is said to sleep, and nobody does here")
@@ -86,6 +87,12 @@ class MemberChecker:
             raise Violation(
                 "members", node.name, f"{other.name} is said to be dead ({effect.reason}), and runs"
             )
+
+    def _is_removable(self, index: int, node: NodeId, now_ns: int) -> bool:
+        """Whether this one was down for so long in a node's view, or since before its run, that others may
+        remove it there."""
+        down_ns = now_ns - self._gone_ns[index].get(node, 0)
+        return down_ns >= self._config.swim.removal_patience_ns * 9 // 10
 
     def _may_have_left(self, other: SimNode, others: Sequence[SimNode], now_ns: int) -> bool:
         """A liar may say that a member is removed; that is to be believed only of one that is down."""
