@@ -175,7 +175,7 @@ class State:
         try:
             for statement, rows in statements:
                 self._database.executemany(statement, rows)
-        except BaseException:
+        except BaseException:  # Whatever it is, it goes on from here.
             self._database.execute("ROLLBACK")
             raise
         self._database.execute("COMMIT")

@@ -146,7 +146,7 @@ def in_parallel(
         while window := list(islice(rest, WINDOW)):
             try:
                 yield from zip(window, pool.map(attempt, window), strict=True)
-            except BaseException:
+            except BaseException:  # Also when the process is asked to stop.
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
 

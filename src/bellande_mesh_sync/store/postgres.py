@@ -108,7 +108,7 @@ class PostgresStore:
             if lost:
                 raise self._unavailable(error) from error
             raise meaning_of(error, self._url) from error
-        except BaseException:
+        except BaseException:  # Whatever it is, it goes on from here.
             self.close()
             raise
 

@@ -90,7 +90,7 @@ class Session:
             lost = self.is_lost
             self.close()
             raise (meaning_of_no_connection if lost else meaning_of_no_start)(error, self.url) from None
-        except BaseException:
+        except BaseException:  # Whatever it is, it goes on from here.
             self.close()
             raise
 

@@ -77,7 +77,7 @@ class Policy:
 
         Raises Misfit. Only asked where `is_stateful`, and of a value.
         """
-        raise NotImplementedError
+        raise AssertionError("only a stateful policy makes something else of a value")
 
 
 class Merging(Policy):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any, ClassVar, Final
@@ -28,7 +29,7 @@ _INTEGER: Final = re.compile(rb"[ \t\r\n]*(-?(?:0|[1-9][0-9]{0,18}))[ \t\r\n]*")
 _AMOUNT: Final = re.compile(rb"-?(?:0|[1-9][0-9]{0,99})")
 
 
-class Stateful(Merging):
+class Stateful(Merging, ABC):
     """What the three have in common."""
 
     is_stateful = True
@@ -88,21 +89,21 @@ class Stateful(Merging):
 
     # -- what differs
 
+    @abstractmethod
     def entries(self, data: bytes, origin: Origin) -> Iterable[Entry]:
         """The entries of a plain value that this write brings; ValueError if it has no meaning here."""
-        raise NotImplementedError
 
+    @abstractmethod
     def check_entry(self, entry: Entry) -> None:
         """ValueError for an entry that `entries` and `changed` cannot have made."""
-        raise NotImplementedError
 
+    @abstractmethod
     def changed(self, before: list[Entry], write: Write, origin: Origin) -> list[Entry]:
         """The entries after a write by somebody who saw those before."""
-        raise NotImplementedError
 
+    @abstractmethod
     def text(self, entries: list[Entry]) -> bytes:
         """What a reader gets."""
-        raise NotImplementedError
 
 
 class Counter(Stateful):
@@ -167,12 +168,12 @@ class Keyed(Stateful):
         except ValueError as error:
             raise Misfit(str(error)) from None
 
+    @abstractmethod
     def wanted(self, data: bytes) -> dict[bytes, bytes]:
         """Names and values in a plain value; ValueError if it has no meaning here."""
-        raise NotImplementedError
 
-    def stamp(self, origin: Origin) -> int:
-        raise NotImplementedError
+    @abstractmethod
+    def stamp(self, origin: Origin) -> int: ...
 
     def entries(self, data: bytes, origin: Origin) -> Iterable[Entry]:
         return [self._entry(name, value, origin) for name, value in self.wanted(data).items()]
