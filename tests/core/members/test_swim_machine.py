@@ -287,7 +287,7 @@ def test_a_death_that_waited_for_a_stopped_node_is_a_suspicion_to_it() -> None:
 
 
 def test_what_a_node_found_at_an_address_that_it_had_lost_does_not_count() -> None:
-    """Found by seed 208: it moved, noticed late, and held the only other one for dead before it could dial."""
+    """Found by seed 208: it moved, noticed late, and held the other one for dead before it could dial."""
     node, other = Node("alice", OTHERS), Node("alice", OTHERS)
     for each in (node, other):
         each.accuse("bob", "carol", SUSPECT)
