@@ -9,22 +9,29 @@ from __future__ import annotations
 import contextlib
 import os
 import ssl
+import sys
 import tempfile
 from collections.abc import Iterator
+from typing import Any
+
+from cryptography import x509
 
 from bellande_mesh_sync.errors import AuthenticationError
-from bellande_mesh_sync.ids import NodeId
 from bellande_mesh_sync.security.certificates import (
     CertificateFault,
+    MemberCertificate,
     check_issued_by,
     check_valid_at,
     load_bundle,
+    load_der,
     parse_member_der,
     utc_now,
 )
 from bellande_mesh_sync.security.identity import Identity
 
 ALPN = "bmesh/1"
+_ENCODING_DER = 2
+"""As OpenSSL's binding in Python numbers it."""
 
 
 def server_context(identity: Identity) -> ssl.SSLContext:
@@ -47,8 +54,8 @@ def https_context(identity: Identity) -> ssl.SSLContext:
     return context
 
 
-def verified_peer(session: ssl.SSLObject | ssl.SSLSocket, identity: Identity) -> tuple[NodeId, str]:
-    """The node at the other end of a finished handshake, and its role.
+def verified_peer(session: ssl.SSLObject | ssl.SSLSocket, identity: Identity) -> MemberCertificate:
+    """Who is at the other end of a finished handshake, by its certificate.
 
     Raises:
         AuthenticationError: the other end is not a member of this mesh that speaks our protocol over
@@ -68,16 +75,26 @@ def verified_peer(session: ssl.SSLObject | ssl.SSLSocket, identity: Identity) ->
         check_valid_at(member.x509, utc_now())
     except CertificateFault as fault:
         raise AuthenticationError(reason=str(fault)) from None
-    return member.node, member.role
+    return member
 
 
-def refusal_reason(error: BaseException) -> str:
-    """Why a handshake failed, in words: for the log of an operator, never sent to the peer."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"the peer's certificate is refused: {error.verify_message}"
-    if isinstance(error, ssl.SSLError):
-        return f"TLS failed: {error.reason or error}"
-    return str(error) or type(error).__name__
+def shown_certificate(session: ssl.SSLObject | ssl.SSLSocket) -> x509.Certificate | None:
+    """The certificate that the other end showed, also in a handshake that failed; None if it is not known.
+
+    An accepting end knows it only of a handshake that succeeded (OpenSSL 3.0).
+    """
+    chain = _shown_chain(session)
+    return chain[0] if chain else None
+
+
+def _shown_chain(session: ssl.SSLObject | ssl.SSLSocket) -> list[x509.Certificate]:
+    """All that the other end showed, its own certificate first. Unverified."""
+    if sys.version_info >= (3, 13):
+        return [load_der(der) for der in session.get_unverified_chain()]
+    # Python 3.10 to 3.12 have the same one floor below, without a public name.
+    beneath: Any = session
+    shown = beneath._sslobj.get_unverified_chain() or ()
+    return [load_der(each.public_bytes(_ENCODING_DER)) for each in shown]
 
 
 def _mutual(protocol: int, identity: Identity) -> ssl.SSLContext:
