@@ -135,8 +135,11 @@ class Founder:
             detail = {k: v for k, v in error.facts.items() if isinstance(v, str | int | float)}
             return 400, {"error": {"code": error.code, "message": str(error), "detail": detail}}
 
-    def token(self, *addresses: str, uses: int = 1, expires_s: float = 3600, role: str = "writer") -> str:
-        return self.desk.invite(role=role, expires_s=expires_s, uses=uses, addresses=addresses)
+    def token(
+        self, *addresses: str, uses: int = 1, expires_s: float = 3600, role: str = "writer",
+        labels: dict[str, str] | None = None,
+    ) -> str:  # fmt: skip
+        return self.desk.invite(role=role, expires_s=expires_s, uses=uses, addresses=addresses, labels=labels)
 
 
 @pytest.fixture
@@ -154,6 +157,30 @@ def test_a_token_makes_its_holder_a_member(founder: Founder, tmp_path: Path) -> 
     config, _ = home.load_settings()
     assert config.bootstrap_nodes == ("10.0.0.1:8000",)
     assert config.name == "crane-2"
+
+
+def test_labels_of_an_invitation_are_settings_of_who_comes_in(founder: Founder, tmp_path: Path) -> None:
+    home = Home(tmp_path / "joiner")
+    with seed(founder.identity, founder.answer) as server:
+        join_home(founder.token(server.address, labels={"site": "a", "floor": "2"}), "crane-2", home)
+    assert home.load_settings()[0].labels == {"site": "a", "floor": "2"}
+
+
+def test_labels_that_no_member_record_can_hold_are_refused_when_inviting(founder: Founder) -> None:
+    with pytest.raises(ConfigError, match="all labels together take"):
+        founder.token("10.0.0.1:1", labels={f"label {i}": "x" * 60 for i in range(10)})
+    with pytest.raises(ConfigError, match="printable"):
+        founder.token("10.0.0.1:1", labels={"site": "\x1b[2J"})
+
+
+def test_two_hundred_machines_join_in_a_row_with_one_token(founder: Founder) -> None:
+    with seed(founder.identity, founder.answer) as server:
+        text = founder.token(server.address, uses=200)
+        nodes = {join(text, f"crane-{index}").identity.node for index in range(200)}
+        with pytest.raises(UsedTokenError):
+            join(text, "crane-200")
+    assert len(nodes) == 200
+    assert len(server.bodies) == 201, "none had to ask twice"
 
 
 def test_neither_secret_nor_private_key_is_sent(founder: Founder) -> None:

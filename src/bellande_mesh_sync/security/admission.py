@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,8 @@ class JoinAnswer(msgspec.Struct, frozen=True):
     mesh_name: str
     role: str
     bootstrap: tuple[str, ...]
+    labels: dict[str, str] = {}
+    """What the newcomer is asked to say of itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +58,12 @@ class JoinDesk:
     def open(cls, identity: Identity, identity_dir: Path, bootstrap: Callable[[], Sequence[str]]) -> JoinDesk:
         return cls(identity, identity_dir, InviteBook(identity_dir / INVITES_FOLDER), bootstrap)
 
-    def invite(self, *, role: str, expires_s: float, uses: int, addresses: Sequence[str]) -> str:
+    def invite(
+        self, *, role: str, expires_s: float, uses: int, addresses: Sequence[str],
+        labels: Mapping[str, str] | None = None,
+    ) -> str:  # fmt: skip
         """A join token, see InviteBook.create; UnsupportedError if this node lets nobody in."""
-        return self.book.create(role, expires_s, uses, addresses, self._authority())
+        return self.book.create(role, expires_s, uses, addresses, self._authority(), labels=labels)
 
     def handle_join_request(
         self, body: dict[str, Any], address: str, *, now: float | None = None
@@ -79,17 +84,18 @@ class JoinDesk:
         csr_pem = request.csr.encode()
         server_der = der_of(load_pem(self.identity.certificate_pem))
         proof = bytes.fromhex(request.proof)
-        role = self.book.redeem(
+        invite = self.book.redeem(
             request.token_id, proof, csr_pem, server_der, address, time.time() if now is None else now
         )
         public_key = csr_public_key(load_csr(csr_pem))
-        certificate_pem = authority.issue(public_key, name=request.name, role=role)
+        certificate_pem = authority.issue(public_key, name=request.name, role=invite.role)
         answer = JoinAnswer(
             certificate=certificate_pem.decode("ascii"),
             authority=self.identity.authority_pem.decode("ascii"),
             mesh_name=authority.mesh_name,
-            role=role,
+            role=invite.role,
             bootstrap=tuple(self.bootstrap())[:BOOTSTRAP_MAX],
+            labels=invite.labels,
         )
         return dict(msgspec.to_builtins(answer))
 

@@ -19,10 +19,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from bellande_mesh_sync.addresses import parse_address
+from bellande_mesh_sync.config_model import check_labels
 from bellande_mesh_sync.errors import (
     AlreadyAMemberError,
     AuthenticationError,
     BellandeMeshError,
+    ConfigError,
     ExpiredTokenError,
     InvalidTokenError,
     RequestError,
@@ -72,10 +74,11 @@ class Membership(NamedTuple):
 
     identity: Identity
     bootstrap: tuple[str, ...]
+    labels: dict[str, str]
 
 
 def join_home(token_text: str, name: str, home: Home) -> Identity:
-    """Join and save: the identity, and the members to call first in node.toml.
+    """Join and save: the identity, and in node.toml the members to call first and this node's labels.
 
     The caller holds the home's lock. Nothing is saved unless everything checked out.
 
@@ -88,7 +91,7 @@ def join_home(token_text: str, name: str, home: Home) -> Identity:
         raise AlreadyAMemberError(home=str(home.path), node=node)
     home.create()
     membership = join(token_text, name)
-    home.remember_bootstrap(membership.bootstrap, name=name)
+    home.remember_bootstrap(membership.bootstrap, name=name, labels=membership.labels)
     save_identity(membership.identity, home.identity_dir)
     return membership.identity
 
@@ -216,9 +219,10 @@ def _checked_membership(content: bytes, token: JoinToken, key: Ed25519PrivateKey
         bootstrap = answer.bootstrap[:BOOTSTRAP_MAX]
         for address in bootstrap:
             parse_address(address)
-    except (msgspec.MsgspecError, ValueError) as error:  # A CertificateFault is a ValueError.
+        check_labels(answer.labels)
+    except (msgspec.MsgspecError, ValueError, ConfigError) as error:  # A CertificateFault is one.
         raise AuthenticationError(reason=f"the node's answer cannot be used: {error}") from None
-    return Membership(identity, bootstrap)
+    return Membership(identity, bootstrap, answer.labels)
 
 
 def _certificate_request(key: Ed25519PrivateKey) -> x509.CertificateSigningRequest:
