@@ -34,7 +34,8 @@ from bellande_mesh_sync.errors import (
 )
 from bellande_mesh_sync.home import Home
 from bellande_mesh_sync.security.admission import JoinDesk
-from bellande_mesh_sync.security.authority import Authority, _leaf_certificate, found_mesh, new_member
+from bellande_mesh_sync.security.authority import Authority, found_mesh, new_member
+from bellande_mesh_sync.security.building import leaf_certificate
 from bellande_mesh_sync.security.identity import Identity, load_identity, save_identity
 from bellande_mesh_sync.security.joining import join, join_home
 from bellande_mesh_sync.security.tokens import parse_token
@@ -216,7 +217,7 @@ def _impostors(founder: Founder) -> dict[str, tuple[Identity, str]]:
 
     def shown(authority: Authority, start: datetime.timedelta, end: datetime.timedelta) -> Identity:
         span = (now + start, now + end)
-        leaf = _leaf_certificate(authority, real.public_key, "x", "admin", span)
+        leaf = leaf_certificate(authority, real.public_key, "x", "admin", span)
         return replace(real, certificate_pem=leaf.public_bytes(Encoding.PEM))
 
     authority_itself = replace(

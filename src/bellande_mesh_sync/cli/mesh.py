@@ -107,13 +107,13 @@ def invite(
         with session.client() as client:
             token = client.invite(role=role, expires_s=expires, uses=uses, labels=labels)
     else:
-        from bellande_mesh_sync.security.authority import Authority
         from bellande_mesh_sync.security.identity import load_identity
         from bellande_mesh_sync.security.invites import InviteBook
+        from bellande_mesh_sync.security.issuing import load_issuer
 
         home = session.open_home()
         load_identity(home.identity_dir)  # Says what is missing in the home's own words.
-        authority = Authority.load(home.identity_dir)
+        authority = load_issuer(home.identity_dir)
         given = list(addresses) or _own_addresses(home)
         _check_addresses(given)
         book = InviteBook(home.identity_dir / "invites")

@@ -1,4 +1,4 @@
-"""Letting a newcomer in: the half of the node that holds the authority's key; see joining.py."""
+"""Letting a newcomer in: the half of a node that signs certificates; see joining.py."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from typing import Any
 import msgspec
 
 from bellande_mesh_sync.errors import ConfigError, UnsupportedError, UsageError
-from bellande_mesh_sync.security.authority import AUTHORITY_KEY_FILE, Authority, check_name
+from bellande_mesh_sync.security.building import check_name
 from bellande_mesh_sync.security.certificates import der_of, load_pem
 from bellande_mesh_sync.security.identity import Identity
 from bellande_mesh_sync.security.invites import CSR_BYTES_MAX, InviteBook, csr_public_key, load_csr
+from bellande_mesh_sync.security.issuing import AnyIssuer, can_issue, load_issuer
 
 INVITES_FOLDER = "invites"
 BOOTSTRAP_MAX = 16
@@ -46,7 +47,7 @@ class JoinAnswer(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class JoinDesk:
-    """Answers join requests on the node that holds the authority's key."""
+    """Answers join requests on a node that holds the authority's key, or an issuer's."""
 
     identity: Identity
     identity_dir: Path
@@ -77,7 +78,7 @@ class JoinDesk:
         Raises:
             UsageError: the body is malformed. Not counted as a guess.
             InvalidTokenError, ExpiredTokenError, UsedTokenError, TooManyAttemptsError: as the names say.
-            UnsupportedError: this node does not hold the authority's key.
+            UnsupportedError: this node signs no certificates.
         """
         request = _read_request(body)
         authority = self._authority()
@@ -99,12 +100,12 @@ class JoinDesk:
         )
         return dict(msgspec.to_builtins(answer))
 
-    def _authority(self) -> Authority:
-        if not (self.identity_dir / AUTHORITY_KEY_FILE).exists():
+    def _authority(self) -> AnyIssuer:
+        if not can_issue(self.identity_dir):
             raise UnsupportedError(
-                what="letting nodes in here (only the node that made the mesh holds its authority's key)"
+                what="letting nodes in here (it takes the authority's key, or an issuer's)"
             )
-        return Authority.load(self.identity_dir)
+        return load_issuer(self.identity_dir)
 
 
 def _read_request(body: dict[str, Any]) -> JoinRequest:

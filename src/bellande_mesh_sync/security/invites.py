@@ -23,9 +23,9 @@ from bellande_mesh_sync.config_model import check_labels
 from bellande_mesh_sync.errors import ConfigError, InvalidTokenError, UsedTokenError
 from bellande_mesh_sync.files import locked, make_private_dir, read_private, write_atomic
 from bellande_mesh_sync.ids import node_id_of
-from bellande_mesh_sync.security.authority import Authority
 from bellande_mesh_sync.security.certificates import ROLES, UNREADABLE
 from bellande_mesh_sync.security.guesses import Guesses
+from bellande_mesh_sync.security.issuing import AnyIssuer
 from bellande_mesh_sync.security.tokens import (
     ADDRESSES_MAX,
     check_expiry,
@@ -84,7 +84,7 @@ class InviteBook:
         expires_s: float,
         uses: int,
         addresses: Sequence[str],
-        authority: Authority,
+        authority: AnyIssuer,
         *,
         labels: Mapping[str, str] | None = None,
         now: float | None = None,

@@ -16,11 +16,12 @@ from bellande_mesh_sync.core.messages import CHUNKS_LANE, Goodbye, Hello, Messag
 from bellande_mesh_sync.errors import AuthenticationError, DecodeError, PeerError
 from bellande_mesh_sync.ids import NodeId
 from bellande_mesh_sync.security.identity import Identity
+from bellande_mesh_sync.security.shown import shown_chain
 from bellande_mesh_sync.shell.buffers import Buffers
 from bellande_mesh_sync.shell.chunk_lane import ChunkAssembler, send_pieces
 from bellande_mesh_sync.shell.link_config import LinkConfig, LinkEvent, LinkSink
 from bellande_mesh_sync.shell.link_transport import LinkTransport
-from bellande_mesh_sync.shell.tls import shown_certificate, verified_peer
+from bellande_mesh_sync.shell.tls import verified_peer
 from bellande_mesh_sync.shell.tls_refusal import tls_refusal
 from bellande_mesh_sync.wire.codec import ChunkPiece, Incoming, encode_message
 from bellande_mesh_sync.wire.frames import FrameReader, FrameWriter
@@ -346,7 +347,7 @@ class Link:
         if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
             session = self.transport.session
             assert session is not None, "TLS failed"
-            refusal = tls_refusal(error, shown_certificate(session), self._hub.identity)
+            refusal = tls_refusal(error, shown_chain(session), self._hub.identity)
             if self.is_open:
                 refusal = Refusal("lost", refusal.reason)
         elif self.is_open:

@@ -9,29 +9,22 @@ from __future__ import annotations
 import contextlib
 import os
 import ssl
-import sys
 import tempfile
 from collections.abc import Iterator
-from typing import Any
-
-from cryptography import x509
 
 from bellande_mesh_sync.errors import AuthenticationError
 from bellande_mesh_sync.security.certificates import (
     CertificateFault,
     MemberCertificate,
-    check_issued_by,
     check_valid_at,
     load_bundle,
-    load_der,
-    parse_member_der,
     utc_now,
 )
+from bellande_mesh_sync.security.chains import member_of
 from bellande_mesh_sync.security.identity import Identity
+from bellande_mesh_sync.security.shown import shown_chain
 
 ALPN = "bmesh/1"
-_ENCODING_DER = 2
-"""As OpenSSL's binding in Python numbers it."""
 
 
 def server_context(identity: Identity) -> ssl.SSLContext:
@@ -65,36 +58,16 @@ def verified_peer(session: ssl.SSLObject | ssl.SSLSocket, identity: Identity) ->
         raise AuthenticationError(reason=f"the peer speaks {session.version()}; TLS 1.3 is required")
     if session.selected_alpn_protocol() != ALPN:
         raise AuthenticationError(reason=f"the peer did not agree to speak {ALPN}")
-    der = session.getpeercert(True)
-    if der is None:
-        raise AuthenticationError(reason="the peer showed no certificate")
     try:
-        member = parse_member_der(der)
+        chain = shown_chain(session)
+        if not chain:
+            raise CertificateFault("the peer showed no certificate")
         # OpenSSL has done these two; a context made wrongly somewhere must not be the end of them.
-        check_issued_by(member, load_bundle(identity.authority_pem))
+        member = member_of(chain, load_bundle(identity.authority_pem))
         check_valid_at(member.x509, utc_now())
     except CertificateFault as fault:
         raise AuthenticationError(reason=str(fault)) from None
     return member
-
-
-def shown_certificate(session: ssl.SSLObject | ssl.SSLSocket) -> x509.Certificate | None:
-    """The certificate that the other end showed, also in a handshake that failed; None if it is not known.
-
-    An accepting end knows it only of a handshake that succeeded (OpenSSL 3.0).
-    """
-    chain = _shown_chain(session)
-    return chain[0] if chain else None
-
-
-def _shown_chain(session: ssl.SSLObject | ssl.SSLSocket) -> list[x509.Certificate]:
-    """All that the other end showed, its own certificate first. Unverified."""
-    if sys.version_info >= (3, 13):
-        return [load_der(der) for der in session.get_unverified_chain()]
-    # Python 3.10 to 3.12 have the same one floor below, without a public name.
-    beneath: Any = session
-    shown = beneath._sslobj.get_unverified_chain() or ()
-    return [load_der(each.public_bytes(_ENCODING_DER)) for each in shown]
 
 
 def _mutual(protocol: int, identity: Identity) -> ssl.SSLContext:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Sequence
 from typing import Final
 
 from cryptography import x509
@@ -24,16 +25,16 @@ _ALERTS: Final = {
 
 
 def tls_refusal(
-    error: ssl.SSLError, shown: x509.Certificate | None = None, own: Identity | None = None
+    error: ssl.SSLError, shown: Sequence[x509.Certificate] = (), own: Identity | None = None
 ) -> Refusal:
     """What a failure of TLS means, in words. An alert of the peer's counts as its verdict on us.
 
     Args:
-        shown: the peer's certificate, as far as it is known; says by how much its time is missed.
+        shown: the peer's certificates, as far as known; the first says by how much its time is missed.
         own: who we are, as what we showed may explain the peer's verdict.
     """
     if isinstance(error, ssl.SSLCertVerificationError):
-        why = (shown and _out_of_time(shown)) or error.verify_message
+        why = (shown and _out_of_time(shown[0])) or error.verify_message
         return Refusal("authentication_failed", f"the peer's certificate is refused: {why}")
     reason = error.reason or str(error)
     if "ALERT" in reason:
