@@ -47,7 +47,7 @@ def init(session: Session, mesh_name: str, node_name: str | None) -> None:
     from bellande_mesh_sync.security.authority import found_mesh
     from bellande_mesh_sync.security.identity import save_identity
 
-    home, name = session.open_home(), node_name or _host_name()
+    home, name = session.open_home(), node_name or host_name()
     refuse_second_identity(home)
     with home.lock():
         # Again under the lock: of two at the same moment one wins.
@@ -142,7 +142,7 @@ def join(session: Session, token_text: str, node_name: str | None) -> None:
     """
     from bellande_mesh_sync.security.joining import join_home
 
-    home, name = session.open_home(), node_name or _host_name()
+    home, name = session.open_home(), node_name or host_name()
     text = _read_token(token_text)
     refuse_second_identity(home)
     with home.lock():
@@ -179,7 +179,7 @@ def _membership(home: Home, identity: Identity) -> dict[str, Any]:
     }
 
 
-def _host_name() -> str:
+def host_name() -> str:
     import platform
 
     return platform.node()[:_NAME_LENGTH_MAX] or "node"
