@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeVar
@@ -234,9 +234,16 @@ class Client(ConflictCalls, HistoryClient):
         """End a planned sleep; whether there was one."""
         return self._post("/v1/wake", dict[str, bool])["done"]
 
-    def invite(self, *, role: str = "writer", expires_s: int = 3600, uses: int = 1) -> str:
+    def invite(
+        self,
+        *,
+        role: str = "writer",
+        expires_s: int = 3600,
+        uses: int = 1,
+        labels: Mapping[str, str] | None = None,
+    ) -> str:
         """A join token. Needs an admin's token."""
-        wish = {"role": role, "expires_s": expires_s, "uses": uses}
+        wish = {"role": role, "expires_s": expires_s, "uses": uses, "labels": dict(labels or {})}
         return str(self._post("/v1/invites", dict[str, Any], json=wish)["token"])
 
     # -- values --------------------------------------------------------------------------------
