@@ -58,6 +58,7 @@ COMMANDS = {
     "restore": "history:restore",
     "verify": "verify:verify",
     "repair": "verify:repair",
+    "sweep": "sweep:sweep",
     "import": "folders:import_folder",
     "export": "folders:export_folder",
     "share": "share:share",
