@@ -172,6 +172,11 @@ class InvalidNumberError(PathError):
     template = "{what} must be {wanted}"
 
 
+class InvalidExpressionError(PathError):
+    code = "invalid_expression"
+    template = "the formula {text!r} cannot be used: {reason}"
+
+
 class MethodNotAllowedError(UsageError):
     code = "method_not_allowed"
     template = "{method} is not possible on {path}; allowed are {allowed}"
