@@ -56,6 +56,13 @@ class ConfigError(BellandeMeshError):
     template = "setting {field}: {reason}"
 
 
+class MissingExtraError(ConfigError):
+    """This needs a package that a small installation goes without."""
+
+    code = "missing_extra"
+    template = "{what} needs {package}: pip install 'bellande-mesh-sync[{extra}]'"
+
+
 class HomeInUseError(ConfigError):
     code = "home_in_use"
     template = "{home} is in use by a running node (pid {pid}); stop it, or choose another --home"
@@ -145,6 +152,29 @@ class BodyTooLargeError(UsageError):
 class InvalidRangeError(UsageError):
     code = "invalid_range"
     template = "the range {range!r} lies outside the value, which has {size} bytes"
+
+
+class PathError(UsageError):
+    """A question of the search path that has no answer as it stands. Nothing changed."""
+
+    code = "path_error"
+
+
+class DimensionMismatchError(PathError):
+    code = "dimension_mismatch"
+    template = "{what} has {have} dimensions; {need} are expected"
+
+
+class InvalidNumberError(PathError):
+    """A number is missing, not finite, or out of its range."""
+
+    code = "invalid_number"
+    template = "{what} must be {wanted}"
+
+
+class InvalidExpressionError(PathError):
+    code = "invalid_expression"
+    template = "the formula {text!r} cannot be used: {reason}"
 
 
 class MethodNotAllowedError(UsageError):
