@@ -18,7 +18,7 @@ from pathlib import Path
 PACKAGE = "bellande_mesh_sync"
 SOURCE = Path(__file__).resolve().parent.parent / "src"
 
-BASE = frozenset({"errors", "ids", "keys", "times", "values"})
+BASE = frozenset({"errors", "ids", "keys", "plan_wish", "times", "values"})
 PURE = frozenset({*BASE, "core", "wire", "search_path"})
 """Rooms whose code must give the same outputs for the same inputs."""
 
@@ -28,7 +28,9 @@ CLOCKED = frozenset({f"{PACKAGE}/search_path/planner.py"})
 _SETTINGS = frozenset(
     {"addresses", "config", "config_file", "config_history", "config_model", "files", "home"}
 )
-_CLIENT = frozenset({"client", "client_conflicts", "client_errors", "client_history", "client_transfers"})
+_CLIENT = frozenset(
+    {"client", "client_conflicts", "client_errors", "client_history", "client_planning", "client_transfers"}
+)
 _EVERYDAY = BASE | _SETTINGS | {"core", "wire", "store", "security", "observe", "loading"}
 _MESH_PARTS = frozenset({"mesh_conflicts", "mesh_history", "mesh_members", "mesh_verify"})
 """What a mesh can do, a room for each kind of calls."""
@@ -57,10 +59,10 @@ ARROWS: dict[str, frozenset[str]] = {
     # What both ends of an import or export must agree on is with the server.
     **dict.fromkeys(_CLIENT, BASE | _SETTINGS | _CLIENT | {"api.framing"}),
     "functions": _EVERYDAY | {"feeds", "shell", "mesh", "api"},
-    "api": _EVERYDAY | {"shell", "mesh", "functions"},
+    "api": _EVERYDAY | {"search_path", "shell", "mesh", "functions"},
     **dict.fromkeys(
         ("cli", "__main__"),
-        _EVERYDAY | _CLIENT | {"shell", "mesh", "functions", "api", "cli", "share", "sim"},
+        _EVERYDAY | _CLIENT | {"shell", "mesh", "functions", "api", "cli", "search_path", "share", "sim"},
     ),
     # Of the command line it takes only what reads and lands files.
     "share": BASE | _SETTINGS | _CLIENT | {"core.data.context", "cli.landing", "cli.reading"},
