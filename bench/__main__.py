@@ -17,6 +17,7 @@ from bench import (
     nearest,
     postgresql,
     put_latency,
+    search_path,
     simulation,
     small_records,
     startup,
@@ -32,6 +33,7 @@ BENCHMARKS: dict[str, Callable[[int], Report]] = {
     "postgresql": postgresql.run,
     "simulation": simulation.run,
     "nearest": nearest.run,
+    "search_path": search_path.run,
     "members": members.run,
     "members_large": members_large.run,
 }

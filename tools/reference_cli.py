@@ -35,7 +35,9 @@ def cli_page() -> str:
             if isinstance(command, Command) and command.section == section:
                 parts.append(_command_text(name, command))
                 if isinstance(command, CommandGroup):
-                    parts += [_command_text(f"{name} {sub}", each) for sub, each in described(command, context)]
+                    parts += [
+                        _command_text(f"{name} {sub}", each) for sub, each in described(command, context)
+                    ]
     return "\n".join(parts).rstrip() + "\n"
 
 

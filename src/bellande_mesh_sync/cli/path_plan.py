@@ -39,7 +39,9 @@ _POINTS_SHOWN_MAX = 40
     type=click.Choice(["auto", "rrt_connect", "informed_rrt_star", "rrt_star"]),
     help="How to look.  [default: the file's, or auto]",
 )
-@click.option("--engine", type=click.Choice(["auto", "compiled", "numpy"]), help="[default: the file's, or auto]")
+@click.option(
+    "--engine", type=click.Choice(["auto", "compiled", "numpy"]), help="[default: the file's, or auto]"
+)
 @click.option("--remote", is_flag=True, help="Let the node plan instead of this process.")
 @click.pass_obj
 def plan(

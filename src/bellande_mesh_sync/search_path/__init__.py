@@ -1,4 +1,4 @@
-"""Search in space of any dimension: steps, limits, importance, particles, probabilities, trees, paths.
+"""Search in space of any dimension: steps, limits, importance, particles, probabilities, trees.
 
 Every function takes lists or NumPy arrays, and one point or many at once. Needs the extra `path`.
 """
@@ -14,10 +14,27 @@ except ModuleNotFoundError as error:
         raise
     raise MissingExtraError(what="search_path", package="numpy", extra="path") from None
 
+from bellande_mesh_sync.search_path.boxes import Boxes
+from bellande_mesh_sync.search_path.limit import PUBLISHED, LimitRule, limit
+from bellande_mesh_sync.search_path.neighbours import Neighbours
 from bellande_mesh_sync.search_path.planner import plan
 from bellande_mesh_sync.search_path.scene import Scene, scene_of
+from bellande_mesh_sync.search_path.step import step
+from bellande_mesh_sync.search_path.tree import Tree
 from bellande_mesh_sync.values import Path
 
 assert _numpy is not None
 
-__all__ = ["Path", "Scene", "plan", "scene_of"]
+__all__ = [
+    "PUBLISHED",
+    "Boxes",
+    "LimitRule",
+    "Neighbours",
+    "Path",
+    "Scene",
+    "Tree",
+    "limit",
+    "plan",
+    "scene_of",
+    "step",
+]
