@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta, Struct
@@ -20,7 +20,7 @@ class PlanWish(Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=T
 
     start: Numbers
     goal: Numbers
-    environment: list[float] | list[list[float]]
+    environment: list[float | list[float]]
     """The space from 0 to these; or its lowest and its highest corner."""
     obstacles: Annotated[list[dict[str, Any]], Meta(max_length=100_000)] = []
     """`{"position": [...], "dimensions": [...]}` is a closed box by its lowest corner and sizes,
@@ -33,9 +33,9 @@ class PlanWish(Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=T
     """Seconds."""
     samples: Annotated[int, Meta(ge=1)] | None = None
     """End after so many."""
-    seed: Annotated[int, Meta(ge=0, lt=1 << 63)] = 0
-    algorithm: str = "auto"
-    engine: str = "auto"
+    seed: Annotated[int, Meta(ge=0, le=(1 << 63) - 1)] = 0
+    algorithm: Literal["auto", "rrt_connect", "informed_rrt_star", "rrt_star"] = "auto"
+    engine: Literal["auto", "compiled", "numpy"] = "auto"
 
 
 def read_wish(text: bytes, name: str) -> PlanWish:

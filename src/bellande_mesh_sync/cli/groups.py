@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from bellande_mesh_sync.cli import exits
 from bellande_mesh_sync.cli.options import Command
 
 
@@ -16,9 +17,15 @@ class CommandGroup(Command, click.Group):
 
     def __init__(self, name: str, *, members: Mapping[str, str], section: str, help: str) -> None:
         super().__init__(
-            name, section=section, help=help, no_args_is_help=True, subcommand_metavar="COMMAND [ARGS]..."
+            name, section=section, help=help, no_args_is_help=False, subcommand_metavar="COMMAND [ARGS]..."
         )
         self._members = members
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args and not ctx.resilient_parsing:
+            click.echo(ctx.get_help(), err=True)
+            ctx.exit(exits.USAGE)
+        return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self._members)
