@@ -129,7 +129,7 @@ class Path(Struct, frozen=True, kw_only=True):
     first_cost: float
     """Of the first path that was found, before it was made shorter."""
     first_path_s: float
-    """From the beginning of the search until that one was there."""
+    """From the beginning of the search until that one was there; 0: it was known before."""
     seconds: float
     """Of the whole search. Compiling or loading compiled code comes before and is not in it."""
     compile_s: float

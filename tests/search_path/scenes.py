@@ -44,20 +44,20 @@ def meets_box(a: Sequence[float], b: Sequence[float], low: Sequence[float], high
     """Whether a straight move meets a closed box, in exact fractions."""
     begin, end = Fraction(0), Fraction(1)
     for p, q, least, most in zip(a, b, low, high, strict=True):
-        here, move = Fraction(p), Fraction(q) - Fraction(p)
+        here, move = Fraction(float(p)), Fraction(float(q)) - Fraction(float(p))
         if move == 0:
-            if here < Fraction(least) or here > Fraction(most):
+            if here < Fraction(float(least)) or here > Fraction(float(most)):
                 return False
             continue
-        one, two = (Fraction(least) - here) / move, (Fraction(most) - here) / move
+        one, two = (Fraction(float(least)) - here) / move, (Fraction(float(most)) - here) / move
         begin, end = max(begin, min(one, two)), min(end, max(one, two))
     return begin <= end
 
 
 def meets_ball(a: Sequence[float], b: Sequence[float], center: Sequence[float], radius: float) -> bool:
     """Whether a straight move comes within `radius` of a centre, in exact fractions."""
-    away = [Fraction(p) - Fraction(c) for p, c in zip(a, center, strict=True)]
-    move = [Fraction(q) - Fraction(p) for p, q in zip(a, b, strict=True)]
+    away = [Fraction(float(p)) - Fraction(float(c)) for p, c in zip(a, center, strict=True)]
+    move = [Fraction(float(q)) - Fraction(float(p)) for p, q in zip(a, b, strict=True)]
     length2 = sum(m * m for m in move)
     along = -sum(m * w for m, w in zip(move, away, strict=True))
     part = min(Fraction(1), max(Fraction(0), along / length2)) if length2 else Fraction(0)

@@ -16,6 +16,7 @@ except ModuleNotFoundError as error:
 
 from bellande_mesh_sync.search_path.boxes import Boxes
 from bellande_mesh_sync.search_path.limit import PUBLISHED, LimitRule, limit
+from bellande_mesh_sync.search_path.live import LivePlanner
 from bellande_mesh_sync.search_path.neighbours import Neighbours
 from bellande_mesh_sync.search_path.planner import plan
 from bellande_mesh_sync.search_path.scene import Scene, scene_of
@@ -29,6 +30,7 @@ __all__ = [
     "PUBLISHED",
     "Boxes",
     "LimitRule",
+    "LivePlanner",
     "Neighbours",
     "Path",
     "Scene",

@@ -13,15 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bellande_mesh_sync.search_path.compiled import compiled
+from bellande_mesh_sync.search_path.scene import FREE
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 BoxTree = tuple[Floats, Floats, Floats, Floats, Floats, Integers, Integers, Integers]
 """Obstacles' lower and upper corners and radii (below 0: a box), in the tree's order; the nodes' lower and
 upper corners, the node to go on with if this one is missed, first obstacle, and count (0: no leaf)."""
-
-FREE: Final = 2.0
-"""The answer of `first_hit` when nothing is met."""
 
 _LEAF_MAX: Final = 4
 _DEPTH_MAX: Final = 64

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bellande_mesh_sync.search_path import improving
-from bellande_mesh_sync.search_path.box_tree import FREE, build_box_tree, hits_of
+from bellande_mesh_sync.search_path.box_tree import build_box_tree, hits_of
 from bellande_mesh_sync.search_path.rrt_connect import FOUND, FULL, connect, joined
-from bellande_mesh_sync.search_path.scene import Scene, reach_of, scene_of
+from bellande_mesh_sync.search_path.scene import FREE, Obstacles, Scene, has_other_ends, reach_of, scene_of
 from bellande_mesh_sync.search_path.smoothing import smooth
 
 Floats = NDArray[np.float64]
@@ -50,6 +50,30 @@ class CompiledEngine:
 
     def is_free(self, way: Floats) -> bool:
         return bool(np.all(self.hits(way[:-1], way[1:]) == FREE))
+
+    def change(self, scene: Scene, added: Obstacles) -> None:
+        """Go on in another scene. Only what `added` touches is given up, unless start or goal moved."""
+        has_moved = has_other_ends(self._scene, scene)
+        self._set(scene)
+        self._restart(ROOM)
+        self._pruned_at = math.inf
+        if has_moved:
+            self._plant(ROOM)
+        elif len(added):
+            tree = build_box_tree(added.low, added.high, added.radii)
+            parents = np.maximum(self._links[: self._size, 0], 0)
+            nodes = self._nodes[: self._size]
+            blocked = hits_of(nodes[parents], nodes, tree) != FREE
+            blocked[0] = False
+            self._prune(blocked)
+
+    def seed(self, head: Floats, tail: Floats) -> None:
+        """Begin the two trees with a way from the start and a way to the goal, both free."""
+        self._restart(max(ROOM, 2 * max(len(head), len(tail))))
+        for tree, way in enumerate((head, tail[::-1])):
+            self._points[tree, : len(way)] = way
+            self._parents[tree, 1 : len(way)] = np.arange(len(way) - 1)
+            self._sizes[tree] = len(way)
 
     # -- a path, from nothing
 
@@ -109,8 +133,11 @@ class CompiledEngine:
         )  # fmt: skip
         if is_informed and self._costs[improving.GOAL] < _PRUNE_GAIN * self._pruned_at:
             self._pruned_at = float(self._costs[improving.GOAL])
-            self._size = improving.prune(self._nodes, self._costs, self._links, self._size)
+            self._prune(np.zeros(self._size, np.bool_))
         return int(self._counts[0])
+
+    def _prune(self, blocked: NDArray[np.bool_]) -> None:
+        self._size = improving.prune(self._nodes, self._costs, self._links, self._size, blocked)
 
     def tree_cost(self) -> float:
         return float(self._costs[improving.GOAL])

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.random import PCG64, Generator
 from numpy.typing import NDArray
 
-from bellande_mesh_sync.search_path.moves import FREE, Moves
-from bellande_mesh_sync.search_path.scene import Scene
+from bellande_mesh_sync.search_path.moves import Moves
+from bellande_mesh_sync.search_path.scene import FREE, Obstacles, Scene, has_other_ends
 from bellande_mesh_sync.search_path.vector_smoothing import smooth_way
 from bellande_mesh_sync.search_path.vector_tree import CheapestWays, sample_many
 
@@ -38,6 +38,21 @@ class NumpyEngine:
 
     def is_free(self, way: Floats) -> bool:
         return bool(np.all(self.hits(way[:-1], way[1:]) == FREE))
+
+    def change(self, scene: Scene, added: Obstacles) -> None:
+        has_moved = has_other_ends(self._scene, scene)
+        self._scene = scene
+        self._moves = Moves(scene)
+        self._restart()
+        if has_moved:
+            self._ways = CheapestWays(scene, self._moves, self._rng, 2.0 * self._step)
+        else:
+            self._ways.change(scene, self._moves, added)
+
+    def seed(self, head: Floats, tail: Floats) -> None:
+        self._restart()
+        for tree, way in zip(self._trees, (head, tail[::-1]), strict=True):
+            tree.add_chain(way[1:], 0)
 
     def connect(self, samples_max: int, bound: float) -> tuple[Floats | None, int]:
         used = 0
@@ -130,7 +145,8 @@ class _Tree:
 
     def add_chain(self, places: Floats, parent: int) -> None:
         begin = self.size
-        self.add(places, np.array([parent, *range(begin, begin + len(places) - 1)]))
+        if len(places):
+            self.add(places, np.array([parent, *range(begin, begin + len(places) - 1)]))
 
     def way(self, row: int) -> Floats:
         """From the root to this row."""

@@ -12,12 +12,14 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from bellande_mesh_sync.search_path.box_tree import FREE, BoxTree, first_hit
+from bellande_mesh_sync.search_path.box_tree import BoxTree, first_hit
 from bellande_mesh_sync.search_path.chance import State, sample
 from bellande_mesh_sync.search_path.compiled import compiled
+from bellande_mesh_sync.search_path.scene import FREE
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
+Flags = NDArray[np.bool_]
 
 GOAL: Final = 1
 """The row of the goal; row 0 is the start."""
@@ -189,10 +191,11 @@ def way_to_goal(points: Floats, links: Integers) -> Floats:
 
 
 @compiled
-def prune(points: Floats, costs: Floats, links: Integers, size: int) -> int:
-    """Drop the nodes through which no shorter path can lead, with all that hangs on them; the new size.
+def prune(points: Floats, costs: Floats, links: Integers, size: int, blocked: Flags) -> int:
+    """Drop the nodes through which no shorter path can lead, and those whose move from their parent is
+    blocked, with all that hangs on them; the new size.
 
-    The goal's own way stays.
+    The goal's own way stays as far as it is not blocked; if it is, the goal has no parent.
     """
     places = np.full(size, _NONE)
     kept = 0
@@ -202,6 +205,7 @@ def prune(points: Floats, costs: Floats, links: Integers, size: int) -> int:
     child = links[0, 1]
     order = np.empty(size, np.int64)
     on_way = np.zeros(size, np.bool_)
+    is_reached = False
     node = GOAL
     while node != _NONE:
         on_way[node] = True
@@ -214,8 +218,9 @@ def prune(points: Floats, costs: Floats, links: Integers, size: int) -> int:
         waiting -= 1
         node = pending[waiting]
         shortest = _apart(points[0], points[node]) + _apart(points[node], points[GOAL])
-        if not on_way[node] and shortest >= costs[GOAL]:
+        if blocked[node] or (not on_way[node] and shortest >= costs[GOAL]):
             continue
+        is_reached = is_reached or node == GOAL
         if node != GOAL:
             order[kept] = node
             places[node] = 2 + kept
@@ -228,12 +233,14 @@ def prune(points: Floats, costs: Floats, links: Integers, size: int) -> int:
     old_points, old_links = points[:size].copy(), links[:size].copy()
     old_costs = costs[:size].copy()
     links[: 2 + kept] = _NONE
+    if not is_reached:
+        costs[GOAL] = np.inf
     for place in range(kept):
         points[2 + place] = old_points[order[place]]
         costs[2 + place] = old_costs[order[place]]
     for place in range(kept + 1):
         node = GOAL if place == kept else order[place]
-        if old_links[node, 0] != _NONE:
+        if old_links[node, 0] != _NONE and (node != GOAL or is_reached):
             row = places[node]
             parent = places[old_links[node, 0]]
             links[row, 0] = parent

@@ -8,12 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bellande_mesh_sync.errors import InvalidSceneError
-from bellande_mesh_sync.search_path.scene import Scene
+from bellande_mesh_sync.search_path.scene import FREE, Obstacles, Scene
 
 Floats = NDArray[np.float64]
-
-FREE: Final = 2.0
-"""The answer when nothing is met; as in box_tree, which cannot be imported without a compiler."""
 
 _CELLS_MAX: Final = 1 << 20
 """Numbers in one table of moves by obstacles."""
@@ -25,8 +22,10 @@ _TINY: Final = 1e-200
 class Moves:
     """Tests the moves of one scene."""
 
-    def __init__(self, scene: Scene) -> None:
-        forbidden = scene.forbidden()
+    def __init__(self, scene: Scene, forbidden: Obstacles | None = None) -> None:
+        """Of all obstacles, and the collision function; or of these alone."""
+        self._collides = scene.collides if forbidden is None else None
+        forbidden = scene.forbidden() if forbidden is None else forbidden
         is_box = forbidden.radii < 0.0
         self._low = np.ascontiguousarray(forbidden.low[is_box].T)
         self._high = np.ascontiguousarray(forbidden.high[is_box].T)
@@ -46,7 +45,7 @@ class Moves:
         for begin in range(0, len(starts), rows):
             part = slice(begin, begin + rows)
             found[part] = self._exact(starts[part], ends[part])
-        if self._scene.collides is not None:
+        if self._collides is not None:
             found = self._asked(starts, ends, found)
         return found
 
@@ -73,8 +72,8 @@ class Moves:
         firsts = np.concatenate([[0], np.cumsum(counts + 1)[:-1]])
         numbers = np.arange(len(rows)) - firsts[rows]
         parts = numbers / counts[rows]
-        assert self._scene.collides is not None
-        said = np.asarray(self._scene.collides(starts[rows] + parts[:, None] * moves[rows]))
+        assert self._collides is not None
+        said = np.asarray(self._collides(starts[rows] + parts[:, None] * moves[rows]))
         if said.shape != (len(rows),):
             reason = (
                 f"it returned shape {said.shape} for {len(rows)} places, and not one truth value for each"

@@ -93,8 +93,10 @@ def plan_scene(
         raise UsageError(reason="a search needs a time limit, a number of samples, or both")
     if (time_limit is not None and not time_limit > 0) or (samples is not None and samples < 1):
         raise UsageError(reason="the limits of a search must be above 0")
-    search, compile_s = search_of(scene, step_size=step_size, seed=seed, algorithm=algorithm, engine=engine)
-    teller = Teller(search, algorithm, seed, compile_s, on_progress)
+    compile_s = load_engine(scene, engine)
+    began = now()
+    search = search_of(scene, step_size=step_size, seed=seed, algorithm=algorithm, engine=engine)
+    teller = Teller(search, algorithm, seed, began, compile_s, on_progress)
     run(search, teller, time_limit, samples, take_part)
     if search.way is None:
         raise NoPathError(samples=search.samples, seconds=round(teller.seconds(), 3))
@@ -129,6 +131,7 @@ class Teller:
         search: Search,
         algorithm: str,
         seed: int,
+        began: float,
         compile_s: float,
         on_progress: Callable[[Path], object] | None,
     ) -> None:
@@ -137,18 +140,17 @@ class Teller:
         self._seed = seed
         self._compile_s = compile_s
         self._on_progress = on_progress
-        self._clock = _clock()
-        self._began = self._clock()
-        self._first_path_s = 0.0
+        self._began = began
+        self._first_path_s: float | None = None if search.way is None else 0.0
         self._told = search.cost
 
     def seconds(self) -> float:
-        return self._clock() - self._began
+        return now() - self._began
 
     def look(self) -> None:
         if self._search.cost >= self._told:
             return
-        if not self._first_path_s:
+        if self._first_path_s is None:
             self._first_path_s = self.seconds()
         self._told = self._search.cost
         if self._on_progress is not None:
@@ -164,13 +166,24 @@ class Teller:
             gap=max(0.0, search.cost / bound - 1.0) if bound else 0.0,
             samples=search.samples,
             first_cost=search.first_cost,
-            first_path_s=self._first_path_s,
+            first_path_s=self._first_path_s or 0.0,
             seconds=self.seconds(),
             compile_s=self._compile_s,
             algorithm=self._algorithm,
             engine=search.engine.name,
             seed=self._seed,
         )
+
+
+def load_engine(scene: Scene, engine: str) -> float:
+    """Compile, or load compiled code, if this scene is to be planned by it; the seconds that this took."""
+    if not _is_compiled(scene, engine):
+        return 0.0
+    began = now()
+    from bellande_mesh_sync.search_path.engine_compiled import warm
+
+    warm()
+    return now() - began
 
 
 def search_of(
@@ -180,32 +193,33 @@ def search_of(
     seed: int = 0,
     algorithm: str = "auto",
     engine: str = "auto",
-) -> tuple[Search, float]:
-    """A search that has not begun, and the seconds that compiling or loading compiled code took."""
+) -> Search:
+    """A search that has not begun."""
     from bellande_mesh_sync.search_path.search import Search
 
-    if engine not in ENGINES:
-        raise UsageError(reason=f"engine {engine!r} is none of {', '.join(ENGINES)}")
     if not 0 <= seed < 1 << 64:
         raise UsageError(reason=f"the seed {seed!r} is not from 0 to 2^64 - 1")
     step = STEP_SHARE * scene.diagonal if step_size is None else float(step_size)
     if not 1e-6 * scene.diagonal <= step < float("inf"):
-        raise UsageError(
-            reason=f"the step {step_size!r} is below a millionth of the space's diagonal, or not finite"
-        )
-    clock = _clock()
-    began = clock()
-    if engine == "compiled" and scene.collides is not None:
-        raise UsageError(reason="a collision function cannot be compiled; leave the engine to itself")
-    if engine != "numpy" and scene.collides is None and _can_compile(is_needed=engine == "compiled"):
-        from bellande_mesh_sync.search_path.engine_compiled import CompiledEngine, warm
+        reason = f"the step {step_size!r} is below a millionth of the space's diagonal, or not finite"
+        raise UsageError(reason=reason)
+    if _is_compiled(scene, engine):
+        from bellande_mesh_sync.search_path.engine_compiled import CompiledEngine
 
-        warm()
-        compile_s = clock() - began
-        return Search(scene, CompiledEngine(scene, step, seed), algorithm), compile_s
+        return Search(scene, CompiledEngine(scene, step, seed), algorithm)
     from bellande_mesh_sync.search_path.engine_numpy import NumpyEngine
 
-    return Search(scene, NumpyEngine(scene, step, seed), algorithm), 0.0
+    return Search(scene, NumpyEngine(scene, step, seed), algorithm)
+
+
+def _is_compiled(scene: Scene, engine: str) -> bool:
+    if engine not in ENGINES:
+        raise UsageError(reason=f"engine {engine!r} is none of {', '.join(ENGINES)}")
+    if engine == "compiled" and scene.collides is not None:
+        raise UsageError(reason="a collision function cannot be compiled; leave the engine to itself")
+    if engine == "numpy" or scene.collides is not None:
+        return False
+    return _can_compile(is_needed=engine == "compiled")
 
 
 def _can_compile(*, is_needed: bool) -> bool:
@@ -218,7 +232,8 @@ def _can_compile(*, is_needed: bool) -> bool:
     return True
 
 
-def _clock() -> Callable[[], float]:
+def now() -> float:
+    """Seconds, for differences."""
     import time
 
-    return time.perf_counter
+    return time.perf_counter()

@@ -11,9 +11,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from bellande_mesh_sync.search_path.box_tree import FREE, BoxTree, first_hit
+from bellande_mesh_sync.search_path.box_tree import BoxTree, first_hit
 from bellande_mesh_sync.search_path.chance import State, sample
 from bellande_mesh_sync.search_path.compiled import compiled
+from bellande_mesh_sync.search_path.scene import FREE
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]

@@ -22,6 +22,9 @@ Obstacle = Mapping[str, Any]
 DIMENSIONS_MAX: Final = 64
 OBSTACLES_MAX: Final = 100_000
 
+FREE: Final = 2.0
+"""Of a move: it meets nothing. Else it is the share of it after which it first does, 0 to 1."""
+
 _MARGIN: Final = 1e-9
 """Obstacles are grown by this share of the space's diagonal, so that no rounding puts a path into one."""
 _RESOLUTION: Final = 0.005
@@ -128,6 +131,10 @@ def reach_of(scene: Scene) -> float:
     log_space = sum(map(math.log, (scene.high - scene.low).tolist()))
     # In logarithms, for the volume of a large space of many dimensions overflows.
     return 1.1 * math.exp((math.log(2.0 * (1.0 + 1.0 / n)) + log_space - log_ball) / n)
+
+
+def has_other_ends(one: Scene, other: Scene) -> bool:
+    return not (np.array_equal(one.start, other.start) and np.array_equal(one.goal, other.goal))
 
 
 def check_place(scene: Scene, place: Floats, name: str) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bellande_mesh_sync.errors import UsageError
-from bellande_mesh_sync.search_path.scene import Scene
+from bellande_mesh_sync.search_path.scene import FREE, Obstacles, Scene
 
 Floats = NDArray[np.float64]
 
@@ -48,6 +48,10 @@ class Engine(Protocol):
 
     def is_free(self, way: Floats) -> bool: ...
 
+    def change(self, scene: Scene, added: Obstacles) -> None: ...
+
+    def seed(self, head: Floats, tail: Floats) -> None: ...
+
     def connect(self, samples_max: int, bound: float) -> tuple[Floats | None, int]: ...
 
     def smooth(self, way: Floats, rounds: int) -> Floats: ...
@@ -77,6 +81,7 @@ class Search:
         self._does = algorithm_of(algorithm)
         self._restarts_next = True
         self._is_rough = False
+        self._is_new = True
 
     @property
     def is_done(self) -> bool:
@@ -123,17 +128,53 @@ class Search:
         self._take(way)
         return True
 
+    def change(self, scene: Scene, added: Obstacles) -> None:
+        """Go on in this scene, which has the same space, with what of the trees and of the path still holds.
+
+        Args:
+            added: of the scene's forbidden places those that are new.
+        """
+        way = self.way
+        self.engine.change(scene, added)
+        self.scene = scene
+        self.samples = 0
+        self.way, self.cost, self.first_cost = None, math.inf, math.inf
+        self._is_new, self._is_rough = True, False
+        if way is not None:
+            self._keep(self._with_ends(way))
+
+    def _with_ends(self, way: Floats) -> Floats:
+        """The path from where the start is now, over the corner that makes it shortest."""
+        start, goal = self.scene.start, self.scene.goal
+        rest = np.concatenate([way[1:-1], goal[None]])
+        lengths = np.linalg.norm(np.diff(rest, axis=0), axis=1)
+        to_go = np.concatenate([np.cumsum(lengths[::-1])[::-1], [0.0]])
+        is_free = self.engine.hits(np.broadcast_to(start, rest.shape).copy(), rest) == FREE
+        over = np.where(is_free, np.linalg.norm(rest - start, axis=1) + to_go, math.inf)
+        first = int(over.argmin()) if is_free.any() else 0
+        return np.concatenate([start[None], rest[first:]])
+
+    def _keep(self, way: Floats) -> None:
+        """All of this path if it is free, else its beginning and its end as first branches of the trees."""
+        blocked = np.flatnonzero(self.engine.hits(way[:-1], way[1:]) != FREE)
+        if not len(blocked):
+            self._first(way)
+            self._take(way)
+        else:
+            self.engine.seed(way[: blocked[0] + 1], way[blocked[-1] + 1 :])
+
     def points(self) -> tuple[tuple[float, ...], ...]:
         assert self.way is not None, "there is a path"
         return tuple(tuple(place) for place in self.way.tolist())
 
     def _find(self, samples_max: int) -> None:
         straight = np.stack([self.scene.start, self.scene.goal])
-        if self.samples == 0 and self.engine.is_free(straight):
+        if self._is_new and self.engine.is_free(straight):
             way: Floats | None = straight
         else:
             way, used = self.engine.connect(min(CONNECT_SAMPLES, samples_max), math.inf)
             self.samples += used
+        self._is_new = False
         if way is not None:
             self._first(way)
             self._take(way)

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from bellande_mesh_sync.search_path.moves import FREE, Moves
+from bellande_mesh_sync.search_path.moves import Moves
+from bellande_mesh_sync.search_path.scene import FREE
 
 Floats = NDArray[np.float64]
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from bellande_mesh_sync.search_path.moves import FREE, Moves
-from bellande_mesh_sync.search_path.scene import Scene, reach_of
+from bellande_mesh_sync.search_path.moves import Moves
+from bellande_mesh_sync.search_path.scene import FREE, Obstacles, Scene, reach_of
 
 Floats = NDArray[np.float64]
 
@@ -63,6 +63,10 @@ class CheapestWays:
         self._rng = rng
         self._step = step
         self._reach = reach_of(scene)
+        self._plant()
+
+    def _plant(self) -> None:
+        scene = self._scene
         self._points = np.empty((256, scene.dimensions))
         self._points[0], self._points[GOAL] = scene.start, scene.goal
         self._costs = np.full(256, np.inf)
@@ -78,6 +82,28 @@ class CheapestWays:
         while rows[-1]:
             rows.append(self._parents[rows[-1]])
         return self._points[rows[::-1]].copy()
+
+    def change(self, scene: Scene, moves: Moves, added: Obstacles) -> None:
+        """Other obstacles: what hangs on a move that `added` touches is given up."""
+        self._scene = scene
+        self._moves = moves
+        size = len(self._parents)
+        parents = np.maximum(np.array(self._parents), 0)
+        tested = moves if scene.collides is not None else Moves(scene, added)
+        is_blocked = tested.hits(self._points[parents], self._points[:size]) != FREE
+        is_blocked[0] = False
+        old, children, costs = self._points, self._children, self._costs
+        self._plant()
+        pending = [(child, 0) for child in children[0]]
+        while pending:
+            node, parent = pending.pop()
+            if is_blocked[node]:
+                continue
+            if node == GOAL:
+                self._move(GOAL, parent, float(costs[GOAL]))
+                continue
+            added_row = self._add(old[node], parent, float(costs[node]))
+            pending += [(child, added_row) for child in children[node]]
 
     def lay(self, way: Floats) -> None:
         parent = 0
