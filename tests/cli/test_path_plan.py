@@ -85,3 +85,12 @@ def test_the_group_alone_shows_its_commands(bms: Bms) -> None:
     ran = bms("path")
     assert ran.code == 2
     assert "plan" in ran.err
+
+
+def test_the_path_is_drawn_into_a_file(bms: Bms, scene: Path, tmp_path: Path) -> None:
+    drawn = tmp_path / "path.svg"
+    ran = bms("path", "plan", str(scene), "--samples", "300", "--plot", str(drawn), "--json")
+    assert ran.code == 0, ran.err
+    assert b"<svg" in drawn.read_bytes()
+    ran = bms("path", "plan", str(scene), "--samples", "300", "--plot", str(tmp_path / "path.xyz"), "--json")
+    assert (ran.code, ran.error) == (2, "usage")

@@ -42,11 +42,12 @@ _POINTS_SHOWN_MAX = 40
 @click.option(
     "--engine", type=click.Choice(["auto", "compiled", "numpy"]), help="[default: the file's, or auto]"
 )
+@click.option("--plot", metavar="FILE", help="Draw the scene and the path: .svg, .png or .pdf.")
 @click.option("--remote", is_flag=True, help="Let the node plan instead of this process.")
 @click.pass_obj
 def plan(
     session: Session, scene: str, time_limit: float | None, samples: int | None, seed: int | None,
-    algorithm: str | None, engine: str | None, remote: bool,
+    algorithm: str | None, engine: str | None, plot: str | None, remote: bool,
 ) -> None:  # fmt: skip
     """Find a path through the obstacles of SCENE, and shorter ones for as long as there is time.
 
@@ -64,10 +65,24 @@ def plan(
             from bellande_mesh_sync.search_path.wishes import plan_wished
 
             path = plan_wished(wish, on_progress=tell)
+    if plot is not None:
+        _draw(wish, path, plot)
     if output.as_json:
         output.result(path, "")
     else:
         _show(session, path)
+
+
+def _draw(wish: PlanWish, path: Path, plot: str) -> None:
+    from bellande_mesh_sync.errors import UsageError
+    from bellande_mesh_sync.search_path.plots import draw_scene
+    from bellande_mesh_sync.search_path.wishes import scene_of_wish
+
+    figure = draw_scene(scene_of_wish(wish), path)
+    try:
+        figure.savefig(plot)
+    except ValueError as error:  # A format that there is not.
+        raise UsageError(reason=f"--plot {plot}: {error}") from None
 
 
 def _wish_of(

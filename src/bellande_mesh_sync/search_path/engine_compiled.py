@@ -145,6 +145,18 @@ class CompiledEngine:
     def tree_way(self) -> Floats:
         return improving.way_to_goal(self._nodes, self._links)
 
+    def branches(self) -> Floats:
+        """All moves of all trees, shape (k, 2, n), for pictures."""
+        found = []
+        for tree in range(2):
+            size = self._sizes[tree]
+            points = self._points[tree, :size]
+            found.append(np.stack([points[self._parents[tree, 1:size]], points[1:]], axis=1))
+        rows = np.flatnonzero(self._links[: self._size, 0] >= 0)
+        nodes = self._nodes
+        found.append(np.stack([nodes[self._links[rows, 0]], nodes[rows]], axis=1))
+        return np.concatenate(found)
+
     def _plant(self, room: int) -> None:
         scene = self._scene
         self._nodes = np.empty((room, scene.dimensions))

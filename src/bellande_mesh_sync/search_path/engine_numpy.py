@@ -113,6 +113,10 @@ class NumpyEngine:
     def tree_cost(self) -> float:
         return self._ways.cost()
 
+    def branches(self) -> Floats:
+        """All moves of all trees, shape (k, 2, n), for pictures."""
+        return np.concatenate([*(tree.branches() for tree in self._trees), self._ways.branches()])
+
     def tree_way(self) -> Floats:
         return self._ways.way()
 
@@ -147,6 +151,9 @@ class _Tree:
         begin = self.size
         if len(places):
             self.add(places, np.array([parent, *range(begin, begin + len(places) - 1)]))
+
+    def branches(self) -> Floats:
+        return np.stack([self.points[self.parents[1:]], self.points[1 : self.size]], axis=1)
 
     def way(self, row: int) -> Floats:
         """From the root to this row."""

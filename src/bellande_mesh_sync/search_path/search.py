@@ -64,6 +64,8 @@ class Engine(Protocol):
 
     def tree_way(self) -> Floats: ...
 
+    def branches(self) -> Floats: ...
+
 
 class Search:
     """A question, what is known of its answer, and the next slice of work.

@@ -77,6 +77,11 @@ class CheapestWays:
     def cost(self) -> float:
         return float(self._costs[GOAL])
 
+    def branches(self) -> Floats:
+        rows = [row for row, parent in enumerate(self._parents) if parent >= 0]
+        parents = [self._parents[row] for row in rows]
+        return np.stack([self._points[parents], self._points[rows]], axis=1)
+
     def way(self) -> Floats:
         rows = [GOAL]
         while rows[-1]:
