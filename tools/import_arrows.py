@@ -18,7 +18,7 @@ from pathlib import Path
 PACKAGE = "bellande_mesh_sync"
 SOURCE = Path(__file__).resolve().parent.parent / "src"
 
-BASE = frozenset({"errors", "ids", "keys", "plan_wish", "times", "values"})
+BASE = frozenset({"errors", "ids", "keys", "plan_wish", "shared_paths", "times", "values"})
 PURE = frozenset({*BASE, "core", "wire", "search_path"})
 """Rooms whose code must give the same outputs for the same inputs."""
 
@@ -53,16 +53,19 @@ ARROWS: dict[str, frozenset[str]] = {
     # A mesh starts its own HTTP servers; they know it only by the calls in api.needs.
     **dict.fromkeys(_MESH_PARTS, _EVERYDAY | {"arguments", "shell"}),
     "mesh": _EVERYDAY | _MESH_PARTS | {"arguments", "feeds", "shell", "api.servers"},
+    "together": BASE | {"search_path"},
     "loading": BASE,
     "arguments": BASE | {"core", "store"},
     "feeds": BASE,
     # What both ends of an import or export must agree on is with the server.
     **dict.fromkeys(_CLIENT, BASE | _SETTINGS | _CLIENT | {"api.framing"}),
     "functions": _EVERYDAY | {"feeds", "shell", "mesh", "api"},
-    "api": _EVERYDAY | {"search_path", "shell", "mesh", "functions"},
+    "api": _EVERYDAY | {"search_path", "together", "shell", "mesh", "functions"},
     **dict.fromkeys(
         ("cli", "__main__"),
-        _EVERYDAY | _CLIENT | {"shell", "mesh", "functions", "api", "cli", "search_path", "share", "sim"},
+        _EVERYDAY
+        | _CLIENT
+        | {"shell", "mesh", "functions", "api", "cli", "search_path", "share", "sim", "together"},
     ),
     # Of the command line it takes only what reads and lands files.
     "share": BASE | _SETTINGS | _CLIENT | {"core.data.context", "cli.landing", "cli.reading"},
