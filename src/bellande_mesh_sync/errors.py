@@ -229,6 +229,14 @@ class NoPathError(RequestError):
     )
 
 
+class ReservedError(RequestError):
+    """A tube in space and time was not granted. The claim is withdrawn."""
+
+    code = "reserved"
+    retryable = True
+    template = "the reservation was not granted: {reason}"
+
+
 class StillMemberError(RequestError):
     """A member that is not down cannot be removed: it would be back with its next word. Nothing changed."""
 

@@ -30,6 +30,7 @@ STATUS_OF: Final[dict[type[BellandeMeshError], int]] = {
     tree.NotFoundError: 404,
     tree.HistoryGoneError: 410,
     tree.NoPathError: 422,
+    tree.ReservedError: 409,
     tree.ConflictError: 412,
     tree.StillMemberError: 409,
     tree.ConflictLimitError: 409,

@@ -45,6 +45,7 @@ _EXITS = {
     "conflict_limit": CONFLICT,
     "conflict": CONFLICT,
     "still_member": CONFLICT,
+    "reserved": CONFLICT,
     "already_a_member": CONFLICT,
     "ack_timeout": TIMED_OUT,
     "deadline": TIMED_OUT,
