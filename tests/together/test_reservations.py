@@ -27,7 +27,11 @@ AHEAD_MS = 20_000
 
 def crossing(start_ms: int) -> list[Tube]:
     """East, north, and a diagonal: all are in the middle after a second."""
-    ways = [[(0, 5), (10, 5)], [(5, 0), (5, 10)], [(5 - SIDE, 5 - SIDE), (5 + SIDE, 5 + SIDE)]]
+    ways: list[list[tuple[float, float]]] = [
+        [(0, 5), (10, 5)],
+        [(5, 0), (5, 10)],
+        [(5 - SIDE, 5 - SIDE), (5 + SIDE, 5 + SIDE)],
+    ]
     return [tube_of(way, start_ms=start_ms, speed=SPEED, radius=RADIUS) for way in ways]
 
 
