@@ -172,6 +172,11 @@ class InvalidNumberError(PathError):
     template = "{what} must be {wanted}"
 
 
+class InvalidExpressionError(PathError):
+    code = "invalid_expression"
+    template = "the formula {text!r} cannot be used: {reason}"
+
+
 class InvalidSceneError(PathError):
     """What is to be planned cannot be: shapes differ, or start or goal is where nothing can be."""
 
