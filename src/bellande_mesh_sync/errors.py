@@ -177,6 +177,13 @@ class InvalidExpressionError(PathError):
     template = "the formula {text!r} cannot be used: {reason}"
 
 
+class QuestionTooLargeError(UsageError):
+    """A node answers for everybody: what would keep it busy for long is for a program of your own."""
+
+    code = "question_too_large"
+    template = "the question takes {work:.2g} steps, and {limit:.2g} are allowed; ask for less at once"
+
+
 class MethodNotAllowedError(UsageError):
     code = "method_not_allowed"
     template = "{method} is not possible on {path}; allowed are {allowed}"

@@ -20,6 +20,8 @@ from bellande_mesh_sync.api import (
     messages,
     nodes,
     openapi,
+    paths,
+    published,
     system,
     verifying,
     watching,
@@ -49,6 +51,8 @@ OPERATIONS: Final = (
     *nodes.OPERATIONS,
     *messages.OPERATIONS,
     *joining.OPERATIONS,
+    *paths.OPERATIONS,
+    *published.OPERATIONS,
     Operation("GET", "/openapi.json", get_openapi, "OpenAPI", "observer", answer=dict[str, Any]),
 )
 

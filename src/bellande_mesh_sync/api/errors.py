@@ -18,11 +18,13 @@ log = logging.getLogger("bellande_mesh_sync.api")
 # The nearest class in an error's ancestry decides.
 STATUS_OF: Final[dict[type[BellandeMeshError], int]] = {
     BellandeMeshError: 500,
+    tree.MissingExtraError: 501,
     tree.UsageError: 400,
     tree.NotRunningError: 503,
     tree.UnsupportedError: 501,
     tree.MessageTooLargeError: 413,
     tree.BodyTooLargeError: 413,
+    tree.QuestionTooLargeError: 413,
     tree.InvalidRangeError: 416,
     tree.MethodNotAllowedError: 405,
     tree.RequestError: 400,

@@ -61,6 +61,7 @@ COMMANDS = {
     "send": "messages:send",
     "broadcast": "messages:broadcast",
     "publish": "messages:publish",
+    "path": "path:path",
     "simulate": "simulate:simulate",
     "policy": "policy:policy",
 }
