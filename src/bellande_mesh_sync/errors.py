@@ -172,6 +172,13 @@ class InvalidNumberError(PathError):
     template = "{what} must be {wanted}"
 
 
+class InvalidSceneError(PathError):
+    """What is to be planned cannot be: shapes differ, or start or goal is where nothing can be."""
+
+    code = "invalid_scene"
+    template = "the scene's {what}: {reason}"
+
+
 class InvalidExpressionError(PathError):
     code = "invalid_expression"
     template = "the formula {text!r} cannot be used: {reason}"
@@ -221,6 +228,16 @@ class ConflictLimitError(RequestError):
     code = "conflict_limit"
     template = (
         "key {key!r} has {limit} siblings; read it and write with its context, or with none, to settle them"
+    )
+
+
+class NoPathError(RequestError):
+    """The search ended before it found a path. There may be one."""
+
+    code = "no_path"
+    retryable = True
+    template = (
+        "no path was found in {samples} samples and {seconds:g} s; there may be one: allow more of both"
     )
 
 

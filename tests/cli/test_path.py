@@ -4,21 +4,35 @@ from __future__ import annotations
 
 import io
 import json
+import shlex
 from pathlib import Path
 from types import SimpleNamespace
 
+import click
 import pytest
 
 from bellande_mesh_sync.cli import exits
 from bellande_mesh_sync.cli.main import main
-from bellande_mesh_sync.cli.path import ALGORITHMS
+from bellande_mesh_sync.cli.options import Command
+from bellande_mesh_sync.cli.path import path
 from bellande_mesh_sync.path_questions import QUESTIONS
 
 STEP = '{"node0": [0, 0], "node1": [30, 40], "limit": 25}'
 
 
 def test_every_algorithm_has_its_name() -> None:
-    assert tuple(QUESTIONS) == ALGORITHMS
+    assert set(QUESTIONS) <= set(path.list_commands(click.Context(path)))
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_the_example_of_each_algorithm_is_answered(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["path", name, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert max(len(line) for line in shown.splitlines()) <= 140
+    command = path.get_command(click.Context(path), name)
+    assert isinstance(command, Command)
+    assert main([*shlex.split(command.examples[0])[1:], "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)
 
 
 def test_json_is_one_document(capsys: pytest.CaptureFixture[str]) -> None:

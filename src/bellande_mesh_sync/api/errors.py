@@ -18,10 +18,10 @@ log = logging.getLogger("bellande_mesh_sync.api")
 # The nearest class in an error's ancestry decides.
 STATUS_OF: Final[dict[type[BellandeMeshError], int]] = {
     BellandeMeshError: 500,
-    tree.MissingExtraError: 501,
     tree.UsageError: 400,
     tree.NotRunningError: 503,
     tree.UnsupportedError: 501,
+    tree.MissingExtraError: 501,
     tree.MessageTooLargeError: 413,
     tree.BodyTooLargeError: 413,
     tree.QuestionTooLargeError: 413,
@@ -30,6 +30,7 @@ STATUS_OF: Final[dict[type[BellandeMeshError], int]] = {
     tree.RequestError: 400,
     tree.NotFoundError: 404,
     tree.HistoryGoneError: 410,
+    tree.NoPathError: 422,
     tree.ConflictError: 412,
     tree.StillMemberError: 409,
     tree.ConflictLimitError: 409,

@@ -28,15 +28,19 @@ from bellande_mesh_sync.search_path.geometry import (
 )
 from bellande_mesh_sync.search_path.importance import Importance, node_importance
 from bellande_mesh_sync.search_path.limit import PUBLISHED, LimitRule, limit
+from bellande_mesh_sync.search_path.live import LivePlanner
 from bellande_mesh_sync.search_path.motion import MotionProbability, motion_probability
 from bellande_mesh_sync.search_path.neighbours import Neighbours
 from bellande_mesh_sync.search_path.particle_filter import ParticleFilter
+from bellande_mesh_sync.search_path.planner import plan
 from bellande_mesh_sync.search_path.probability import Probability, probability
 from bellande_mesh_sync.search_path.quality import PathQuality, path_quality
+from bellande_mesh_sync.search_path.scene import Scene, scene_of
 from bellande_mesh_sync.search_path.segment import Segment
 from bellande_mesh_sync.search_path.step import step
 from bellande_mesh_sync.search_path.tree import Tree
 from bellande_mesh_sync.search_path.weights import likelihood, log_likelihood, normalise, weighted_average
+from bellande_mesh_sync.values import Path
 
 assert _numpy is not None
 
@@ -46,11 +50,14 @@ __all__ = [
     "Expression",
     "Importance",
     "LimitRule",
+    "LivePlanner",
     "MotionProbability",
     "Neighbours",
     "ParticleFilter",
+    "Path",
     "PathQuality",
     "Probability",
+    "Scene",
     "Segment",
     "Tree",
     "batch",
@@ -68,7 +75,9 @@ __all__ = [
     "particle",
     "path_length",
     "path_quality",
+    "plan",
     "probability",
+    "scene_of",
     "step",
     "weighted_average",
 ]
