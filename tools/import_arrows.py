@@ -38,6 +38,9 @@ _MESH_PARTS = frozenset({"mesh_conflicts", "mesh_history", "mesh_members", "mesh
 ARROWS: dict[str, frozenset[str]] = {
     **dict.fromkeys(BASE, BASE),
     "search_path": BASE,
+    # Questions as JSON, and their answers; what computes is loaded with the first.
+    "path_questions": BASE,
+    "path_answers": BASE | {"search_path", "path_questions"},
     "core": BASE,
     "wire": BASE | {"core"},
     **dict.fromkeys(_SETTINGS, BASE | _SETTINGS | {"core"}),
@@ -60,12 +63,14 @@ ARROWS: dict[str, frozenset[str]] = {
     # What both ends of an import or export must agree on is with the server.
     **dict.fromkeys(_CLIENT, BASE | _SETTINGS | _CLIENT | {"api.framing"}),
     "functions": _EVERYDAY | {"feeds", "shell", "mesh", "api"},
-    "api": _EVERYDAY | {"search_path", "together", "shell", "mesh", "functions"},
+    "api": _EVERYDAY
+    | {"shell", "mesh", "functions", "path_questions", "path_answers", "search_path", "together"},
     **dict.fromkeys(
         ("cli", "__main__"),
         _EVERYDAY
         | _CLIENT
-        | {"shell", "mesh", "functions", "api", "cli", "search_path", "share", "sim", "together"},
+        | {"shell", "mesh", "functions", "api", "cli", "share", "sim"}
+        | {"path_questions", "path_answers", "search_path", "together"},
     ),
     # Of the command line it takes only what reads and lands files.
     "share": BASE | _SETTINGS | _CLIENT | {"core.data.context", "cli.landing", "cli.reading"},

@@ -172,16 +172,23 @@ class InvalidNumberError(PathError):
     template = "{what} must be {wanted}"
 
 
-class InvalidExpressionError(PathError):
-    code = "invalid_expression"
-    template = "the formula {text!r} cannot be used: {reason}"
-
-
 class InvalidSceneError(PathError):
     """What is to be planned cannot be: shapes differ, or start or goal is where nothing can be."""
 
     code = "invalid_scene"
     template = "the scene's {what}: {reason}"
+
+
+class InvalidExpressionError(PathError):
+    code = "invalid_expression"
+    template = "the formula {text!r} cannot be used: {reason}"
+
+
+class QuestionTooLargeError(UsageError):
+    """A node answers for everybody: what would keep it busy for long is for a program of your own."""
+
+    code = "question_too_large"
+    template = "the question takes {work:.2g} steps, and {limit:.2g} are allowed; ask for less at once"
 
 
 class MethodNotAllowedError(UsageError):

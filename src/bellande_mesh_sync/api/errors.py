@@ -24,6 +24,7 @@ STATUS_OF: Final[dict[type[BellandeMeshError], int]] = {
     tree.MissingExtraError: 501,
     tree.MessageTooLargeError: 413,
     tree.BodyTooLargeError: 413,
+    tree.QuestionTooLargeError: 413,
     tree.InvalidRangeError: 416,
     tree.MethodNotAllowedError: 405,
     tree.RequestError: 400,
