@@ -20,7 +20,9 @@ from bellande_mesh_sync.api import (
     messages,
     nodes,
     openapi,
+    paths,
     planning,
+    published,
     sweeping,
     system,
     verifying,
@@ -53,6 +55,8 @@ OPERATIONS: Final = (
     *nodes.OPERATIONS,
     *messages.OPERATIONS,
     *joining.OPERATIONS,
+    *paths.OPERATIONS,
+    *published.OPERATIONS,
     Operation("GET", "/openapi.json", get_openapi, "OpenAPI", "observer", answer=dict[str, Any]),
 )
 
