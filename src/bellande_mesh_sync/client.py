@@ -23,6 +23,7 @@ import msgspec
 from bellande_mesh_sync.client_conflicts import ConflictCalls
 from bellande_mesh_sync.client_errors import checked_url, error_in, translated, translated_pieces
 from bellande_mesh_sync.client_history import HistoryClient
+from bellande_mesh_sync.client_planning import PlanningCalls
 from bellande_mesh_sync.client_transfers import (
     ExportItem,
     ExportReader,
@@ -56,6 +57,7 @@ from bellande_mesh_sync.values import (
     Receipt,
     Stats,
     Status,
+    SweepReport,
     Topology,
     Value,
     VerifyProgress,
@@ -78,7 +80,7 @@ OCTETS: Final = "application/octet-stream"
 Answered = TypeVar("Answered")
 
 
-class Client(ConflictCalls, HistoryClient):
+class Client(ConflictCalls, HistoryClient, PlanningCalls):
     """Talks to one node.
 
     Args:
@@ -156,6 +158,17 @@ class Client(ConflictCalls, HistoryClient):
                 if on_progress is not None:
                     on_progress(msgspec.convert(told["progress"], VerifyProgress))
         raise UnreachableError(address=self.api_url, reason="the node ended before its verification did")
+
+    def sweep(self, *, grace: float | None = None) -> SweepReport:
+        """Let the node remove what nothing refers to from its disk. As `Mesh.cleanup_data`."""
+        with self._stream("POST", "/v1/sweep", params=query_of(grace=grace)) as answer:
+            for line in lines(answer.iter_raw()):
+                told = msgspec.json.decode(line, type=dict[str, Any])
+                if told["event"] == "done":
+                    return msgspec.convert(told["report"], SweepReport)
+                if told["event"] == "error":
+                    raise error_in(told)
+        raise UnreachableError(address=self.api_url, reason="the node ended before its sweep did")
 
     def nodes(self, state: str | None = None) -> list[NodeView]:
         """All members, or those in one state."""

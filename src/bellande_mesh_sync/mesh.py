@@ -51,6 +51,7 @@ from bellande_mesh_sync.mesh_certificates import CertificateCalls
 from bellande_mesh_sync.mesh_conflicts import ConflictCalls
 from bellande_mesh_sync.mesh_history import HistoryCalls
 from bellande_mesh_sync.mesh_members import MemberCalls
+from bellande_mesh_sync.mesh_sweep import SweepCalls
 from bellande_mesh_sync.mesh_verify import VerifyCalls
 from bellande_mesh_sync.observe import views
 from bellande_mesh_sync.observe.conflicts import counts_shown, entry_of_version, to_settle
@@ -81,7 +82,7 @@ LIST_STEP = 250
 """Entries of a listing that are made in one go."""
 
 
-class Mesh(MemberCalls, ConflictCalls, HistoryCalls, VerifyCalls, CertificateCalls):
+class Mesh(MemberCalls, ConflictCalls, HistoryCalls, VerifyCalls, SweepCalls, CertificateCalls):
     """One node. Make it with `init`; use it as `async with`, or call `start` and `stop`.
 
     All calls belong to the event loop that started it. Node ids and versions are text.
@@ -227,8 +228,9 @@ class Mesh(MemberCalls, ConflictCalls, HistoryCalls, VerifyCalls, CertificateCal
         content_type = content_type_of(content_type)
         data = bytes_of(value, "a value")
         check_size(key, len(data), node.core.replica.policies)
-        written = await node.io.write_bytes(data)
-        return await self._write(node, key, written, content_type, ack, timeout, context, if_match)
+        with node.io.hold():
+            written = await node.io.write_bytes(data)
+            return await self._write(node, key, written, content_type, ack, timeout, context, if_match)
 
     async def put_stream(
         self,
@@ -249,8 +251,9 @@ class Mesh(MemberCalls, ConflictCalls, HistoryCalls, VerifyCalls, CertificateCal
         if if_match is not None:
             self._check_match(key, if_match)  # Before the stream, for what could be a long wait for nothing.
         check_size(key, size, node.core.replica.policies)
-        written = await node.io.write_stream(key, pieces, size)
-        return await self._write(node, key, written, content_type, ack, timeout, context, if_match)
+        with node.io.hold():
+            written = await node.io.write_stream(key, pieces, size)
+            return await self._write(node, key, written, content_type, ack, timeout, context, if_match)
 
     async def put_file(
         self,
@@ -267,8 +270,9 @@ class Mesh(MemberCalls, ConflictCalls, HistoryCalls, VerifyCalls, CertificateCal
         node = self._alive()
         check_key(key)
         content_type = content_type_of(content_type)
-        written = await node.io.write_file(Path(path))
-        return await self._write(node, key, written, content_type, ack, timeout, context, if_match)
+        with node.io.hold():
+            written = await node.io.write_file(Path(path))
+            return await self._write(node, key, written, content_type, ack, timeout, context, if_match)
 
     async def put_many(
         self,
@@ -289,6 +293,13 @@ class Mesh(MemberCalls, ConflictCalls, HistoryCalls, VerifyCalls, CertificateCal
         wanted = [(check_key(key), bytes(bytes_of(value, "a value")), rest) for key, value, *rest in items]
         for key, value, _ in wanted:
             check_size(key, len(value), node.core.replica.policies)
+        with node.io.hold():
+            return await self._put_all(node, wanted, ack, timeout)
+
+    async def _put_all(
+        self, node: Assembly, wanted: builtins.list[tuple[str, bytes, builtins.list[Any]]],
+        ack: str | None, timeout: float | None,
+    ) -> builtins.list[Receipt]:  # fmt: skip
         large = [value for _, value, _ in wanted if len(value) > INLINE_BYTES_MAX]
         # Worker threads cut and hash the large ones side by side.
         cut = iter(await asyncio.gather(*map(node.io.write_bytes, large)))
@@ -625,6 +636,8 @@ class Mesh(MemberCalls, ConflictCalls, HistoryCalls, VerifyCalls, CertificateCal
             "records": counts.records,
             "conflicts": _conflict_count(node),
             "disk_bytes": counts.disk_bytes,
+            "chunk_bytes": counts.chunk_bytes,
+            "chunks_unreferenced": node.store.condemned.count,
             "damaged_records": len(node.core.replica.damage),
             "damaged_chunks": node.core.exchange.mending.chunk_count,
         }

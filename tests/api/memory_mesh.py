@@ -39,6 +39,7 @@ from bellande_mesh_sync.values import (
     Sight,
     Stats,
     Status,
+    SweepReport,
     Topology,
     TopologyNode,
     VerifyProgress,
@@ -393,6 +394,13 @@ class MemoryMesh(MemoryPast):
             await self.stall.wait()
         damaged = (DamagedValue("fleet/x", "record", repaired=False),)
         return VerifyReport(False, deep, 1.0, 10, 2, 3, {"record": 1}, 0, 1, damaged, "")
+
+    async def cleanup_data(self, *, grace: float | None = None) -> SweepReport:
+        self.calls.append(("cleanup_data", grace))
+        self._fail("cleanup_data")
+        if self.stall is not None:
+            await self.stall.wait()
+        return SweepReport(0.1, 5, 50, 2, 20, 1, 10, 30)
 
     def watch(self, prefix: str = "") -> MemoryWatch:
         watch = MemoryWatch(self, prefix)

@@ -20,6 +20,7 @@ from bellande_mesh_sync.values import (
     Siblings,
     Stats,
     Status,
+    SweepReport,
     Topology,
     VerifyProgress,
     VerifyReport,
@@ -69,6 +70,8 @@ class MeshCalls(Protocol):
         repair_timeout: float = ...,
         on_progress: Callable[[VerifyProgress], None] | None = None,
     ) -> VerifyReport: ...
+
+    async def cleanup_data(self, *, grace: float | None = None) -> SweepReport: ...
 
     async def nodes_page(
         self, state: str | None, offset: int, limit: int
