@@ -28,6 +28,7 @@ STATUS_OF: Final[dict[type[BellandeMeshError], int]] = {
     tree.RequestError: 400,
     tree.NotFoundError: 404,
     tree.HistoryGoneError: 410,
+    tree.CursorGoneError: 410,
     tree.ConflictError: 412,
     tree.StillMemberError: 409,
     tree.ConflictLimitError: 409,
