@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeVar
@@ -23,6 +23,7 @@ import msgspec
 from bellande_mesh_sync.client_conflicts import ConflictCalls
 from bellande_mesh_sync.client_errors import checked_url, error_in, translated, translated_pieces
 from bellande_mesh_sync.client_history import HistoryClient
+from bellande_mesh_sync.client_planning import PlanningCalls
 from bellande_mesh_sync.client_transfers import (
     ExportItem,
     ExportReader,
@@ -79,7 +80,7 @@ OCTETS: Final = "application/octet-stream"
 Answered = TypeVar("Answered")
 
 
-class Client(ConflictCalls, HistoryClient):
+class Client(ConflictCalls, HistoryClient, PlanningCalls):
     """Talks to one node.
 
     Args:
@@ -246,9 +247,16 @@ class Client(ConflictCalls, HistoryClient):
         """End a planned sleep; whether there was one."""
         return self._post("/v1/wake", dict[str, bool])["done"]
 
-    def invite(self, *, role: str = "writer", expires_s: int = 3600, uses: int = 1) -> str:
+    def invite(
+        self,
+        *,
+        role: str = "writer",
+        expires_s: int = 3600,
+        uses: int = 1,
+        labels: Mapping[str, str] | None = None,
+    ) -> str:
         """A join token. Needs an admin's token."""
-        wish = {"role": role, "expires_s": expires_s, "uses": uses}
+        wish = {"role": role, "expires_s": expires_s, "uses": uses, "labels": dict(labels or {})}
         return str(self._post("/v1/invites", dict[str, Any], json=wish)["token"])
 
     # -- values --------------------------------------------------------------------------------

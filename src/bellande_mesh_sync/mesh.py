@@ -8,7 +8,7 @@ import hmac
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -535,8 +535,16 @@ class Mesh(MemberCalls, ConflictCalls, HistoryCalls, VerifyCalls, SweepCalls, Wa
         """The token that the HTTP API takes from this node's owner."""
         return self._started().ground.admin_token
 
-    async def invite(self, *, role: str = "writer", expires_s: int = 3600, uses: int = 1) -> str:
-        """A join token for `bms join`. Only a node that holds the authority's key can make one."""
+    async def invite(
+        self, *, role: str = "writer", expires_s: int = 3600, uses: int = 1,
+        labels: Mapping[str, str] | None = None,
+    ) -> str:  # fmt: skip
+        """A join token for `bms join`. Only a node that holds the authority's key can make one.
+
+        Args:
+            uses: how many nodes may come in with it, up to 10,000.
+            labels: what they shall say of themselves, in their settings from then on.
+        """
         self._alive()
         if self._http is None or not self._http.https_address:
             raise UsageError(reason="newcomers join over HTTPS, and this node does not serve it")
@@ -544,7 +552,7 @@ class Mesh(MemberCalls, ConflictCalls, HistoryCalls, VerifyCalls, SweepCalls, Wa
         hosts = [parse_address(address)[0] for address in self._started().core.me.addresses]
         addresses = [format_address(host, port) for host in hosts]
         return await asyncio.to_thread(
-            self._desk().invite, role=role, expires_s=expires_s, uses=uses, addresses=addresses
+            self._desk().invite, role=role, expires_s=expires_s, uses=uses, addresses=addresses, labels=labels
         )
 
     async def handle_join_request(self, body: dict[str, Any], address: str) -> dict[str, Any]:

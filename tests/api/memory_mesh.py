@@ -421,8 +421,17 @@ class MemoryMesh(MemoryPast):
         self.calls.append(("publish", topic, body))
         return 3
 
-    async def invite(self, *, role: str = "writer", expires_s: int = 3600, uses: int = 1) -> str:
-        return f"token:{role}:{expires_s}:{uses}"
+    async def invite(
+        self,
+        *,
+        role: str = "writer",
+        expires_s: int = 3600,
+        uses: int = 1,
+        labels: Mapping[str, str] | None = None,
+    ) -> str:
+        return ":".join(
+            ["token", role, str(expires_s), str(uses), *(f"{k}={v}" for k, v in (labels or {}).items())]
+        )
 
     async def handle_join_request(self, body: dict[str, Any], address: str) -> Mapping[str, Any]:
         self.calls.append(("join", body, address))

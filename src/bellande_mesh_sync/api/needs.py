@@ -224,6 +224,13 @@ class MeshCalls(Protocol):
 
     async def publish(self, topic: str, body: bytes) -> int: ...
 
-    async def invite(self, *, role: str = "writer", expires_s: int = 3600, uses: int = 1) -> str: ...
+    async def invite(
+        self,
+        *,
+        role: str = "writer",
+        expires_s: int = 3600,
+        uses: int = 1,
+        labels: Mapping[str, str] | None = None,
+    ) -> str: ...
 
     async def handle_join_request(self, body: dict[str, Any], address: str) -> Mapping[str, Any]: ...

@@ -25,6 +25,9 @@ COMMANDS = {
     "init": "mesh:init",
     "invite": "mesh:invite",
     "join": "mesh:join",
+    "request": "enrolment:request",
+    "sign": "enrolment:sign",
+    "accept": "enrolment:accept",
     "start": "start:start",
     "status": "look:status",
     "nodes": "look:nodes",
@@ -62,6 +65,7 @@ COMMANDS = {
     "send": "messages:send",
     "broadcast": "messages:broadcast",
     "publish": "messages:publish",
+    "path": "path:path",
     "simulate": "simulate:simulate",
     "policy": "policy:policy",
 }
