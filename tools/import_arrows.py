@@ -33,7 +33,10 @@ _CLIENT = frozenset(
 )
 _EVERYDAY = BASE | _SETTINGS | {"core", "wire", "store", "security", "observe", "loading"}
 _MESH_PARTS = frozenset(
-    {"mesh_certificates", "mesh_conflicts", "mesh_history", "mesh_members", "mesh_sweep", "mesh_verify"}
+    {
+        "mesh_certificates", "mesh_conflicts", "mesh_history", "mesh_members", "mesh_sweep", "mesh_verify",
+        "mesh_watch",
+    }  # fmt: skip
 )
 """What a mesh can do, a room for each kind of calls."""
 
@@ -56,7 +59,7 @@ ARROWS: dict[str, frozenset[str]] = {
     | {"observe.views", "observe.conflicts", "observe.past"},
     "shell": _EVERYDAY,
     # A mesh starts its own HTTP servers; they know it only by the calls in api.needs.
-    **dict.fromkeys(_MESH_PARTS, _EVERYDAY | {"arguments", "shell"}),
+    **dict.fromkeys(_MESH_PARTS, _EVERYDAY | {"arguments", "feeds", "shell"}),
     "mesh": _EVERYDAY | _MESH_PARTS | {"arguments", "feeds", "shell", "api.servers"},
     "together": BASE | {"search_path"},
     "loading": BASE,
