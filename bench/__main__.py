@@ -10,7 +10,9 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import (
+    first_sync,
     history,
+    in_step,
     large_file,
     members,
     members_large,
@@ -28,6 +30,8 @@ BENCHMARKS: dict[str, Callable[[int], Report]] = {
     "small_records": small_records.run,
     "large_file": large_file.run,
     "put_latency": put_latency.run,
+    "in_step": in_step.run,
+    "first_sync": first_sync.run,
     "history": history.run,
     "postgresql": postgresql.run,
     "simulation": simulation.run,
@@ -35,7 +39,7 @@ BENCHMARKS: dict[str, Callable[[int], Report]] = {
     "members": members.run,
     "members_large": members_large.run,
 }
-LONG = ("members_large",)
+LONG = ("members_large", "in_step", "first_sync")
 """Only when asked for: a gigabyte of memory, and minutes even on an idle machine."""
 
 BUSY_CORES_MAX = 0.3
