@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import (
+    acked_puts,
+    catching_up,
     first_sync,
     history,
     in_step,
@@ -30,6 +32,8 @@ BENCHMARKS: dict[str, Callable[[int], Report]] = {
     "small_records": small_records.run,
     "large_file": large_file.run,
     "put_latency": put_latency.run,
+    "acked_puts": acked_puts.run,
+    "catching_up": catching_up.run,
     "in_step": in_step.run,
     "first_sync": first_sync.run,
     "history": history.run,
