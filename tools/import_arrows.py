@@ -34,9 +34,14 @@ _CLIENT = frozenset(
 _EVERYDAY = BASE | _SETTINGS | {"core", "wire", "store", "security", "observe", "loading"}
 _MESH_PARTS = frozenset(
     {
-        "mesh_certificates", "mesh_conflicts", "mesh_history", "mesh_members", "mesh_sweep", "mesh_verify",
+        "mesh_certificates",
+        "mesh_conflicts",
+        "mesh_history",
+        "mesh_members",
+        "mesh_sweep",
+        "mesh_verify",
         "mesh_watch",
-    }  # fmt: skip
+    }
 )
 """What a mesh can do, a room for each kind of calls."""
 
