@@ -47,6 +47,8 @@ class StoreCounts(Struct, frozen=True, gc=False):
     """Keys with at least one live record, tombstones among them."""
     records: int
     disk_bytes: int
+    deleted: int = 0
+    """Keys with nothing but tombstones."""
 
 
 class ChangesView(Protocol):
@@ -107,6 +109,10 @@ class Store(Protocol):
         """As `RecordReader.siblings`."""
         ...
 
+    def deleted_keys(self, after: str, limit: int) -> Sequence[str]:
+        """As `RecordReader.deleted_keys`."""
+        ...
+
     def is_damaged(self, key: str) -> bool:
         """As `RecordReader.is_damaged`."""
         ...
@@ -121,7 +127,7 @@ class Store(Protocol):
         ...
 
     def scan_keys(self, prefix: str, after: str, limit: int) -> list[str]:
-        """As `scan`, the keys alone, and with those that have nothing but tombstones."""
+        """As `scan`, the keys alone, and with those that have nothing but tombstones, or old versions."""
         ...
 
     def old_versions(self, keys: Sequence[str], size_bytes_max: int) -> list[OldVersions]:
