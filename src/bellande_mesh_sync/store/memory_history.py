@@ -60,6 +60,10 @@ class MemoryHistory:
         found = (key for key in list(self._kept) if key > after and key.startswith(prefix))
         return nsmallest(limit, found)
 
+    def records(self) -> list[Record]:
+        """All old versions."""
+        return [old.record for kept in self._kept.values() for old in kept]
+
     def read(self, keys: Sequence[str], size_bytes_max: int) -> list[OldVersions]:
         found: list[OldVersions] = []
         size = 0
