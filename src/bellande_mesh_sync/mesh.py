@@ -622,6 +622,7 @@ class Mesh(
             **views.gauges_of(node.core),
             "keys": counts.keys,
             "records": counts.records,
+            "tombstones": counts.deleted,
             "conflicts": _conflict_count(node),
             "disk_bytes": counts.disk_bytes,
             "chunk_bytes": counts.chunk_bytes,
