@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from bellande_mesh_sync import Config, Mesh, MeshOptions, init_with_options
+from bellande_mesh_sync import Config, Mesh, MeshOptions, init_with_options, validate_certificate
 from bellande_mesh_sync.addresses import parse_address
+from bellande_mesh_sync.errors import UsageError
 from bellande_mesh_sync.files import write_atomic
 from bellande_mesh_sync.home import Home
-from bellande_mesh_sync.security.authority import found_mesh, new_member
+from bellande_mesh_sync.security.authority import Authority, found_mesh, new_member
 from bellande_mesh_sync.security.certificates import load_bundle, load_pem
 from bellande_mesh_sync.security.identity import new_key, public_bytes, save_identity
 from bellande_mesh_sync.security.issuing import appoint
@@ -231,5 +232,34 @@ def test_programs_cannot_ask_in_the_nodes_name(play: Any) -> None:
         for topic in renewal.TOPICS:
             with pytest.raises(Exception, match="control character"):
                 await crane.publish(topic, b"x")
+
+    play(scenario)
+
+
+def test_a_node_lists_what_it_holds_and_sees_and_judges_any_other(play: Any) -> None:
+    async def scenario(harbour: Harbour) -> None:
+        issuer = await harbour.node(harbour.issuer("issuer"), life_s=30 * DAY_S)
+        crane = await harbour.node(harbour.home("crane"), issuer, life_s=30 * DAY_S)
+        await linked(issuer, crane)
+
+        async def holds_its_right() -> bool:
+            return len(await issuer.certificates()) == 4
+
+        await eventually(holds_its_right)
+        views = await issuer.certificates()
+        assert [view.of for view in views] == ["this node", "issuer", "authority", "peer"]
+        assert (views[3].name, views[3].node) == ("crane", crane.node_id)
+        assert [view.renewed for view in views] == [True, False, False, True]
+        found = await validate_certificate(crane, issuer.identity.certificate_pem)
+        assert (found.ok, found.faults) == (True, ())
+        stranger = new_member(Authority.create("harbour"), "crane", role="admin")
+        found = await validate_certificate(crane, stranger.certificate_pem)
+        assert not found.ok
+        assert "another mesh" in found.faults[0]
+        with pytest.raises(UsageError, match="at most 65536 bytes"):
+            await crane.validate_certificate(b"x" * 70_000)
+        assert crane.health()["certificate"]["ok"] is True
+        left_s = (await crane.stats()).gauges["certificate_left_s"]
+        assert left_s == pytest.approx(30 * DAY_S, abs=60)
 
     play(scenario)

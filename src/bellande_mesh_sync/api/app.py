@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from bellande_mesh_sync.api import (
     bulk,
+    certificates,
     conflicts,
     data,
     history,
@@ -53,6 +54,7 @@ OPERATIONS: Final = (
     *nodes.OPERATIONS,
     *messages.OPERATIONS,
     *joining.OPERATIONS,
+    *certificates.OPERATIONS,
     Operation("GET", "/openapi.json", get_openapi, "OpenAPI", "observer", answer=dict[str, Any]),
 )
 

@@ -13,6 +13,8 @@ from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any, Final
 
+from cryptography import x509
+
 from bellande_mesh_sync.core.events import DialFailed
 from bellande_mesh_sync.core.members.member import Verify
 from bellande_mesh_sync.core.messages import Hello, Message
@@ -179,6 +181,11 @@ class Links:
     def info(self) -> list[dict[str, Any]]:
         """Each open link with its counters; JSON-ready."""
         return [link.describe() for link in self._open.values()]
+
+    def certificates(self) -> list[x509.Certificate]:
+        """Those that peers showed on links that are open, one for each peer."""
+        shown = {link.peer: link.certificate for link in self._open.values() if link.certificate is not None}
+        return list(shown.values())
 
     @property
     def connection_count(self) -> int:
