@@ -44,7 +44,7 @@ from bellande_mesh_sync.errors import (
     UsageError,
     damaged_key,
 )
-from bellande_mesh_sync.feeds import Feeds, Subscription, Watch
+from bellande_mesh_sync.feeds import Feeds, Subscription
 from bellande_mesh_sync.ids import NodeId
 from bellande_mesh_sync.keys import check_key, check_prefix, space_of
 from bellande_mesh_sync.mesh_certificates import CertificateCalls
@@ -53,6 +53,7 @@ from bellande_mesh_sync.mesh_history import HistoryCalls
 from bellande_mesh_sync.mesh_members import MemberCalls
 from bellande_mesh_sync.mesh_sweep import SweepCalls
 from bellande_mesh_sync.mesh_verify import VerifyCalls
+from bellande_mesh_sync.mesh_watch import WatchCalls
 from bellande_mesh_sync.observe import views
 from bellande_mesh_sync.observe.conflicts import counts_shown, entry_of_version, to_settle
 from bellande_mesh_sync.security.admission import JoinDesk
@@ -83,7 +84,9 @@ LIST_STEP = 250
 """Entries of a listing that are made in one go."""
 
 
-class Mesh(MemberCalls, ConflictCalls, HistoryCalls, VerifyCalls, SweepCalls, CertificateCalls):
+class Mesh(
+    MemberCalls, ConflictCalls, HistoryCalls, VerifyCalls, SweepCalls, CertificateCalls, WatchCalls
+):  # fmt: skip
     """One node. Make it with `init`; use it as `async with`, or call `start` and `stop`.
 
     All calls belong to the event loop that started it. Node ids and versions are text.
@@ -480,24 +483,9 @@ class Mesh(MemberCalls, ConflictCalls, HistoryCalls, VerifyCalls, SweepCalls, Ce
 
     # -- listening
 
-    def watch(self, prefix: str = "") -> Watch:
-        """Changes of keys with this prefix from now on, wherever made, once they are durable here."""
-        self._alive()
-        return self._feeds.watch(check_prefix(prefix))
-
     def subscribe(self, pattern: str = "**") -> Subscription:
         """Messages by topic: `*` is one segment, `**` any number of them. Direct ones have topic ""."""
         return self._feeds.subscribe(pattern)
-
-    def _changed(self, effect: do.Changed) -> None:
-        if not self._feeds.has_watches:
-            return
-        keys = {record.key: record for record in effect.records if self._feeds.is_watched(record.key)}
-        wall_ms = now().wall_ms
-        stored = self._alive().store.siblings(list(keys))
-        for record, siblings in zip(keys.values(), stored, strict=True):
-            found = self._entry(siblings, wall_ms)
-            self._feeds.changed(views.change_of(record, found[1] if found else None))
 
     def _arrived(self, effect: do.Deliver) -> None:
         if self._is_about_certificates(effect):

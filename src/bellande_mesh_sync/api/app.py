@@ -21,7 +21,9 @@ from bellande_mesh_sync.api import (
     messages,
     nodes,
     openapi,
+    paths,
     planning,
+    published,
     sweeping,
     system,
     verifying,
@@ -55,6 +57,8 @@ OPERATIONS: Final = (
     *messages.OPERATIONS,
     *joining.OPERATIONS,
     *certificates.OPERATIONS,
+    *paths.OPERATIONS,
+    *published.OPERATIONS,
     Operation("GET", "/openapi.json", get_openapi, "OpenAPI", "observer", answer=dict[str, Any]),
 )
 
