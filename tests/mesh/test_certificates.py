@@ -263,3 +263,33 @@ def test_a_node_lists_what_it_holds_and_sees_and_judges_any_other(play: Any) -> 
         assert left_s == pytest.approx(30 * DAY_S, abs=60)
 
     play(scenario)
+
+
+def test_a_certificate_from_elsewhere_is_used_and_replaced_by_its_keeper_alone(
+    play: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(renewal, "LOOK_EVERY_S", 0.1)
+
+    async def scenario(harbour: Harbour) -> None:
+        founder = await harbour.node(harbour.home("founder"))
+        home = harbour.home("crane", life_s=SHORT_S)
+        kept = home.path.parent / "kept"
+        kept.mkdir()
+        for name in ("node.crt", "node.key"):
+            (home.identity_dir / name).rename(kept / name)
+        options = {"cert_path": str(kept / "node.crt"), "key_path": str(kept / "node.key")}
+        crane = await harbour.node(home, founder, **options)
+        await linked(founder, crane)
+        assert [view.renewed for view in await crane.certificates()][:2] == [False, False]
+        before = crane.identity
+        # Well past the time at which the node would have asked for one of its own.
+        due = before.not_after - datetime.timedelta(seconds=1)
+        await eventually(lambda: _is_past(due))
+        assert crane.identity == before
+        new = harbour.authority.issue(before.public_key, name="crane", role="writer", days=1)
+        write_atomic(kept / "node.crt", new)
+        await renewed(crane, load_pem(before.certificate_pem).serial_number)
+        assert not (home.identity_dir / "node.crt").exists()
+        await linked(founder, crane)
+
+    play(scenario)
