@@ -277,7 +277,7 @@ def test_a_certificate_from_elsewhere_is_used_and_replaced_by_its_keeper_alone(
         kept.mkdir()
         for name in ("node.crt", "node.key"):
             (home.identity_dir / name).rename(kept / name)
-        options = {"cert_path": str(kept / "node.crt"), "key_path": str(kept / "node.key")}
+        options: dict[str, Any] = {"cert_path": str(kept / "node.crt"), "key_path": str(kept / "node.key")}
         crane = await harbour.node(home, founder, **options)
         await linked(founder, crane)
         assert [view.renewed for view in await crane.certificates()][:2] == [False, False]

@@ -170,7 +170,7 @@ class Link:
         if session is not None:
             assert self._hub.identity is not None
             try:
-                member = verified_peer(session, self._hub.identity)
+                member = verified_peer(session, self._hub.identity, self._hub.config.ciphers)
             except AuthenticationError as error:
                 self._turn_away(Refusal(error.code, str(error)))
                 return

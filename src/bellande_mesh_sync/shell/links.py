@@ -27,7 +27,7 @@ from bellande_mesh_sync.shell.dialing import connect
 from bellande_mesh_sync.shell.link import DialRequest, Link
 from bellande_mesh_sync.shell.link_config import LinkConfig, LinkEvent, LinkSink
 from bellande_mesh_sync.shell.link_transport import READ_BYTES
-from bellande_mesh_sync.shell.tls import client_context, server_context
+from bellande_mesh_sync.shell.tls import check_ciphers, client_context, server_context
 from bellande_mesh_sync.wire.codec import encode_message
 from bellande_mesh_sync.wire.handshake import Refusal
 
@@ -103,11 +103,16 @@ class Links:
     # -- for the runner
 
     def use(self, identity: Identity) -> None:
-        """Show this certificate, and trust these authorities, on every link from now on. Open ones stay."""
+        """Show this certificate, and trust these authorities, on every link from now on. Open ones stay.
+
+        Raises:
+            ConfigError: links would have other cipher suites than they may.
+        """
         self.identity = identity
         if self.config.encrypted:
-            self._server_context = server_context(identity)
-            self._client_context = client_context(identity)
+            server, client = server_context(identity), client_context(identity)
+            check_ciphers(server, client, self.config.ciphers)
+            self._server_context, self._client_context = server, client
 
     async def listen(self, host: str, port: int) -> tuple[str, int]:
         """Accept links on `host:port`; returns the address bound. May be called for several addresses.
