@@ -29,7 +29,7 @@ _SETTINGS = frozenset(
     {"addresses", "config", "config_file", "config_history", "config_model", "files", "home"}
 )
 _CLIENT = frozenset(
-    {"client", "client_conflicts", "client_errors", "client_history", "client_planning", "client_transfers"}
+    {"client", "client_certificates", "client_conflicts", "client_errors", "client_history", "client_planning", "client_transfers"}
 )
 _EVERYDAY = BASE | _SETTINGS | {"core", "wire", "store", "security", "observe", "loading"}
 _MESH_PARTS = frozenset(
