@@ -60,6 +60,7 @@ ARROWS: dict[str, frozenset[str]] = {
     # Programs get the very calls of `Mesh`, so what is behind these and touches nothing outside is shared.
     "sim": BASE
     | {"core", "wire", "store.memory", "store.interface", "store.chunker", "store.manifests"}
+    | {"store.condemned"}
     | {"arguments", "feeds", "config_history", "config_model", "loading"}
     | {"observe.views", "observe.conflicts", "observe.past"},
     "shell": _EVERYDAY,
