@@ -32,7 +32,17 @@ _CLIENT = frozenset(
     {"client", "client_conflicts", "client_errors", "client_history", "client_planning", "client_transfers"}
 )
 _EVERYDAY = BASE | _SETTINGS | {"core", "wire", "store", "security", "observe", "loading"}
-_MESH_PARTS = frozenset({"mesh_conflicts", "mesh_history", "mesh_members", "mesh_sweep", "mesh_verify"})
+_MESH_PARTS = frozenset(
+    {
+        "mesh_certificates",
+        "mesh_conflicts",
+        "mesh_history",
+        "mesh_members",
+        "mesh_sweep",
+        "mesh_verify",
+        "mesh_watch",
+    }
+)
 """What a mesh can do, a room for each kind of calls."""
 
 ARROWS: dict[str, frozenset[str]] = {
@@ -54,7 +64,7 @@ ARROWS: dict[str, frozenset[str]] = {
     | {"observe.views", "observe.conflicts", "observe.past"},
     "shell": _EVERYDAY,
     # A mesh starts its own HTTP servers; they know it only by the calls in api.needs.
-    **dict.fromkeys(_MESH_PARTS, _EVERYDAY | {"arguments", "shell"}),
+    **dict.fromkeys(_MESH_PARTS, _EVERYDAY | {"arguments", "feeds", "shell"}),
     "mesh": _EVERYDAY | _MESH_PARTS | {"arguments", "feeds", "shell", "api.servers"},
     "together": BASE | {"search_path"},
     "loading": BASE,

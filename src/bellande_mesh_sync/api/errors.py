@@ -30,6 +30,7 @@ STATUS_OF: Final[dict[type[BellandeMeshError], int]] = {
     tree.RequestError: 400,
     tree.NotFoundError: 404,
     tree.HistoryGoneError: 410,
+    tree.CursorGoneError: 410,
     tree.NoPathError: 422,
     tree.ReservedError: 409,
     tree.ConflictError: 412,

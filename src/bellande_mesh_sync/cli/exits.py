@@ -36,6 +36,7 @@ _EXITS = {
     "not_running": UNREACHABLE,
     "not_found": NOT_FOUND,
     "history_gone": NOT_FOUND,
+    "cursor_gone": NOT_FOUND,
     "no_path": NOT_FOUND,
     "unauthorized": DENIED,
     "forbidden": DENIED,
