@@ -12,6 +12,7 @@ from bellande_mesh_sync.values import Path
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
+    from bellande_mesh_sync.search_path.landmarks import Landmarks
     from bellande_mesh_sync.search_path.scene import Collides, Floats, Obstacle, Scene
     from bellande_mesh_sync.search_path.search import Search
 
@@ -37,6 +38,7 @@ def plan(
     clearance: float = 0.0,
     collides: Collides | None = None,
     resolution: float | None = None,
+    landmarks: Landmarks | None = None,
     on_progress: Callable[[Path], object] | None = None,
 ) -> Path:
     """The shortest path that was found in time.
@@ -55,6 +57,7 @@ def plan(
         clearance: stay away from obstacles by this.
         collides: asked with places of shape (k, n) for k truth values, besides the obstacles.
         resolution: how far apart those places are at most; a two-hundredth of the diagonal if not given.
+        landmarks: a memory of earlier paths in this space: the search begins with it, and adds to it.
         on_progress: called with each path that is shorter than the last one.
 
     Raises:
@@ -69,7 +72,7 @@ def plan(
     )
     return plan_scene(
         scene, step_size=step_size, time_limit=time_limit, samples=samples, seed=seed, algorithm=algorithm,
-        engine=engine, on_progress=on_progress,
+        engine=engine, landmarks=landmarks, on_progress=on_progress,
     )  # fmt: skip
 
 
@@ -82,6 +85,7 @@ def plan_scene(
     seed: int = 0,
     algorithm: str = "auto",
     engine: str = "auto",
+    landmarks: Landmarks | None = None,
     on_progress: Callable[[Path], object] | None = None,
     take_part: Callable[[Search], bool] | None = None,
 ) -> Path:
@@ -98,9 +102,14 @@ def plan_scene(
     began = now()
     search = search_of(scene, step_size=step_size, seed=seed, algorithm=algorithm, engine=engine)
     teller = Teller(search, algorithm, seed, began, compile_s, on_progress)
+    if landmarks is not None:
+        search.begin_with(landmarks.way(scene, search.engine))
+        teller.look()
     run(search, teller, time_limit, samples, take_part)
     if search.way is None:
         raise NoPathError(samples=search.samples, seconds=round(teller.seconds(), 3))
+    if landmarks is not None:
+        landmarks.learn(search.points())
     return teller.path()
 
 
