@@ -41,7 +41,7 @@ _CLIENT = frozenset(
     {"client", "client_conflicts", "client_errors", "client_history", "client_planning", "client_transfers"}
 )
 _EVERYDAY = BASE | _SETTINGS | {"core", "wire", "store", "security", "observe", "loading"}
-_MESH_PARTS = frozenset({"mesh_conflicts", "mesh_history", "mesh_members", "mesh_verify"})
+_MESH_PARTS = frozenset({"mesh_conflicts", "mesh_history", "mesh_members", "mesh_sweep", "mesh_verify"})
 """What a mesh can do, a room for each kind of calls."""
 
 ARROWS: dict[str, frozenset[str]] = {

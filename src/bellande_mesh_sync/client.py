@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeVar
@@ -57,6 +57,7 @@ from bellande_mesh_sync.values import (
     Receipt,
     Stats,
     Status,
+    SweepReport,
     Topology,
     Value,
     VerifyProgress,
@@ -158,6 +159,17 @@ class Client(ConflictCalls, HistoryClient, PlanningCalls):
                     on_progress(msgspec.convert(told["progress"], VerifyProgress))
         raise UnreachableError(address=self.api_url, reason="the node ended before its verification did")
 
+    def sweep(self, *, grace: float | None = None) -> SweepReport:
+        """Let the node remove what nothing refers to from its disk. As `Mesh.cleanup_data`."""
+        with self._stream("POST", "/v1/sweep", params=query_of(grace=grace)) as answer:
+            for line in lines(answer.iter_raw()):
+                told = msgspec.json.decode(line, type=dict[str, Any])
+                if told["event"] == "done":
+                    return msgspec.convert(told["report"], SweepReport)
+                if told["event"] == "error":
+                    raise error_in(told)
+        raise UnreachableError(address=self.api_url, reason="the node ended before its sweep did")
+
     def nodes(self, state: str | None = None) -> list[NodeView]:
         """All members, or those in one state."""
         found: list[NodeView] = []
@@ -235,9 +247,16 @@ class Client(ConflictCalls, HistoryClient, PlanningCalls):
         """End a planned sleep; whether there was one."""
         return self._post("/v1/wake", dict[str, bool])["done"]
 
-    def invite(self, *, role: str = "writer", expires_s: int = 3600, uses: int = 1) -> str:
+    def invite(
+        self,
+        *,
+        role: str = "writer",
+        expires_s: int = 3600,
+        uses: int = 1,
+        labels: Mapping[str, str] | None = None,
+    ) -> str:
         """A join token. Needs an admin's token."""
-        wish = {"role": role, "expires_s": expires_s, "uses": uses}
+        wish = {"role": role, "expires_s": expires_s, "uses": uses, "labels": dict(labels or {})}
         return str(self._post("/v1/invites", dict[str, Any], json=wish)["token"])
 
     # -- values --------------------------------------------------------------------------------

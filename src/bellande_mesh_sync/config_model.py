@@ -141,6 +141,9 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, meta
     max_clock_drift_s: _Seconds = 60.0
     """A write stamped further ahead of this node's clock than this is refused until its time has
     come, and reported. Above the worst honest clock error of the fleet; 1 to 600."""
+    sweep_grace: Annotated[float, Meta(ge=0, le=_YEAR_S)] = 3600.0
+    """Seconds that a part of a large value stays on the disk after nothing was found to refer to it. Longer
+    than a peer takes to fetch a value that is still being written: shorter costs fetching it again."""
     spaces: dict[str, SpacePolicy] = {}
     """Policies by space name; a space without one has the defaults of SpacePolicy."""
 

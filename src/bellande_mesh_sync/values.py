@@ -308,6 +308,23 @@ class VerifyReport(Struct, frozen=True):
     """What is wrong with the database as such; empty if nothing."""
 
 
+class SweepReport(Struct, frozen=True):
+    """What a sweep of chunks that nothing refers to came to."""
+
+    seconds: float
+    chunks: int
+    """On this disk when it began, and their bytes."""
+    chunk_bytes: int
+    swept: int
+    """Chunks that are gone now, and their bytes."""
+    swept_bytes: int
+    waiting: int
+    """Chunks that nothing refers to either, and that go once their grace time is over."""
+    waiting_bytes: int
+    disk_bytes: int
+    """What the disk has more."""
+
+
 class Status(Struct, frozen=True):
     node: str
     name: str
