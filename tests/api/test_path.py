@@ -209,6 +209,11 @@ class TestWhoMayPassTheDoors:
         assert "own machine" in refused.json()["error"]["message"]
         assert self.post(served, "reader-token").status_code == 200
 
+    def test_the_open_key_is_not_for_web_pages(self, served: Served) -> None:
+        with served.http(role="") as http:
+            answer = http.post(self.PATH, json={**STEP, **OPEN}, headers={"origin": "https://example.org"})
+        assert (answer.status_code, code_of(answer)) == (401, "unauthorized")
+
     def test_guessing_gets_slow_answers(self, served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(published, "_failures", FailureCounter())
         codes = [self.post(served, "guess").status_code for _ in range(FAILURES_MAX + 1)]
