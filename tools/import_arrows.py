@@ -18,7 +18,7 @@ from pathlib import Path
 PACKAGE = "bellande_mesh_sync"
 SOURCE = Path(__file__).resolve().parent.parent / "src"
 
-BASE = frozenset({"errors", "ids", "keys", "plan_wish", "times", "values"})
+BASE = frozenset({"errors", "ids", "keys", "plan_wish", "shared_paths", "times", "values"})
 PURE = frozenset({*BASE, "core", "wire", "search_path"})
 """Rooms whose code must give the same outputs for the same inputs."""
 
@@ -41,7 +41,17 @@ _CLIENT = frozenset(
     {"client", "client_conflicts", "client_errors", "client_history", "client_planning", "client_transfers"}
 )
 _EVERYDAY = BASE | _SETTINGS | {"core", "wire", "store", "security", "observe", "loading"}
-_MESH_PARTS = frozenset({"mesh_conflicts", "mesh_history", "mesh_members", "mesh_sweep", "mesh_verify"})
+_MESH_PARTS = frozenset(
+    {
+        "mesh_certificates",
+        "mesh_conflicts",
+        "mesh_history",
+        "mesh_members",
+        "mesh_sweep",
+        "mesh_verify",
+        "mesh_watch",
+    }
+)
 """What a mesh can do, a room for each kind of calls."""
 
 ARROWS: dict[str, frozenset[str]] = {
@@ -63,21 +73,23 @@ ARROWS: dict[str, frozenset[str]] = {
     | {"observe.views", "observe.conflicts", "observe.past"},
     "shell": _EVERYDAY,
     # A mesh starts its own HTTP servers; they know it only by the calls in api.needs.
-    **dict.fromkeys(_MESH_PARTS, _EVERYDAY | {"arguments", "shell"}),
+    **dict.fromkeys(_MESH_PARTS, _EVERYDAY | {"arguments", "feeds", "shell"}),
     "mesh": _EVERYDAY | _MESH_PARTS | {"arguments", "feeds", "shell", "api.servers"},
+    "together": BASE | {"search_path"},
     "loading": BASE,
     "arguments": BASE | {"core", "store"},
     "feeds": BASE,
     # What both ends of an import or export must agree on is with the server.
     **dict.fromkeys(_CLIENT, BASE | _SETTINGS | _CLIENT | {"api.framing"}),
     "functions": _EVERYDAY | {"feeds", "shell", "mesh", "api"},
-    "api": _EVERYDAY | {"shell", "mesh", "functions", "path_questions", "path_answers", "search_path"},
+    "api": _EVERYDAY
+    | {"shell", "mesh", "functions", "path_questions", "path_answers", "search_path", "together"},
     **dict.fromkeys(
         ("cli", "__main__"),
         _EVERYDAY
         | _CLIENT
         | {"shell", "mesh", "functions", "api", "cli", "share", "sim"}
-        | {"path_questions", "path_answers", "search_path"},
+        | {"path_questions", "path_answers", "search_path", "together"},
     ),
     # Of the command line it takes only what reads and lands files.
     "share": BASE | _SETTINGS | _CLIENT | {"core.data.context", "cli.landing", "cli.reading"},

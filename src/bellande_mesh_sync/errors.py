@@ -215,6 +215,16 @@ class HistoryGoneError(RequestError):
     template = "this node's history of {key!r} does not reach back to {what}; another node's may"
 
 
+class CursorGoneError(RequestError):
+    """What a watcher has missed since its cursor is no longer known. Go on with an empty cursor: it tells all
+    there is, then what happens. Nothing changed."""
+
+    code = "cursor_gone"
+    template = (
+        "the watch cannot go on from this cursor: {reason}; watch from the beginning, with an empty one"
+    )
+
+
 class ConflictError(RequestError):
     """`if_match` names another version than the visible one. Nothing was written."""
 
@@ -239,6 +249,14 @@ class NoPathError(RequestError):
     template = (
         "no path was found in {samples} samples and {seconds:g} s; there may be one: allow more of both"
     )
+
+
+class ReservedError(RequestError):
+    """A tube in space and time was not granted. The claim is withdrawn."""
+
+    code = "reserved"
+    retryable = True
+    template = "the reservation was not granted: {reason}"
 
 
 class StillMemberError(RequestError):
