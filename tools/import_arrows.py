@@ -26,7 +26,16 @@ CLOCKED = frozenset({f"{PACKAGE}/search_path/planner.py"})
 """Their files that may read a clock, and nothing else: a search goes on for as long as there is time."""
 
 _SETTINGS = frozenset(
-    {"addresses", "config", "config_file", "config_history", "config_model", "files", "home"}
+    {
+        "addresses",
+        "config",
+        "config_bellande",
+        "config_file",
+        "config_history",
+        "config_model",
+        "files",
+        "home",
+    }
 )
 _CLIENT = frozenset(
     {"client", "client_certificates", "client_conflicts", "client_errors", "client_history", "client_planning", "client_transfers"}
