@@ -38,7 +38,15 @@ _SETTINGS = frozenset(
     }
 )
 _CLIENT = frozenset(
-    {"client", "client_certificates", "client_conflicts", "client_errors", "client_history", "client_planning", "client_transfers"}
+    {
+        "client",
+        "client_certificates",
+        "client_conflicts",
+        "client_errors",
+        "client_history",
+        "client_planning",
+        "client_transfers",
+    }
 )
 _EVERYDAY = BASE | _SETTINGS | {"core", "wire", "store", "security", "observe", "loading"}
 _MESH_PARTS = frozenset(
