@@ -172,16 +172,23 @@ class InvalidNumberError(PathError):
     template = "{what} must be {wanted}"
 
 
-class InvalidExpressionError(PathError):
-    code = "invalid_expression"
-    template = "the formula {text!r} cannot be used: {reason}"
-
-
 class InvalidSceneError(PathError):
     """What is to be planned cannot be: shapes differ, or start or goal is where nothing can be."""
 
     code = "invalid_scene"
     template = "the scene's {what}: {reason}"
+
+
+class InvalidExpressionError(PathError):
+    code = "invalid_expression"
+    template = "the formula {text!r} cannot be used: {reason}"
+
+
+class QuestionTooLargeError(UsageError):
+    """A node answers for everybody: what would keep it busy for long is for a program of your own."""
+
+    code = "question_too_large"
+    template = "the question takes {work:.2g} steps, and {limit:.2g} are allowed; ask for less at once"
 
 
 class MethodNotAllowedError(UsageError):
@@ -242,6 +249,14 @@ class NoPathError(RequestError):
     template = (
         "no path was found in {samples} samples and {seconds:g} s; there may be one: allow more of both"
     )
+
+
+class ReservedError(RequestError):
+    """A tube in space and time was not granted. The claim is withdrawn."""
+
+    code = "reserved"
+    retryable = True
+    template = "the reservation was not granted: {reason}"
 
 
 class StillMemberError(RequestError):

@@ -47,6 +47,7 @@ from bellande_mesh_sync.errors import (
 from bellande_mesh_sync.feeds import Feeds, Subscription
 from bellande_mesh_sync.ids import NodeId
 from bellande_mesh_sync.keys import check_key, check_prefix, space_of
+from bellande_mesh_sync.mesh_certificates import CertificateCalls
 from bellande_mesh_sync.mesh_conflicts import ConflictCalls
 from bellande_mesh_sync.mesh_history import HistoryCalls
 from bellande_mesh_sync.mesh_members import MemberCalls
@@ -56,6 +57,7 @@ from bellande_mesh_sync.mesh_watch import WatchCalls
 from bellande_mesh_sync.observe import views
 from bellande_mesh_sync.observe.conflicts import counts_shown, entry_of_version, to_settle
 from bellande_mesh_sync.security.admission import JoinDesk
+from bellande_mesh_sync.security.certificates import utc_now
 from bellande_mesh_sync.security.identity import Identity
 from bellande_mesh_sync.shell.assembly import VERSION, Assembly, News
 from bellande_mesh_sync.shell.runner import now
@@ -82,7 +84,9 @@ LIST_STEP = 250
 """Entries of a listing that are made in one go."""
 
 
-class Mesh(MemberCalls, ConflictCalls, HistoryCalls, VerifyCalls, SweepCalls, WatchCalls):
+class Mesh(
+    MemberCalls, ConflictCalls, HistoryCalls, VerifyCalls, SweepCalls, CertificateCalls, WatchCalls
+):  # fmt: skip
     """One node. Make it with `init`; use it as `async with`, or call `start` and `stop`.
 
     All calls belong to the event loop that started it. Node ids and versions are text.
@@ -125,6 +129,7 @@ class Mesh(MemberCalls, ConflictCalls, HistoryCalls, VerifyCalls, SweepCalls, Wa
             self._identity = self._node.identity
             self._started_s = time.monotonic()
             await self._start_http()
+            self._start_renewal(self._node)
             if self._failure is not None:
                 raise self._failure  # It came while there was nothing to stop yet.
         except BaseException:
@@ -160,6 +165,7 @@ class Mesh(MemberCalls, ConflictCalls, HistoryCalls, VerifyCalls, SweepCalls, Wa
     async def _tear_down(self) -> None:
         self._feeds.close()
         self._stop_verifying()
+        await self._stop_renewal()
         if self._http is not None:
             await self._http.stop()
             self._http = None
@@ -482,6 +488,8 @@ class Mesh(MemberCalls, ConflictCalls, HistoryCalls, VerifyCalls, SweepCalls, Wa
         return self._feeds.subscribe(pattern)
 
     def _arrived(self, effect: do.Deliver) -> None:
+        if self._is_about_certificates(effect):
+            return
         delivered = self._feeds.message(MeshMessage(effect.sender.hex(), effect.topic, effect.body))
         self._started().core.counters["notes_delivered" if delivered else "notes_unheard"] += 1
 
@@ -560,9 +568,14 @@ class Mesh(MemberCalls, ConflictCalls, HistoryCalls, VerifyCalls, SweepCalls, Wa
         self._alive()
         return await asyncio.to_thread(self._desk().handle_join_request, body, address)
 
+    def _show_over_https(self, identity: Identity) -> None:
+        if self._http is not None:
+            self._http.use(identity)
+
     def _desk(self) -> JoinDesk:
         addresses = self._started().core.me.addresses
-        return JoinDesk.open(self.identity, self._started().ground.identity_dir, lambda: addresses)
+        identity_dir, days = self._started().ground.identity_dir, self.settings.certificate_days
+        return JoinDesk.open(self.identity, identity_dir, lambda: addresses, days=days)
 
     def authorize(self, token: str) -> str:
         """The role that an API token gives; UnauthorizedError if it is none of ours. Constant time."""
@@ -610,8 +623,10 @@ class Mesh(MemberCalls, ConflictCalls, HistoryCalls, VerifyCalls, SweepCalls, Wa
             **views.gauges_of(node.core),
             "keys": counts.keys,
             "records": counts.records,
+            "tombstones": counts.deleted,
             "conflicts": _conflict_count(node),
             "disk_bytes": counts.disk_bytes,
+            "certificate_left_s": round((self.identity.not_after - utc_now()).total_seconds()),
             "chunk_bytes": counts.chunk_bytes,
             "chunks_unreferenced": node.store.condemned.count,
             "damaged_records": len(node.core.replica.damage),
@@ -630,7 +645,8 @@ class Mesh(MemberCalls, ConflictCalls, HistoryCalls, VerifyCalls, SweepCalls, Wa
         """Checks by name, each with `ok` and a sentence."""
         if not self.is_running():
             return {"node": {"ok": False, "detail": f"it is {self._state}"}}
-        return views.health_of(self._started().core, now())
+        checks = views.health_of(self._started().core, now())
+        return {**checks, "certificate": self._certificate_health()}
 
     def _alive(self) -> Assembly:
         """The node, for calls that programs make."""

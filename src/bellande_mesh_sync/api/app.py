@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from bellande_mesh_sync.api import (
     bulk,
+    certificates,
     conflicts,
     data,
     history,
@@ -20,7 +21,9 @@ from bellande_mesh_sync.api import (
     messages,
     nodes,
     openapi,
+    paths,
     planning,
+    published,
     sweeping,
     system,
     verifying,
@@ -53,6 +56,9 @@ OPERATIONS: Final = (
     *nodes.OPERATIONS,
     *messages.OPERATIONS,
     *joining.OPERATIONS,
+    *certificates.OPERATIONS,
+    *paths.OPERATIONS,
+    *published.OPERATIONS,
     Operation("GET", "/openapi.json", get_openapi, "OpenAPI", "observer", answer=dict[str, Any]),
 )
 
