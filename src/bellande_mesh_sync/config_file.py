@@ -1,10 +1,10 @@
-"""node.toml: reading it with errors that name the line or the setting, and writing the first one."""
+"""Settings files: reading them with errors that name the line or the setting, and writing the first one."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,20 @@ from bellande_mesh_sync.errors import ConfigError
 
 
 def load_config_file(path: str | Path) -> Config:
-    """The Config in a TOML file. Its `[options]` are checked too, then left out: see `load_node_file`."""
+    """The Config in a file: TOML, or by its name JSON or `.bellande`.
+
+    Its `[options]` are checked too, then left out: see `load_node_file`.
+    """
     return load_node_file(path)[0]
 
 
 def load_node_file(path: str | Path) -> tuple[Config, MeshOptions]:
     """Everything in a node.toml: Config at the top, `[spaces.NAME]` in it, MeshOptions in `[options]`.
 
+    A file named *.json or *.bellande holds the same in that form.
+
     Raises:
-        ConfigError: the file cannot be read, is no TOML (with the line), or holds a wrong setting.
+        ConfigError: the file cannot be read, is not of its form (with the line), or holds a wrong setting.
     """
     source = str(path)
     try:
@@ -34,14 +39,33 @@ def load_node_file(path: str | Path) -> tuple[Config, MeshOptions]:
 
 
 def settings_of_text(text: str, source: str) -> tuple[Config, MeshOptions]:
-    """Like `load_node_file` for a text; `source` is named in errors."""
+    """Like `load_node_file` for a text; the end of `source` tells its form, and errors name it."""
+    return settings_of(_table_of(text, source), source)
+
+
+def _table_of(text: str, source: str) -> dict[str, Any]:
+    if source.endswith(".json"):
+        return _json_table(text, source)
+    if source.endswith(".bellande"):
+        from bellande_mesh_sync.config_bellande import parse_bellande
+
+        return parse_bellande(text, source)
     import tomllib
 
     try:
-        table = tomllib.loads(text)
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(field=source, reason=f"not valid TOML: {error}") from None
-    return settings_of(table, source)
+
+
+def _json_table(text: str, source: str) -> dict[str, Any]:
+    try:
+        table = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ConfigError(field=source, reason=f"not valid JSON: {error}") from None
+    if not isinstance(table, dict):
+        raise ConfigError(field=source, reason="a JSON object is expected")
+    return table
 
 
 def settings_of(table: dict[str, Any], source: str) -> tuple[Config, MeshOptions]:
@@ -65,12 +89,15 @@ def default_node_file(
     name: str = "",
     listen_address: str = "127.0.0.1:8000",
     bootstrap_nodes: Sequence[str] = (),
+    labels: Mapping[str, str] | None = None,
 ) -> str:
     """The text of a first node.toml: what is set, and every default as a comment."""
     text = _TEMPLATE.format(name=_quoted(name), listen_address=_quoted(listen_address))
-    if not bootstrap_nodes:
-        return text
-    return text.replace("# bootstrap_nodes = []\n", _bootstrap_line(bootstrap_nodes))
+    if bootstrap_nodes:
+        text = text.replace("# bootstrap_nodes = []\n", _bootstrap_line(bootstrap_nodes))
+    if labels:
+        text = text.replace("# labels = {}\n", _labels_line(labels))
+    return text
 
 
 def with_bootstrap(text: str, addresses: Sequence[str]) -> str:
@@ -78,6 +105,18 @@ def with_bootstrap(text: str, addresses: Sequence[str]) -> str:
     lines = text.splitlines(keepends=True)
     emptied = [line for line in lines if not _EMPTY_BOOTSTRAP.fullmatch(line.strip())]
     return _bootstrap_line(addresses) + "".join(emptied)
+
+
+def with_labels(text: str, labels: Mapping[str, str]) -> str:
+    """A node.toml that names no `labels` yet, naming these; all else as it was."""
+    lines = text.splitlines(keepends=True)
+    emptied = [line for line in lines if not _EMPTY_LABELS.fullmatch(line.strip())]
+    return _labels_line(labels) + "".join(emptied)
+
+
+def _labels_line(labels: Mapping[str, str]) -> str:
+    pairs = ", ".join(f"{_quoted(name)} = {_quoted(value)}" for name, value in sorted(labels.items()))
+    return f"labels = {{ {pairs} }}\n"
 
 
 def _bootstrap_line(addresses: Sequence[str]) -> str:
@@ -90,6 +129,7 @@ def _quoted(text: str) -> str:
 
 
 _EMPTY_BOOTSTRAP = re.compile(r"(# ?)?bootstrap_nodes\s*=\s*\[\s*\]")
+_EMPTY_LABELS = re.compile(r"(# ?)?labels\s*=\s*\{\s*\}")
 _TEMPLATE = """\
 # Settings of this node. A line that starts with '#' shows a default; take the '#' away to change it.
 # 'bms start' reads this file, and reads it again on SIGHUP.

@@ -10,11 +10,13 @@ from bellande_mesh_sync.errors import UsageError
 from bellande_mesh_sync.feeds import Subscription
 from bellande_mesh_sync.mesh import Mesh, init, init_with_options
 from bellande_mesh_sync.values import (
+    CertificateCheck,
     Explanation,
     NodeView,
     Receipt,
     Stats,
     Status,
+    SweepReport,
     Topology,
     Value,
     VerifyReport,
@@ -24,6 +26,7 @@ __all__ = [
     "broadcast",
     "broadcast_message",
     "broadcast_new_node",
+    "cleanup_data",
     "cleanup_dead_nodes",
     "find_closest_nodes",
     "find_nearest_nodes",
@@ -56,6 +59,7 @@ __all__ = [
     "subscribe",
     "topology",
     "update_node",
+    "validate_certificate",
     "verify_data",
     "wake",
     "why",
@@ -263,3 +267,16 @@ async def retrieve_data(mesh: Mesh, key: str) -> Value:
 async def verify_data(mesh: Mesh, *, deep: bool = False) -> VerifyReport:
     """Read all that the node holds again, and have what is damaged repaired; `deep`: hash every byte."""
     return await mesh.verify(deep=deep)
+
+
+async def cleanup_data(mesh: Mesh, *, grace: float | None = None) -> SweepReport:
+    """Remove from the node's disk the parts of large values that nothing refers to any more."""
+    return await mesh.cleanup_data(grace=grace)
+
+
+# -- security
+
+
+async def validate_certificate(mesh: Mesh, pem: bytes | str) -> CertificateCheck:
+    """What is wrong with a certificate (PEM) as one of a member of the mesh, and by how much."""
+    return await mesh.validate_certificate(pem)

@@ -24,6 +24,8 @@ from bellande_mesh_sync.ids import NodeId
 from bellande_mesh_sync.keys import check_key
 from bellande_mesh_sync.observe.lookup import the_one
 from bellande_mesh_sync.values import (
+    CertificateCheck,
+    CertificateView,
     Change,
     Conflict,
     Conflicts,
@@ -39,12 +41,27 @@ from bellande_mesh_sync.values import (
     Sight,
     Stats,
     Status,
+    SweepReport,
     Topology,
     TopologyNode,
     VerifyProgress,
     VerifyReport,
 )
 from tests.api.memory_past import MemoryPast
+
+CERTIFICATE = CertificateView(
+    of="this node",
+    name="crane-1",
+    node="00" * 32,
+    role="admin",
+    serial="1f",
+    issued_by="harbour",
+    not_before="2026-01-01T00:00:00+00:00",
+    not_after="2026-01-31T00:00:00+00:00",
+    left_s=864_000.0,
+    standing="good",
+    renewed=True,
+)
 
 NODE = "ab" * 32
 TOKENS = {f"{role}-token": role for role in ("observer", "reader", "writer", "admin")}
@@ -69,7 +86,9 @@ class MemoryStream:
 
 
 class MemoryWatch:
-    def __init__(self, mesh: MemoryMesh, prefix: str) -> None:
+    def __init__(self, mesh: MemoryMesh, prefix: str, begins: str | None = None) -> None:
+        self.begins = begins
+        self.cursor = "c0"
         self.mesh = mesh
         self.prefix = prefix
         self.queue: asyncio.Queue[Change | Exception] = asyncio.Queue(1000)
@@ -394,8 +413,16 @@ class MemoryMesh(MemoryPast):
         damaged = (DamagedValue("fleet/x", "record", repaired=False),)
         return VerifyReport(False, deep, 1.0, 10, 2, 3, {"record": 1}, 0, 1, damaged, "")
 
-    def watch(self, prefix: str = "") -> MemoryWatch:
-        watch = MemoryWatch(self, prefix)
+    async def cleanup_data(self, *, grace: float | None = None) -> SweepReport:
+        self.calls.append(("cleanup_data", grace))
+        self._fail("cleanup_data")
+        if self.stall is not None:
+            await self.stall.wait()
+        return SweepReport(0.1, 5, 50, 2, 20, 1, 10, 30)
+
+    def watch(self, prefix: str = "", *, cursor: str | None = None) -> MemoryWatch:
+        self._fail("watch")
+        watch = MemoryWatch(self, prefix, cursor)
         self.watches.append(watch)
         return watch
 
@@ -410,8 +437,23 @@ class MemoryMesh(MemoryPast):
         self.calls.append(("publish", topic, body))
         return 3
 
-    async def invite(self, *, role: str = "writer", expires_s: int = 3600, uses: int = 1) -> str:
-        return f"token:{role}:{expires_s}:{uses}"
+    async def invite(
+        self,
+        *,
+        role: str = "writer",
+        expires_s: int = 3600,
+        uses: int = 1,
+        labels: Mapping[str, str] | None = None,
+    ) -> str:
+        return ":".join(
+            ["token", role, str(expires_s), str(uses), *(f"{k}={v}" for k, v in (labels or {}).items())]
+        )
+
+    async def certificates(self) -> Sequence[CertificateView]:
+        return [CERTIFICATE]
+
+    async def validate_certificate(self, pem: bytes) -> CertificateCheck:
+        return CertificateCheck(False, (f"{len(pem)} bytes are none",), None)
 
     async def handle_join_request(self, body: dict[str, Any], address: str) -> Mapping[str, Any]:
         self.calls.append(("join", body, address))

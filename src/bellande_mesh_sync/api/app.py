@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from bellande_mesh_sync.api import (
     bulk,
+    certificates,
     conflicts,
     data,
     history,
@@ -20,6 +21,10 @@ from bellande_mesh_sync.api import (
     messages,
     nodes,
     openapi,
+    paths,
+    planning,
+    published,
+    sweeping,
     system,
     verifying,
     watching,
@@ -45,10 +50,15 @@ OPERATIONS: Final = (
     *history.OPERATIONS,
     *watching.OPERATIONS,
     *verifying.OPERATIONS,
+    *sweeping.OPERATIONS,
+    *planning.OPERATIONS,
     *members.OPERATIONS,
     *nodes.OPERATIONS,
     *messages.OPERATIONS,
     *joining.OPERATIONS,
+    *certificates.OPERATIONS,
+    *paths.OPERATIONS,
+    *published.OPERATIONS,
     Operation("GET", "/openapi.json", get_openapi, "OpenAPI", "observer", answer=dict[str, Any]),
 )
 

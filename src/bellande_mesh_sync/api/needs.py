@@ -7,6 +7,8 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 from bellande_mesh_sync.values import (
+    CertificateCheck,
+    CertificateView,
     Change,
     Conflicts,
     DiffPage,
@@ -20,6 +22,7 @@ from bellande_mesh_sync.values import (
     Siblings,
     Stats,
     Status,
+    SweepReport,
     Topology,
     VerifyProgress,
     VerifyReport,
@@ -36,6 +39,9 @@ class ValueStream(Protocol):
 
 
 class Watch(Protocol):
+    @property
+    def cursor(self) -> str: ...
+
     def __aiter__(self) -> AsyncIterator[Change]: ...
 
     def close(self) -> object: ...
@@ -69,6 +75,8 @@ class MeshCalls(Protocol):
         repair_timeout: float = ...,
         on_progress: Callable[[VerifyProgress], None] | None = None,
     ) -> VerifyReport: ...
+
+    async def cleanup_data(self, *, grace: float | None = None) -> SweepReport: ...
 
     async def nodes_page(
         self, state: str | None, offset: int, limit: int
@@ -210,7 +218,7 @@ class MeshCalls(Protocol):
         timeout: float | None = None,
     ) -> Receipt: ...
 
-    def watch(self, prefix: str = "") -> Watch: ...
+    def watch(self, prefix: str = "", *, cursor: str | None = None) -> Watch: ...
 
     async def send(self, node: str, body: bytes, *, topic: str = "", reliable: bool = False) -> object: ...
 
@@ -218,6 +226,17 @@ class MeshCalls(Protocol):
 
     async def publish(self, topic: str, body: bytes) -> int: ...
 
-    async def invite(self, *, role: str = "writer", expires_s: int = 3600, uses: int = 1) -> str: ...
+    async def certificates(self) -> Sequence[CertificateView]: ...
+
+    async def validate_certificate(self, pem: bytes) -> CertificateCheck: ...
+
+    async def invite(
+        self,
+        *,
+        role: str = "writer",
+        expires_s: int = 3600,
+        uses: int = 1,
+        labels: Mapping[str, str] | None = None,
+    ) -> str: ...
 
     async def handle_join_request(self, body: dict[str, Any], address: str) -> Mapping[str, Any]: ...

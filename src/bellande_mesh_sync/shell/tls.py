@@ -10,19 +10,19 @@ import contextlib
 import os
 import ssl
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from bellande_mesh_sync.errors import AuthenticationError
-from bellande_mesh_sync.ids import NodeId
+from bellande_mesh_sync.errors import AuthenticationError, ConfigError
 from bellande_mesh_sync.security.certificates import (
     CertificateFault,
-    check_issued_by,
+    MemberCertificate,
     check_valid_at,
     load_bundle,
-    parse_member_der,
     utc_now,
 )
+from bellande_mesh_sync.security.chains import member_of
 from bellande_mesh_sync.security.identity import Identity
+from bellande_mesh_sync.security.shown import shown_chain
 
 ALPN = "bmesh/1"
 
@@ -47,8 +47,41 @@ def https_context(identity: Identity) -> ssl.SSLContext:
     return context
 
 
-def verified_peer(session: ssl.SSLObject | ssl.SSLSocket, identity: Identity) -> tuple[NodeId, str]:
-    """The node at the other end of a finished handshake, and its role.
+def take_certificate(context: ssl.SSLContext, identity: Identity) -> None:
+    """From now on show this certificate, to whoever connects next."""
+    with _as_file(identity.certificate_pem + identity.private_key_pem()) as path:
+        context.load_cert_chain(path)
+
+
+def check_ciphers(server: ssl.SSLContext, client: ssl.SSLContext, allowed: Sequence[str]) -> None:
+    """ConfigError if these two would agree on another cipher suite; nothing `allowed` means any.
+
+    Python cannot choose among the suites of TLS 1.3, so a handshake in memory shows what OpenSSL chooses.
+    """
+    if not allowed:
+        return
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ours, theirs = (
+        server.wrap_bio(to_server, to_client, server_side=True),
+        client.wrap_bio(to_client, to_server),
+    )
+    for end in (theirs, ours, theirs, ours):
+        with contextlib.suppress(ssl.SSLWantReadError):
+            end.do_handshake()
+    agreed = theirs.cipher()
+    chosen = agreed[0] if agreed else "none"
+    if chosen not in allowed:
+        reason = f"OpenSSL chooses {chosen}; name others by 'Ciphersuites' in the file of OPENSSL_CONF"
+        raise ConfigError(field="tls_ciphers", reason=reason)
+
+
+def verified_peer(
+    session: ssl.SSLObject | ssl.SSLSocket, identity: Identity, ciphers: Sequence[str] = ()
+) -> MemberCertificate:
+    """Who is at the other end of a finished handshake, by its certificate.
+
+    Args:
+        ciphers: the suites that a link may use; empty: any.
 
     Raises:
         AuthenticationError: the other end is not a member of this mesh that speaks our protocol over
@@ -58,26 +91,21 @@ def verified_peer(session: ssl.SSLObject | ssl.SSLSocket, identity: Identity) ->
         raise AuthenticationError(reason=f"the peer speaks {session.version()}; TLS 1.3 is required")
     if session.selected_alpn_protocol() != ALPN:
         raise AuthenticationError(reason=f"the peer did not agree to speak {ALPN}")
-    der = session.getpeercert(True)
-    if der is None:
-        raise AuthenticationError(reason="the peer showed no certificate")
+    cipher = session.cipher()
+    if ciphers and (cipher is None or cipher[0] not in ciphers):
+        raise AuthenticationError(
+            reason=f"the link would use {cipher and cipher[0]}, which tls_ciphers lacks"
+        )
     try:
-        member = parse_member_der(der)
+        chain = shown_chain(session)
+        if not chain:
+            raise CertificateFault("the peer showed no certificate")
         # OpenSSL has done these two; a context made wrongly somewhere must not be the end of them.
-        check_issued_by(member, load_bundle(identity.authority_pem))
+        member = member_of(chain, load_bundle(identity.authority_pem))
         check_valid_at(member.x509, utc_now())
     except CertificateFault as fault:
         raise AuthenticationError(reason=str(fault)) from None
-    return member.node, member.role
-
-
-def refusal_reason(error: BaseException) -> str:
-    """Why a handshake failed, in words: for the log of an operator, never sent to the peer."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"the peer's certificate is refused: {error.verify_message}"
-    if isinstance(error, ssl.SSLError):
-        return f"TLS failed: {error.reason or error}"
-    return str(error) or type(error).__name__
+    return member
 
 
 def _mutual(protocol: int, identity: Identity) -> ssl.SSLContext:
@@ -95,8 +123,7 @@ def _tls13(protocol: int, identity: Identity) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.maximum_version = ssl.TLSVersion.TLSv1_3
     context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION
-    with _as_file(identity.certificate_pem + identity.private_key_pem()) as path:
-        context.load_cert_chain(path)
+    take_certificate(context, identity)
     return context
 
 
