@@ -10,6 +10,7 @@ from bellande_mesh_sync.errors import UsageError
 from bellande_mesh_sync.feeds import Subscription
 from bellande_mesh_sync.mesh import Mesh, init, init_with_options
 from bellande_mesh_sync.values import (
+    CertificateCheck,
     Explanation,
     NodeView,
     Receipt,
@@ -58,6 +59,7 @@ __all__ = [
     "subscribe",
     "topology",
     "update_node",
+    "validate_certificate",
     "verify_data",
     "wake",
     "why",
@@ -270,3 +272,11 @@ async def verify_data(mesh: Mesh, *, deep: bool = False) -> VerifyReport:
 async def cleanup_data(mesh: Mesh, *, grace: float | None = None) -> SweepReport:
     """Remove from the node's disk the parts of large values that nothing refers to any more."""
     return await mesh.cleanup_data(grace=grace)
+
+
+# -- security
+
+
+async def validate_certificate(mesh: Mesh, pem: bytes | str) -> CertificateCheck:
+    """What is wrong with a certificate (PEM) as one of a member of the mesh, and by how much."""
+    return await mesh.validate_certificate(pem)
