@@ -22,6 +22,7 @@ from bellande_mesh_sync.core.effects import Effect, Resolve, Send, SendChunks, S
 from bellande_mesh_sync.core.events import (
     AddMember,
     AddressesChanged,
+    AddStatements,
     AnnounceSelf,
     ChunkRefused,
     ChunksAdded,
@@ -48,6 +49,7 @@ from bellande_mesh_sync.core.events import (
     SendNote,
     SetConnectionsMax,
     Sleep,
+    StatementsJudged,
     Survey,
     TimerFired,
     UpdateSelf,
@@ -75,6 +77,10 @@ from bellande_mesh_sync.core.messages import (
     ReachWant,
     Records,
     RelayedNote,
+    StatementDigest,
+    StatementIds,
+    Statements,
+    StatementWant,
     StreamEnd,
     Summary,
     SurveyReport,
@@ -85,6 +91,7 @@ from bellande_mesh_sync.core.reader import RecordReader, StoredState
 from bellande_mesh_sync.core.session.links import Link, Links
 from bellande_mesh_sync.core.session.switchboard import Switchboard
 from bellande_mesh_sync.core.spreading.exchange import Exchange
+from bellande_mesh_sync.core.statements.spreading import StatementSpreading
 from bellande_mesh_sync.core.timers import (
     AckOverdue,
     FetchOverdue,
@@ -101,7 +108,7 @@ from bellande_mesh_sync.core.timers import (
 )
 from bellande_mesh_sync.ids import Now
 
-SIGNS_OF_LIFE = frozenset({Ping, Pong, MemberStream, MemberDatagram, Summary})
+SIGNS_OF_LIFE = frozenset({Ping, Pong, MemberStream, MemberDatagram, Summary, StatementDigest})
 """What a link carries even if nobody needs it."""
 
 
@@ -140,9 +147,12 @@ class NodeCore:
         self.directory = self.membership.directory
         self.notes = Notes(me, self.links, self.membership, self.counters)
         self.surveys = Surveys(me.node, self.links, self.membership, self.counters)
+        self.statements = StatementSpreading(
+            self.links, self.counters, self.replica, state.statements, lambda added, now: []
+        )  # fmt: skip
         self.switchboard = Switchboard(
             config, me, self.links, self.exchange, self.membership, self.notes, self.surveys,
-            self.counters, rng,
+            self.statements, self.counters, rng,
         )  # fmt: skip
         self.commands = MemberCommands(self.membership, self.switchboard, self.links)
         self.membership.on_doubt = self.commands.doubt
@@ -174,6 +184,8 @@ class NodeCore:
             Wake: commands.wake,
             SetConnectionsMax: commands.set_connections_max,
             Survey: self.surveys.start,
+            AddStatements: self.statements.add,
+            StatementsJudged: self.statements.handle_judged,
             LinkOpened: self.switchboard.opened,
             LinkClosed: self.switchboard.closed,
             DialFailed: self.switchboard.dial_failed,
@@ -183,8 +195,8 @@ class NodeCore:
             AddressesChanged: commands.move,
             SealKeyChanged: commands.change_key,
             LoopLate: lambda event, now: membership.note_lag(event.lag_ns, now),
-            Committed: exchange.handle_committed,
-            CommitFailed: exchange.handle_commit_failed,
+            Committed: self._committed,
+            CommitFailed: self._commit_failed,
             PageRead: lambda event, now: exchange.serving.handle_page(event),
             MissingFound: exchange.handle_missing_found,
             DamageFound: exchange.mending.found,
@@ -229,6 +241,10 @@ class NodeCore:
             RelayedNote: notes.handle_relayed,
             SurveyWant: surveys.handle_want,
             SurveyReport: lambda link, report, now: surveys.handle_report(link, report),
+            StatementDigest: self.statements.handle_digest,
+            StatementIds: self.statements.handle_ids,
+            StatementWant: self.statements.handle_want,
+            Statements: self.statements.handle_statements,
             ChunkWant: lambda link, want, now: [SendChunks(link.link, want.hashes)],
             ChunkOffer: exchange.handle_chunk_offer,
             ChunkMissing: exchange.handle_chunk_missing,
@@ -274,6 +290,7 @@ class NodeCore:
             "streams": len(self.pulls),
             "notes": len(self.notes),
             "surveys": len(self.surveys),
+            "statements": len(self.statements),
             "uncommitted_bytes": self.replica.uncommitted_bytes,
         }
 
@@ -313,8 +330,17 @@ class NodeCore:
         self._meet_a_stranger()
         pause_ns = round(self.config.sync_interval_ns * (0.9 + 0.2 * self._rng.random()))
         effects = self.exchange.mending.retry(now)
+        effects += self.statements.compare(self.links.records_links())
         effects += [*self.exchange.compare(), SetTimer(RepairDue(), now.mono_ns + pause_ns)]
         return effects
+
+    def _committed(self, event: Committed, now: Now) -> list[Effect]:
+        effects = self.exchange.handle_committed(event, now)
+        return effects + self.statements.committed(event.commit)
+
+    def _commit_failed(self, event: CommitFailed, now: Now) -> list[Effect]:
+        effects = self.exchange.handle_commit_failed(event, now)
+        return effects + self.statements.commits_failed(event.code, event.reason)
 
     def _forget_expired(self, now: Now) -> list[Effect]:
         self.replica.forget_expired(now)

@@ -29,6 +29,7 @@ from bellande_mesh_sync.sim.node import MakeCore, NodeSetup, SimNode
 from bellande_mesh_sync.sim.oracle import Oracle
 from bellande_mesh_sync.sim.outcome import Outcome, story_of
 from bellande_mesh_sync.sim.probe import Probe
+from bellande_mesh_sync.sim.statement_checker import StatementChecker
 from bellande_mesh_sync.sim.swarm import Scenario
 from bellande_mesh_sync.sim.trace import Trace, in_words
 from bellande_mesh_sync.sim.workload import Workload
@@ -83,11 +84,16 @@ class Simulation:
         self.history_checker = HistoryChecker(scenario.core.history, len(self.disks))
         self.context_checker = ContextChecker()
         self.workload.resolved = self.context_checker.resolved
+        self.statement_checker = StatementChecker()
         self.faults = Faults(self.world, scenario.faults, self.nodes, self.network)
         self.faults.disks.wiped = self.ack_checker.wiped
         self.faults.clocks.clock_set = self._clock_set
         self.faults.processes.left = self.members.gone = self.ack_checker.left.add
         self.faults.processes.join = self._join
+        self.faults.statements.stated = self.statement_checker.stated
+        self.faults.statements.durable = lambda node, judged: self.statement_checker.durable(
+            node.disk, judged
+        )
         self.faults.standing.revoked = self._cut_off
         self.apart: set[int] = set()
         """Nodes that need not agree with the others in the end: cut off, or liars."""
@@ -264,6 +270,7 @@ class Simulation:
         self.additions.check_at_rest(self.settled())
         self.oracle.notes.check_ledger(self.network.notes.sent_count, self.network.notes.lost)
         self.members.check_at_rest(self.settled())
+        self.statement_checker.check_at_rest([node.disk for node in self.settled()])
         if self.liar is None:  # A member that lies is believed about what replaced what.
             self.history_checker.check_at_rest([node.disk for node in self.settled()])
         for node in self.settled():
@@ -271,7 +278,8 @@ class Simulation:
                 raise Violation("bounds", node.name, f"{node.disk.view_count} views are still open at rest")
 
     def _differences(self) -> list[str]:
-        return differences([node.disk for node in self.settled()])
+        disks = [node.disk for node in self.settled()]
+        return differences(disks) + self.statement_checker.differences(disks)
 
     # -- checks that go on all the time
 
@@ -313,6 +321,7 @@ class Simulation:
         for disk in self.disks:
             self.disk_checker.check_disk(disk)
             self.history_checker.check_disk(disk)
+            self.statement_checker.check_disk(disk)
         self.ack_checker.check_all()
         self.members.check(self.settled(), self.world.now_ns)
 
@@ -322,6 +331,7 @@ class Simulation:
         self.disk_checker.applied(disk, batch)
         self.history_checker.applied(disk, batch)
         self.context_checker.applied(disk, batch)
+        self.statement_checker.applied(disk, batch)
         if batch.set_aside:
             keys = tuple(damaged.key for damaged in batch.set_aside)
             self.ack_checker.set_aside(disk.index, keys)
@@ -331,6 +341,7 @@ class Simulation:
     def wiped(self, disk: Disk) -> None:
         self.disk_checker.wiped(disk)
         self.history_checker.wiped(disk)
+        self.statement_checker.wiped(disk)
         self.additions.wiped(disk.index)
         self.oracle.hear(DiskLost(disk.index, self.world.now_ns))
 

@@ -20,6 +20,7 @@ from bellande_mesh_sync.core.effects import Batch, IntervalChange
 from bellande_mesh_sync.core.events import DamageFound
 from bellande_mesh_sync.core.members.member import MemberRecord
 from bellande_mesh_sync.core.reader import DamagedRecord, StoredShard, StoredState
+from bellande_mesh_sync.core.statements.statement import Judged, StatementId, id_of
 from bellande_mesh_sync.errors import ChunkMissingError, CorruptStoreError
 from bellande_mesh_sync.ids import Author, Dot, NodeId, Shard
 from bellande_mesh_sync.store.interface import ChangesView, Examiner, OldVersions, Page, ScanPage, StoreCounts
@@ -198,6 +199,7 @@ class MemoryStore:
         self._members: dict[NodeId, MemberRecord] = {}
         self._history = MemoryHistory()
         self._damaged: dict[tuple[Shard, Dot], DamagedRecord] = {}
+        self._statements: dict[StatementId, Judged] = {}
         # What is published:
         self._index = KeyIndex()
         self._visible: dict[int, Record] = {}
@@ -213,7 +215,12 @@ class MemoryStore:
         shards = sorted(self._knowledge.keys() | self._fingerprints.keys())
         members = tuple(self._members[node] for node in sorted(self._members))
         damaged = tuple(self._damaged.values())
-        return StoredState(self._epoch, tuple(map(self._stored_shard, shards)), members, self._clock, damaged)
+        return StoredState(
+            self._epoch, tuple(map(self._stored_shard, shards)), members, self._clock, damaged, self._kept()
+        )
+
+    def _kept(self) -> tuple[Judged, ...]:
+        return tuple(self._statements[each] for each in sorted(self._statements))
 
     def _stored_shard(self, shard: Shard) -> StoredShard:
         return StoredShard(shard, self._knowledge_of(shard), self._fingerprints.get(shard, 0))
@@ -256,6 +263,7 @@ class MemoryStore:
             self._history.apply(batch)
         for shard, dot in batch.healed:
             self._damaged.pop((shard, Dot(*dot)), None)
+        self._statements.update((id_of(each.statement), each) for each in batch.statements)
         self._epoch = batch.epoch or self._epoch
         self._clock = batch.clock or self._clock
 

@@ -10,6 +10,7 @@ from bellande_mesh_sync.core.data.record import Record, fingerprint_of
 from bellande_mesh_sync.core.effects import Batch, IntervalChange
 from bellande_mesh_sync.core.members.member import MemberRecord
 from bellande_mesh_sync.core.reader import DamagedRecord
+from bellande_mesh_sync.core.statements.statement import Judged
 from bellande_mesh_sync.ids import Author, Dot, NodeId, Shard, Stamp
 
 FINGERPRINT_MODULUS = 1 << 256
@@ -18,7 +19,7 @@ FINGERPRINT_MODULUS = 1 << 256
 class Draft:
     __slots__ = ("_drops", "_history", "_intervals", "_puts", "credits", "epoch", "expired_ms",
                  "fingerprints", "forgotten", "healed", "members", "ranges", "records", "relearned",
-                 "requests", "set_aside", "size_bytes", "streams", "syncs_chunks", "unlearned",
+                 "requests", "set_aside", "size_bytes", "statements", "streams", "syncs_chunks", "unlearned",
                  "written")  # fmt: skip
 
     def __init__(self) -> None:
@@ -49,6 +50,7 @@ class Draft:
         self.relearned: list[tuple[Shard, Author, Ranges]] = []
         self.healed: list[tuple[Shard, Dot]] = []
         """Damaged dots that have come back, or were replaced, with this batch."""
+        self.statements: list[Judged] = []
         self.epoch = b""
         self.syncs_chunks = False
         """There are chunks that no record of this batch brings along, and that must be durable."""
@@ -86,7 +88,7 @@ class Draft:
         has_members = self.members or self.forgotten
         has_records = self._puts or self._drops or self._intervals or self._history or self.expired_ms
         is_mending = self.set_aside or self.unlearned or self.healed or self.syncs_chunks
-        return not (has_records or has_members or self.epoch or is_mending)
+        return not (has_records or has_members or self.epoch or is_mending or self.statements)
 
     def batch(self, clock: int) -> Batch:
         return Batch(
@@ -105,4 +107,5 @@ class Draft:
             set_aside=tuple(self.set_aside),
             relearned=tuple(self.relearned),
             healed=tuple(self.healed),
+            statements=tuple(self.statements),
         )

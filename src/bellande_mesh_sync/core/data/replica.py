@@ -23,6 +23,7 @@ from bellande_mesh_sync.core.effects import Commit
 from bellande_mesh_sync.core.events import Write
 from bellande_mesh_sync.core.members.member import MemberRecord
 from bellande_mesh_sync.core.reader import DamagedRecord, RecordReader, StoredState
+from bellande_mesh_sync.core.statements.statement import Judged
 from bellande_mesh_sync.ids import Author, NodeId, Now, Shard, Stamp
 from bellande_mesh_sync.keys import shard_of, space_of
 
@@ -81,6 +82,7 @@ class Replica:
         self._draft = Draft()
         self._refused_members: dict[NodeId, MemberRecord | None] = {}
         self._refused_epoch = b""
+        self._refused_statements: list[Judged] = []
         self.uncommitted_bytes = 0
 
     # -- questions
@@ -101,6 +103,11 @@ class Replica:
     @property
     def draft(self) -> Draft:
         return self._draft
+
+    @property
+    def next_commit(self) -> int:
+        """The number that the draft will have as a commit."""
+        return self._next_commit
 
     def siblings(self, keys: Sequence[str]) -> dict[str, tuple[Record, ...]]:
         """The siblings of each key, open commits included. One look-up in the store for all of them."""
@@ -373,6 +380,7 @@ class Replica:
             # These must not be forgotten by a restart: they go with the next batch. Not at once, or a
             # full disk would be asked again as fast as it can refuse.
             self._refused_epoch = commit.draft.epoch or self._refused_epoch
+            self._refused_statements += commit.draft.statements
             self._refused_members.update(dict.fromkeys(commit.draft.forgotten))
             self._refused_members.update((member.node, member) for member in commit.draft.members)
         return lost
@@ -389,6 +397,8 @@ class Replica:
             else:
                 self._draft.remember(member)
         self._refused_members.clear()
+        self._draft.statements += self._refused_statements
+        self._refused_statements.clear()
         self._refused_epoch = b""
 
     def _settle(self, commit: OpenCommit) -> None:

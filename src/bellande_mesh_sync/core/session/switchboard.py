@@ -16,6 +16,7 @@ from bellande_mesh_sync.core.messages import CHUNKS_LANE, RECORDS_LANE, Ping, Po
 from bellande_mesh_sync.core.session.dialing import REPLACED, UNWANTED, Dialer
 from bellande_mesh_sync.core.session.links import Link, Links
 from bellande_mesh_sync.core.spreading.exchange import Exchange
+from bellande_mesh_sync.core.statements.spreading import StatementSpreading
 from bellande_mesh_sync.ids import NodeId, Now
 
 CHUNK_LINK_IDLE_NS = 60_000_000_000
@@ -38,7 +39,8 @@ class Switchboard:
 
     def __init__(
         self, config: CoreConfig, me: LocalNode, links: Links, exchange: Exchange, membership: Membership,
-        notes: Notes, surveys: Surveys, counters: Counters, rng: random.Random,
+        notes: Notes, surveys: Surveys, statements: StatementSpreading, counters: Counters,
+        rng: random.Random,
     ) -> None:  # fmt: skip
         self.config = config
         self.connections_max = config.connections_max
@@ -50,6 +52,7 @@ class Switchboard:
         self._membership = membership
         self._notes = notes
         self._surveys = surveys
+        self._statements = statements
         self._counters = counters
         self._dialer = Dialer(config, me.bootstrap, rng)
         membership.has_room = self._has_room
@@ -96,6 +99,7 @@ class Switchboard:
                 effects += self.hang_up(lane, "closing", "it is from before the peer's restart", now)
         effects += self._membership.link_opened(link, hello.member, now)
         effects += self._notes.link_ready(link, now)
+        effects += self._statements.compare([link])
         return effects + self._exchange.summaries([link])
 
     def _make_room(self, link: Link, now: Now, *, is_wanted: bool) -> list[Effect] | None:
@@ -149,6 +153,7 @@ class Switchboard:
         if link.lane != RECORDS_LANE:
             return effects
         effects += self._surveys.link_gone(link)
+        self._statements.link_gone(link)
         if self._links.to(link.peer) is None:
             self._dialer.lost(link.peer, code, now.mono_ns - link.opened_ns, now)
             while (lane := self._links.for_chunks(link.peer)) is not None:
