@@ -25,9 +25,9 @@ PURE = frozenset({*BASE, "core", "wire", "search_path"})
 _SETTINGS = frozenset(
     {"addresses", "config", "config_file", "config_history", "config_model", "files", "home"}
 )
-_CLIENT = frozenset({"client", "client_conflicts", "client_errors", "client_history", "client_transfers"})
+_CLIENT = frozenset({"client", "client_conflicts", "client_errors", "client_history", "client_revocations", "client_transfers"})
 _EVERYDAY = BASE | _SETTINGS | {"core", "wire", "store", "security", "observe", "loading"}
-_MESH_PARTS = frozenset({"mesh_conflicts", "mesh_history", "mesh_members", "mesh_verify"})
+_MESH_PARTS = frozenset({"mesh_conflicts", "mesh_history", "mesh_members", "mesh_revocations", "mesh_verify"})
 """What a mesh can do, a room for each kind of calls."""
 
 ARROWS: dict[str, frozenset[str]] = {

@@ -23,6 +23,7 @@ import msgspec
 from bellande_mesh_sync.client_conflicts import ConflictCalls
 from bellande_mesh_sync.client_errors import checked_url, error_in, translated, translated_pieces
 from bellande_mesh_sync.client_history import HistoryClient
+from bellande_mesh_sync.client_revocations import RevocationClient
 from bellande_mesh_sync.client_transfers import (
     ExportItem,
     ExportReader,
@@ -78,7 +79,7 @@ OCTETS: Final = "application/octet-stream"
 Answered = TypeVar("Answered")
 
 
-class Client(ConflictCalls, HistoryClient):
+class Client(ConflictCalls, HistoryClient, RevocationClient):
     """Talks to one node.
 
     Args:

@@ -50,6 +50,7 @@ from bellande_mesh_sync.keys import check_key, check_prefix, space_of
 from bellande_mesh_sync.mesh_conflicts import ConflictCalls
 from bellande_mesh_sync.mesh_history import HistoryCalls
 from bellande_mesh_sync.mesh_members import MemberCalls
+from bellande_mesh_sync.mesh_revocations import RevocationCalls
 from bellande_mesh_sync.mesh_verify import VerifyCalls
 from bellande_mesh_sync.observe import views
 from bellande_mesh_sync.observe.conflicts import counts_shown, entry_of_version, to_settle
@@ -80,7 +81,7 @@ LIST_STEP = 250
 """Entries of a listing that are made in one go."""
 
 
-class Mesh(MemberCalls, ConflictCalls, HistoryCalls, VerifyCalls):
+class Mesh(MemberCalls, RevocationCalls, ConflictCalls, HistoryCalls, VerifyCalls):
     """One node. Make it with `init`; use it as `async with`, or call `start` and `stop`.
 
     All calls belong to the event loop that started it. Node ids and versions are text.

@@ -17,6 +17,7 @@ from bellande_mesh_sync.values import (
     NodeView,
     Receipt,
     RestorePage,
+    RevocationView,
     Siblings,
     Stats,
     Status,
@@ -101,6 +102,10 @@ class MeshCalls(Protocol):
         capacity: int | None = None,
         zone: str | None = None,
     ) -> NodeView: ...
+
+    async def revoke(self, node: str, *, reason: str = "") -> RevocationView: ...
+
+    async def revocations(self) -> Sequence[RevocationView]: ...
 
     async def set_max_connections(self, count: int) -> None: ...
 

@@ -35,6 +35,8 @@ COMMANDS = {
     "health": "look:health",
     "register": "members:register",
     "remove": "members:remove",
+    "revoke": "revoking:revoke",
+    "revocations": "revoking:revocations",
     "cleanup": "members:cleanup",
     "restore-nodes": "members:restore_nodes",
     "update": "members:update",

@@ -60,7 +60,8 @@ class Excuses:
             self._cut_ns.get(subject.index, NEVER_NS),
             self._everywhere_ns,
         )
-        is_member = subject.is_running and subject.index not in self._network.outsiders
+        gone = self._network.outsiders | self._network.expelled
+        is_member = subject.is_running and subject.index not in gone
         return not is_member or last_ns >= since_ns or self._loses_much(subject, nodes)
 
     def _loses_much(self, subject: SimNode, nodes: Sequence[SimNode]) -> bool:

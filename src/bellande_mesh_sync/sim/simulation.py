@@ -95,6 +95,8 @@ class Simulation:
             node.disk, judged
         )
         self.faults.standing.revoked = self._cut_off
+        self.faults.statements.expelled = self._expelled
+        self.disk_checker.is_revoked = self.statement_checker.is_revoked
         self.apart: set[int] = set()
         """Nodes that need not agree with the others in the end: cut off, or liars."""
         self.liar = self._make_liar(identities)
@@ -121,6 +123,12 @@ class Simulation:
 
     def _cut_off(self, node: SimNode) -> None:
         self.apart.add(node.index)
+
+    def _expelled(self, node: SimNode) -> None:
+        self.apart.add(node.index)
+        self.network.expelled.add(node.index)
+        self.ack_checker.liars.add(node.index)
+        self.oracle.liars.add(node.index)
 
     def _make_liar(self, identities: list[SimIdentity]) -> Liar | None:
         """The last node, in a mesh in which two honest ones are left."""
@@ -271,6 +279,8 @@ class Simulation:
         self.oracle.notes.check_ledger(self.network.notes.sent_count, self.network.notes.lost)
         self.members.check_at_rest(self.settled())
         self.statement_checker.check_at_rest([node.disk for node in self.settled()])
+        for node in self.settled():
+            self.statement_checker.check_shown(node.disk, node.members_shown())
         if self.liar is None:  # A member that lies is believed about what replaced what.
             self.history_checker.check_at_rest([node.disk for node in self.settled()])
         for node in self.settled():
@@ -365,6 +375,9 @@ class Simulation:
             self.members.changed(node, effect, self.nodes, self.world.now_ns)
 
     def stopped(self, node: SimNode, effect: Stop) -> None:
+        if effect.code == "revoked" and node.index in self.network.expelled:
+            node.is_retired = True
+            return
         raise Violation("stopped", node.name, f"{effect.code}: {effect.reason}")
 
 

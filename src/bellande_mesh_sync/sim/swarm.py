@@ -104,7 +104,12 @@ def with_statements(scenario: Scenario) -> Scenario:
     rng = random.Random(int.from_bytes(blake3(f"{scenario.seed}/statements".encode()).digest(), "big"))
     if scenario.faults == FaultConfig():
         return scenario
-    return replace(scenario, faults=replace(scenario.faults, state_s=draw_pace(rng, 0.3, 2, 30)))
+    return replace(
+        scenario,
+        faults=replace(
+            scenario.faults, state_s=draw_pace(rng, 0.3, 2, 30), expel_s=draw_pace(rng, 0.15, 15, 150)
+        ),
+    )
 
 
 def _draw_history(rng: random.Random) -> HistoryPolicy:

@@ -17,7 +17,7 @@ from bellande_mesh_sync.sim.statements import judge_all, state, state_as
 
 def said(number: int, *, body: bytes = b"") -> Judged:
     subject = number.to_bytes(32, "big")
-    return state(revocation.KIND, subject, body or revocation.body_of(Revocation("", ())), number)
+    return state(revocation.KIND, subject, body or revocation.body_of(Revocation("", "", ())), number)
 
 
 def test_equal_sets_have_equal_digests_whatever_the_order() -> None:
@@ -60,7 +60,7 @@ def test_a_signer_has_only_so_much_room(monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.mark.parametrize("rank", ["writer", "reader", "observer"])
 def test_only_the_authority_and_admins_may_revoke(rank: str) -> None:
-    body = revocation.body_of(Revocation("lost", (CutLine(Shard("fleet/0"), b"12345678", 7),)))
+    body = revocation.body_of(Revocation("lost", "bob", (CutLine(Shard("fleet/0"), b"12345678", 7),)))
     me = make_identity(1, 1)
     assert fault_of(state(revocation.KIND, bytes(32), body, 1)) == ""
     assert fault_of(state_as(me, "admin", revocation.KIND, bytes(32), body, 1)) == ""
@@ -74,18 +74,18 @@ def test_a_kind_of_a_later_version_is_kept_if_an_issuer_made_it(rank: str) -> No
 
 
 def cut(shard: str = "a/0", epoch: bytes = b"12345678", last: int = 1) -> bytes:
-    return revocation.body_of(Revocation("", (CutLine(Shard(shard), epoch, last),)))
+    return revocation.body_of(Revocation("", "", (CutLine(Shard(shard), epoch, last),)))
 
 
 BAD = {
     "a body that is none": (bytes(32), b"\xc1"),
-    "a subject that is no node": (b"short", revocation.body_of(Revocation("", ()))),
+    "a subject that is no node": (b"short", revocation.body_of(Revocation("", "", ()))),
     "an epoch of 7 bytes": (bytes(32), cut(epoch=b"1234567")),
     "a cut at nothing": (bytes(32), cut(last=0)),
     "a shard's name without end": (bytes(32), cut(shard="a" * 2_000)),
-    "a reason that cannot be printed": (bytes(32), revocation.body_of(Revocation("a\nb", ()))),
-    "a long reason": (bytes(32), revocation.body_of(Revocation("x" * 1_025, ()))),
-    "an id that is none": (bytes(32), revocation.body_of(Revocation("", (), (StatementId(b"x"),)))),
+    "a reason that cannot be printed": (bytes(32), revocation.body_of(Revocation("a\nb", "", ()))),
+    "a long reason": (bytes(32), revocation.body_of(Revocation("x" * 1_025, "", ()))),
+    "an id that is none": (bytes(32), revocation.body_of(Revocation("", "", (), (StatementId(b"x"),)))),
 }
 
 
@@ -96,7 +96,7 @@ def test_a_revocation_that_says_nothing_sensible_does_not_count(name: str) -> No
 
 
 def test_a_revocation_is_read_as_it_was_made() -> None:
-    made = Revocation("lost", (CutLine(Shard("fleet/0"), b"12345678", 7),), (StatementId(bytes(32)),))
+    made = Revocation("lost", "bob", (CutLine(Shard("fleet/0"), b"12345678", 7),), (StatementId(bytes(32)),))
     assert revocation.read(state(revocation.KIND, bytes(32), revocation.body_of(made), 1).statement) == made
 
 

@@ -18,7 +18,7 @@ from bellande_mesh_sync.sim.statements import state, state_as
 from tests.core.making import LINKS_ALONE
 from tests.core.shuttle import World
 
-BODY = revocation.body_of(Revocation("lost", ()))
+BODY = revocation.body_of(Revocation("lost", "bob", ()))
 
 
 def said(number: int) -> Judged:

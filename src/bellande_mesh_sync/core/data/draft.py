@@ -20,7 +20,7 @@ class Draft:
     __slots__ = ("_drops", "_history", "_intervals", "_puts", "credits", "epoch", "expired_ms",
                  "fingerprints", "forgotten", "healed", "members", "ranges", "records", "relearned",
                  "requests", "set_aside", "size_bytes", "statements", "streams", "syncs_chunks", "unlearned",
-                 "written")  # fmt: skip
+                 "withdrawn", "written")  # fmt: skip
 
     def __init__(self) -> None:
         self._puts: dict[tuple[Shard, Author, int], Record] = {}
@@ -45,6 +45,8 @@ class Draft:
         self.requests: list[int] = []
         """The callers whose writes are in here."""
         self.set_aside: list[DamagedRecord] = []
+        self.withdrawn: list[Record] = []
+        """Sound records among those set aside."""
         self.unlearned: list[tuple[Shard, Delta]] = []
         """Dots that are no longer known once this is durable, before those of `ranges` are."""
         self.relearned: list[tuple[Shard, Author, Ranges]] = []
@@ -64,6 +66,13 @@ class Draft:
     def drop(self, shard: Shard, record: Record) -> None:
         if self._puts.pop((shard, record.author, record.sequence), None) is None:
             self._drops.append((shard, record.key, record.dot))
+        self.fingerprints[shard] -= fingerprint_of(record)
+
+    def withdraw(self, shard: Shard, record: Record) -> None:
+        """Take a sound record out of its place; its key is not damaged by that."""
+        self.set_aside.append(DamagedRecord(shard, record.dot, record.key))
+        self.healed.append((shard, record.dot))
+        self.withdrawn.append(record)
         self.fingerprints[shard] -= fingerprint_of(record)
 
     def keep(self, shard: Shard, replaced: Record, until: Stamp, policy: HistoryPolicy, wall_ms: int) -> None:

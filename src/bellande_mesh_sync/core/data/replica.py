@@ -79,6 +79,8 @@ class Replica:
         self.damage = Damage(state.damaged)
         self._open: deque[OpenCommit] = deque()
         self._next_commit = 1
+        self.last_committed = 0
+        """The last commit that is on disk."""
         self._draft = Draft()
         self._refused_members: dict[NodeId, MemberRecord | None] = {}
         self._refused_epoch = b""
@@ -330,6 +332,22 @@ class Replica:
         self.damage.note(record)
         self._draft.set_aside.append(record)
 
+    def withdraw(self, shard: Shard, records: Iterable[Record]) -> list[Record]:
+        """Set sound records aside that must not count any more; nothing takes their place. Those that still
+        stood. Their dots must be unlearned."""
+        records = list(records)
+        held = self.siblings([record.key for record in records])
+        withdrawn: list[Record] = []
+        for record in records:
+            kept = tuple(sibling for sibling in held[record.key] if sibling.dot != record.dot)
+            if len(kept) == len(held[record.key]):
+                continue
+            held[record.key] = kept
+            self._overlay[record.key] = Overlay(kept, self._next_commit)
+            self._draft.withdraw(shard, record)
+            withdrawn.append(record)
+        return withdrawn
+
     def unlearn(self, shard: Shard, dots: Delta) -> bool:
         """No longer claim these dots. Whether the last of our own are among them, whose numbers would be
         given out again: then this node must become a new author in the same batch."""
@@ -364,6 +382,7 @@ class Replica:
         done: list[OpenCommit] = []
         while self._open and self._open[0].number <= number:
             commit = self._open.popleft()
+            self.last_committed = commit.number
             self._settle(commit)
             done.append(commit)
         return done
@@ -413,7 +432,7 @@ class Replica:
         for shard, amount in draft.fingerprints.items():
             state = self._kept(shard)
             state.fingerprint = (state.fingerprint + amount) % FINGERPRINT_MODULUS
-        for record in draft.records:
+        for record in (*draft.records, *draft.withdrawn):
             over = overlay.get(record.key)
             if over is not None and over.commit == commit.number:
                 del overlay[record.key]

@@ -37,6 +37,7 @@ from bellande_mesh_sync.core.messages import (
     Records,
     ShardSummary,
     Summary,
+    Want,
 )
 from bellande_mesh_sync.core.reader import RecordReader, StoredState
 from bellande_mesh_sync.core.session.links import Link, Links
@@ -47,7 +48,9 @@ from bellande_mesh_sync.core.spreading.mending import Mending
 from bellande_mesh_sync.core.spreading.pulls import Pull, Pulls
 from bellande_mesh_sync.core.spreading.push import HAVE_RANGES_MAX, news_of, spread
 from bellande_mesh_sync.core.spreading.serving import Serving
+from bellande_mesh_sync.core.spreading.trimming import Trimming
 from bellande_mesh_sync.core.spreading.weight import weight_of
+from bellande_mesh_sync.core.statements.revocations import Revocations
 from bellande_mesh_sync.core.timers import AckOverdue
 from bellande_mesh_sync.errors import damaged_key
 from bellande_mesh_sync.ids import SEQUENCE_MAX, Author, NodeId, Now, Shard, author_of, node_of
@@ -69,6 +72,7 @@ class Exchange:
     def __init__(
         self, config: CoreConfig, me: LocalNode, links: Links, counters: Counters, reader: RecordReader,
         state: StoredState, rng: random.Random, new_epoch: Callable[[], bytes], policies: SpacePolicies,
+        revocations: Revocations,
     ) -> None:  # fmt: skip
         self.config = config
         self.me = me
@@ -87,6 +91,11 @@ class Exchange:
         self.mending = Mending(
             self.replica, self.pulls, self.fetcher, links, counters, self._become_new_author
         )
+        self.revocations = revocations
+        self.pulls.beyond = revocations.beyond
+        self.trimming = Trimming(
+            self.replica, revocations, self.pulls, counters, self._become_new_author
+        )  # fmt: skip
         self._rng = rng
         self._new_epoch = new_epoch
         self.is_disk_refusing = False
@@ -160,7 +169,7 @@ class Exchange:
         part: list[ShardSummary] = []
         count = 0
         for shard, state in self.replica.shards():
-            for summary in _summaries_of(shard, state):
+            for summary in self._summaries_of(shard, state):
                 part.append(summary)
                 count += 4 + sum(4 + len(ranges) for _, ranges in summary.knowledge)
                 if count > SUMMARY_RANGES_MAX:
@@ -168,6 +177,23 @@ class Exchange:
                     part, count = [], 0
         if part:
             yield tuple(part)
+
+    def _summaries_of(self, shard: Shard, state: ShardState) -> list[ShardSummary]:
+        """All that is durable of a shard and counts, in as many parts as it takes."""
+        durable = state.committed.delta()
+        late = self.revocations.beyond(shard, durable)
+        told = Knowledge(late).missing_from(durable) if late else durable
+        pieces = list(parts_of(told, SUMMARY_RANGES_MAX))
+        is_whole = len(pieces) == 1 and not late
+        fingerprint = state.fingerprint.to_bytes(32, "little") if is_whole else NO_FINGERPRINT
+        return [ShardSummary(shard, piece, fingerprint) for piece in pieces]
+
+    def handle_want(self, link: Link, want: Want, now: Now) -> list[Effect]:
+        """Answered from the disk, but for what does not count any more and is not off it yet."""
+        late = self.revocations.beyond(want.shard, want.dots)
+        if late:
+            want = Want(want.stream, want.shard, Knowledge(late).missing_from(want.dots))
+        return self.serving.handle_want(link, want)
 
     def handle_summary(self, link: Link, message: Summary, now: Now) -> list[Effect]:
         effects: list[Effect] = []
@@ -253,6 +279,11 @@ class Exchange:
             if seen.contains(*dot) or dot in accepted:
                 self.counters["records_duplicate"] += 1
                 done_bytes += weight
+            elif not self.revocations.counts(shard, record.author, record.sequence):
+                self._refuse_revoked(record, now)
+                if pull is not None:
+                    pull.is_tainted = True
+                done_bytes += weight
             elif not self._is_sound(shard, record, space, stamp_max, now):
                 if pull is not None:
                     pull.is_tainted = True
@@ -273,6 +304,10 @@ class Exchange:
                 draft.streams[stream] += len(taken)
                 pull.is_tainted |= len(taken) < len(accepted)
         return effects + self._give_credit(link, done_bytes)
+
+    def _refuse_revoked(self, record: Record, now: Now) -> None:
+        self.counters["records_beyond_cut"] += 1
+        self.revocations.refused_record(record.author, now)
 
     def _is_sound(self, shard: Shard, record: Record, space: str, stamp_max: int, now: Now) -> bool:
         """Whether the record may be taken in; one that may not leaves a gap, and repair asks again."""
@@ -331,13 +366,18 @@ class Exchange:
         links = self.links.records_links()
         if len(links) > SEEK_PEERS_MAX:
             links = self._rng.sample(links, SEEK_PEERS_MAX)
-        summaries = [Summary((part,)) for part in _summaries_of(shard, self.replica.shard(shard))]
+        summaries = [Summary((part,)) for part in self._summaries_of(shard, self.replica.shard(shard))]
         return [Send(link.link, summary) for link in links for summary in summaries]
 
     def _take_in(self, fetch: Fetch, now: Now) -> None:
         """A large value is whole on this disk: now its record counts."""
         seen = self.replica.shard(fetch.shard).seen
-        if seen.contains(fetch.record.author, fetch.record.sequence):
+        record = fetch.record
+        if not self.revocations.counts(fetch.shard, record.author, record.sequence):
+            self._refuse_revoked(record, now)
+            self.pulls.abandoned(fetch.stream)
+            return
+        if seen.contains(record.author, record.sequence):
             self.pulls.abandoned(fetch.stream)
             return
         if not self.replica.accept(fetch.shard, [fetch.record], now):
@@ -410,6 +450,7 @@ class Exchange:
             if link is not None:
                 effects += self._give_credit(link, amount)
         effects += self.mending.committed([commit.draft for commit in commits])
+        effects += self.trimming.committed(now)
         effects += self.pulls.committed(streams, shards, now)
         if changed:
             effects.append(Changed(tuple(changed)))
@@ -426,6 +467,7 @@ class Exchange:
                     effects += self._give_credit(link, amount)
         self.pulls.taint_all()
         self.mending.commits_failed()
+        self.trimming.commits_failed()
         self.counters["commits_failed"] += 1
         self.is_disk_refusing = True
         effects.append(Log("error", event.code, {"reason": event.reason}))
@@ -438,13 +480,6 @@ class Exchange:
         retries, given_up = self.fetcher.link_closed(link.link, now)
         self._give_up(given_up)
         return effects + retries
-
-
-def _summaries_of(shard: Shard, state: ShardState) -> list[ShardSummary]:
-    """All that is durable of a shard, in as many parts as it takes."""
-    pieces = list(parts_of(state.committed.delta(), SUMMARY_RANGES_MAX))
-    fingerprint = state.fingerprint.to_bytes(32, "little") if len(pieces) == 1 else NO_FINGERPRINT
-    return [ShardSummary(shard, piece, fingerprint) for piece in pieces]
 
 
 def _ranges(records: list[Record]) -> dict[tuple[Shard, Author], tuple[int, int]]:

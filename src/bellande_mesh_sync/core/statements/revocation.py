@@ -13,6 +13,7 @@ from bellande_mesh_sync.ids import EPOCH_BYTES, NODE_ID_BYTES, SEQUENCE_MAX, Sha
 KIND: Final = "revocation"
 ID_BYTES: Final = 32
 REASON_BYTES_MAX: Final = 1_024
+NAME_BYTES_MAX: Final = 255
 SHARD_BYTES_MAX: Final = 1_100
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -30,6 +31,8 @@ class Revocation(Struct, frozen=True, array_like=True):
     """The body of such a statement."""
 
     reason: str
+    name: str
+    """What the node was called, for people: nothing else of it is kept."""
     cut: tuple[CutLine, ...]
     """What the issuer knew of the subject's writes. Of other epochs and shards nothing counts."""
     statements: tuple[StatementId, ...] = ()
@@ -58,6 +61,8 @@ def fault_of(statement: Statement) -> str:
         return "a revocation's body cannot be read"
     if len(found.reason.encode()) > REASON_BYTES_MAX or not found.reason.isprintable():
         return "a revocation's reason is too long or not printable"
+    if len(found.name.encode()) > NAME_BYTES_MAX or not found.name.isprintable():
+        return "the name in a revocation is too long or not printable"
     for line in found.cut:
         if len(line.epoch) != EPOCH_BYTES or not 0 < line.last <= SEQUENCE_MAX:
             return "a line of a revocation's cut is out of range"

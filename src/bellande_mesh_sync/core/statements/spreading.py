@@ -35,10 +35,10 @@ AddedStatements = Callable[[Sequence[Judged], Now], list[Effect]]
 
 class StatementSpreading:
     def __init__(
-        self, links: Links, counters: Counters, replica: Replica, stored: Iterable[Judged],
+        self, links: Links, counters: Counters, replica: Replica, book: StatementBook,
         on_added: AddedStatements,
     ) -> None:  # fmt: skip
-        self.book = StatementBook(stored)
+        self.book = book
         self._links = links
         self._counters = counters
         self._replica = replica
