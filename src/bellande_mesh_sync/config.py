@@ -75,6 +75,7 @@ class Settings:
     sync_interval_s: float
     metrics_interval_s: float
     max_clock_drift_s: float
+    sweep_grace_s: float
     dev_mode: bool
     encryption: bool
     discovery: bool
@@ -88,6 +89,7 @@ class Settings:
     built-in engine in the home's `data/`."""
     cert_path: Path | None
     key_path: Path | None
+    certificate_days: float
     max_connections: int
     max_retries: int
     spaces: dict[str, SpacePolicy]
@@ -146,6 +148,7 @@ def resolve(config: Config, options: MeshOptions | None = None, home: Path | Non
         sync_interval_s=config.sync_interval,
         metrics_interval_s=options.metrics_interval,
         max_clock_drift_s=config.max_clock_drift_s,
+        sweep_grace_s=config.sweep_grace,
         dev_mode=options.dev_mode,
         encryption=options.enable_encryption,
         discovery=options.enable_discovery,
@@ -156,6 +159,7 @@ def resolve(config: Config, options: MeshOptions | None = None, home: Path | Non
         db_url=_db_url(config.db_url, persistence, chosen),
         cert_path=None if options.cert_path is None else Path(options.cert_path),
         key_path=None if options.key_path is None else Path(options.key_path),
+        certificate_days=options.certificate_days,
         max_connections=options.max_connections,
         max_retries=options.max_retries,
         spaces=dict(config.spaces),

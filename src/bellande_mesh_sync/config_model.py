@@ -141,6 +141,9 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, meta
     max_clock_drift_s: _Seconds = 60.0
     """A write stamped further ahead of this node's clock than this is refused until its time has
     come, and reported. Above the worst honest clock error of the fleet; 1 to 600."""
+    sweep_grace: Annotated[float, Meta(ge=0, le=_YEAR_S)] = 3600.0
+    """Seconds that a part of a large value stays on the disk after nothing was found to refer to it. Longer
+    than a peer takes to fetch a value that is still being written: shorter costs fetching it again."""
     spaces: dict[str, SpacePolicy] = {}
     """Policies by space name; a space without one has the defaults of SpacePolicy."""
 
@@ -173,6 +176,10 @@ class MeshOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
     """This node's certificate (PEM), if it is kept outside the home's `identity/`; with `key_path`."""
     key_path: str | None = None
     """The private key of `cert_path` (PEM, readable by its owner only)."""
+    certificate_days: Annotated[float, Meta(gt=0, le=3650)] = 30.0
+    """How long the certificates are valid that this node issues, if it can: to those who join, and to members
+    when they are renewed. Members ask when a third is left, so they may be out of reach for that long: a
+    fleet that is seldom together wants more. 1 to 400."""
     dev_mode: bool = False
     """Try things out on one machine: a throwaway authority shared by this user's dev nodes, no `bms
     init` needed. Loopback only."""

@@ -56,6 +56,13 @@ class ConfigError(BellandeMeshError):
     template = "setting {field}: {reason}"
 
 
+class MissingExtraError(ConfigError):
+    """This needs a package that a small installation goes without."""
+
+    code = "missing_extra"
+    template = "{what} needs {package}: pip install 'bellande-mesh-sync[{extra}]'"
+
+
 class HomeInUseError(ConfigError):
     code = "home_in_use"
     template = "{home} is in use by a running node (pid {pid}); stop it, or choose another --home"
@@ -154,6 +161,43 @@ class InvalidRangeError(UsageError):
     template = "the range {range!r} lies outside the value, which has {size} bytes"
 
 
+class PathError(UsageError):
+    """A question of the search path that has no answer as it stands. Nothing changed."""
+
+    code = "path_error"
+
+
+class DimensionMismatchError(PathError):
+    code = "dimension_mismatch"
+    template = "{what} has {have} dimensions; {need} are expected"
+
+
+class InvalidNumberError(PathError):
+    """A number is missing, not finite, or out of its range."""
+
+    code = "invalid_number"
+    template = "{what} must be {wanted}"
+
+
+class InvalidSceneError(PathError):
+    """What is to be planned cannot be: shapes differ, or start or goal is where nothing can be."""
+
+    code = "invalid_scene"
+    template = "the scene's {what}: {reason}"
+
+
+class InvalidExpressionError(PathError):
+    code = "invalid_expression"
+    template = "the formula {text!r} cannot be used: {reason}"
+
+
+class QuestionTooLargeError(UsageError):
+    """A node answers for everybody: what would keep it busy for long is for a program of your own."""
+
+    code = "question_too_large"
+    template = "the question takes {work:.2g} steps, and {limit:.2g} are allowed; ask for less at once"
+
+
 class MethodNotAllowedError(UsageError):
     code = "method_not_allowed"
     template = "{method} is not possible on {path}; allowed are {allowed}"
@@ -178,6 +222,16 @@ class HistoryGoneError(RequestError):
     template = "this node's history of {key!r} does not reach back to {what}; another node's may"
 
 
+class CursorGoneError(RequestError):
+    """What a watcher has missed since its cursor is no longer known. Go on with an empty cursor: it tells all
+    there is, then what happens. Nothing changed."""
+
+    code = "cursor_gone"
+    template = (
+        "the watch cannot go on from this cursor: {reason}; watch from the beginning, with an empty one"
+    )
+
+
 class ConflictError(RequestError):
     """`if_match` names another version than the visible one. Nothing was written."""
 
@@ -192,6 +246,24 @@ class ConflictLimitError(RequestError):
     template = (
         "key {key!r} has {limit} siblings; read it and write with its context, or with none, to settle them"
     )
+
+
+class NoPathError(RequestError):
+    """The search ended before it found a path. There may be one."""
+
+    code = "no_path"
+    retryable = True
+    template = (
+        "no path was found in {samples} samples and {seconds:g} s; there may be one: allow more of both"
+    )
+
+
+class ReservedError(RequestError):
+    """A tube in space and time was not granted. The claim is withdrawn."""
+
+    code = "reserved"
+    retryable = True
+    template = "the reservation was not granted: {reason}"
 
 
 class StillMemberError(RequestError):

@@ -8,7 +8,7 @@ import hmac
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,14 +44,17 @@ from bellande_mesh_sync.errors import (
     UsageError,
     damaged_key,
 )
-from bellande_mesh_sync.feeds import Feeds, Subscription, Watch
+from bellande_mesh_sync.feeds import Feeds, Subscription
 from bellande_mesh_sync.ids import NodeId
 from bellande_mesh_sync.keys import check_key, check_prefix, space_of
+from bellande_mesh_sync.mesh_certificates import CertificateCalls
 from bellande_mesh_sync.mesh_conflicts import ConflictCalls
 from bellande_mesh_sync.mesh_history import HistoryCalls
 from bellande_mesh_sync.mesh_members import MemberCalls
 from bellande_mesh_sync.mesh_revocations import RevocationCalls
+from bellande_mesh_sync.mesh_sweep import SweepCalls
 from bellande_mesh_sync.mesh_verify import VerifyCalls
+from bellande_mesh_sync.mesh_watch import WatchCalls
 from bellande_mesh_sync.observe import views
 from bellande_mesh_sync.observe.conflicts import counts_shown, entry_of_version, to_settle
 from bellande_mesh_sync.security.admission import JoinDesk
@@ -81,7 +84,10 @@ LIST_STEP = 250
 """Entries of a listing that are made in one go."""
 
 
-class Mesh(MemberCalls, RevocationCalls, ConflictCalls, HistoryCalls, VerifyCalls):
+class Mesh(
+    MemberCalls, RevocationCalls, ConflictCalls, HistoryCalls, VerifyCalls, SweepCalls, CertificateCalls,
+    WatchCalls,
+):  # fmt: skip
     """One node. Make it with `init`; use it as `async with`, or call `start` and `stop`.
 
     All calls belong to the event loop that started it. Node ids and versions are text.
@@ -124,6 +130,7 @@ class Mesh(MemberCalls, RevocationCalls, ConflictCalls, HistoryCalls, VerifyCall
             self._identity = self._node.identity
             self._started_s = time.monotonic()
             await self._start_http()
+            self._start_renewal(self._node)
             if self._failure is not None:
                 raise self._failure  # It came while there was nothing to stop yet.
         except BaseException:
@@ -159,6 +166,7 @@ class Mesh(MemberCalls, RevocationCalls, ConflictCalls, HistoryCalls, VerifyCall
     async def _tear_down(self) -> None:
         self._feeds.close()
         self._stop_verifying()
+        await self._stop_renewal()
         if self._http is not None:
             await self._http.stop()
             self._http = None
@@ -225,8 +233,9 @@ class Mesh(MemberCalls, RevocationCalls, ConflictCalls, HistoryCalls, VerifyCall
         content_type = content_type_of(content_type)
         data = bytes_of(value, "a value")
         check_size(key, len(data), node.core.replica.policies)
-        written = await node.io.write_bytes(data)
-        return await self._write(node, key, written, content_type, ack, timeout, context, if_match)
+        with node.io.hold():
+            written = await node.io.write_bytes(data)
+            return await self._write(node, key, written, content_type, ack, timeout, context, if_match)
 
     async def put_stream(
         self,
@@ -247,8 +256,9 @@ class Mesh(MemberCalls, RevocationCalls, ConflictCalls, HistoryCalls, VerifyCall
         if if_match is not None:
             self._check_match(key, if_match)  # Before the stream, for what could be a long wait for nothing.
         check_size(key, size, node.core.replica.policies)
-        written = await node.io.write_stream(key, pieces, size)
-        return await self._write(node, key, written, content_type, ack, timeout, context, if_match)
+        with node.io.hold():
+            written = await node.io.write_stream(key, pieces, size)
+            return await self._write(node, key, written, content_type, ack, timeout, context, if_match)
 
     async def put_file(
         self,
@@ -265,8 +275,9 @@ class Mesh(MemberCalls, RevocationCalls, ConflictCalls, HistoryCalls, VerifyCall
         node = self._alive()
         check_key(key)
         content_type = content_type_of(content_type)
-        written = await node.io.write_file(Path(path))
-        return await self._write(node, key, written, content_type, ack, timeout, context, if_match)
+        with node.io.hold():
+            written = await node.io.write_file(Path(path))
+            return await self._write(node, key, written, content_type, ack, timeout, context, if_match)
 
     async def put_many(
         self,
@@ -287,6 +298,13 @@ class Mesh(MemberCalls, RevocationCalls, ConflictCalls, HistoryCalls, VerifyCall
         wanted = [(check_key(key), bytes(bytes_of(value, "a value")), rest) for key, value, *rest in items]
         for key, value, _ in wanted:
             check_size(key, len(value), node.core.replica.policies)
+        with node.io.hold():
+            return await self._put_all(node, wanted, ack, timeout)
+
+    async def _put_all(
+        self, node: Assembly, wanted: builtins.list[tuple[str, bytes, builtins.list[Any]]],
+        ack: str | None, timeout: float | None,
+    ) -> builtins.list[Receipt]:  # fmt: skip
         large = [value for _, value, _ in wanted if len(value) > INLINE_BYTES_MAX]
         # Worker threads cut and hash the large ones side by side.
         cut = iter(await asyncio.gather(*map(node.io.write_bytes, large)))
@@ -466,26 +484,13 @@ class Mesh(MemberCalls, RevocationCalls, ConflictCalls, HistoryCalls, VerifyCall
 
     # -- listening
 
-    def watch(self, prefix: str = "") -> Watch:
-        """Changes of keys with this prefix from now on, wherever made, once they are durable here."""
-        self._alive()
-        return self._feeds.watch(check_prefix(prefix))
-
     def subscribe(self, pattern: str = "**") -> Subscription:
         """Messages by topic: `*` is one segment, `**` any number of them. Direct ones have topic ""."""
         return self._feeds.subscribe(pattern)
 
-    def _changed(self, effect: do.Changed) -> None:
-        if not self._feeds.has_watches:
-            return
-        keys = {record.key: record for record in effect.records if self._feeds.is_watched(record.key)}
-        wall_ms = now().wall_ms
-        stored = self._alive().store.siblings(list(keys))
-        for record, siblings in zip(keys.values(), stored, strict=True):
-            found = self._entry(siblings, wall_ms)
-            self._feeds.changed(views.change_of(record, found[1] if found else None))
-
     def _arrived(self, effect: do.Deliver) -> None:
+        if self._is_about_certificates(effect):
+            return
         delivered = self._feeds.message(MeshMessage(effect.sender.hex(), effect.topic, effect.body))
         self._started().core.counters["notes_delivered" if delivered else "notes_unheard"] += 1
 
@@ -539,8 +544,16 @@ class Mesh(MemberCalls, RevocationCalls, ConflictCalls, HistoryCalls, VerifyCall
         """The token that the HTTP API takes from this node's owner."""
         return self._started().ground.admin_token
 
-    async def invite(self, *, role: str = "writer", expires_s: int = 3600, uses: int = 1) -> str:
-        """A join token for `bms join`. Only a node that holds the authority's key can make one."""
+    async def invite(
+        self, *, role: str = "writer", expires_s: int = 3600, uses: int = 1,
+        labels: Mapping[str, str] | None = None,
+    ) -> str:  # fmt: skip
+        """A join token for `bms join`. Only a node that holds the authority's key can make one.
+
+        Args:
+            uses: how many nodes may come in with it, up to 10,000.
+            labels: what they shall say of themselves, in their settings from then on.
+        """
         self._alive()
         if self._http is None or not self._http.https_address:
             raise UsageError(reason="newcomers join over HTTPS, and this node does not serve it")
@@ -548,7 +561,7 @@ class Mesh(MemberCalls, RevocationCalls, ConflictCalls, HistoryCalls, VerifyCall
         hosts = [parse_address(address)[0] for address in self._started().core.me.addresses]
         addresses = [format_address(host, port) for host in hosts]
         return await asyncio.to_thread(
-            self._desk().invite, role=role, expires_s=expires_s, uses=uses, addresses=addresses
+            self._desk().invite, role=role, expires_s=expires_s, uses=uses, addresses=addresses, labels=labels
         )
 
     async def handle_join_request(self, body: dict[str, Any], address: str) -> dict[str, Any]:
@@ -556,9 +569,14 @@ class Mesh(MemberCalls, RevocationCalls, ConflictCalls, HistoryCalls, VerifyCall
         self._alive()
         return await asyncio.to_thread(self._desk().handle_join_request, body, address)
 
+    def _show_over_https(self, identity: Identity) -> None:
+        if self._http is not None:
+            self._http.use(identity)
+
     def _desk(self) -> JoinDesk:
         addresses = self._started().core.me.addresses
-        return JoinDesk.open(self.identity, self._started().ground.identity_dir, lambda: addresses)
+        identity_dir, days = self._started().ground.identity_dir, self.settings.certificate_days
+        return JoinDesk.open(self.identity, identity_dir, lambda: addresses, days=days)
 
     def authorize(self, token: str) -> str:
         """The role that an API token gives; UnauthorizedError if it is none of ours. Constant time."""
@@ -608,6 +626,8 @@ class Mesh(MemberCalls, RevocationCalls, ConflictCalls, HistoryCalls, VerifyCall
             "records": counts.records,
             "conflicts": _conflict_count(node),
             "disk_bytes": counts.disk_bytes,
+            "chunk_bytes": counts.chunk_bytes,
+            "chunks_unreferenced": node.store.condemned.count,
             "damaged_records": len(node.core.replica.damage),
             "damaged_chunks": node.core.exchange.mending.chunk_count,
         }

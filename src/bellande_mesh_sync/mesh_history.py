@@ -66,7 +66,7 @@ class HistoryCalls(ABC):
     async def history(self, key: str) -> History:
         """All versions of a key that are here, the latest first. NotFoundError if there are none."""
         story = await self._story(key)
-        if not story.live:
+        if not story.live and not story.old:
             raise NotFoundError(what="key", name=key)
         return past.history_of(story)
 
@@ -84,9 +84,10 @@ class HistoryCalls(ABC):
             NotFoundError: there was none then, or it is a delete.
             HistoryGoneError: what was there is not known here.
         """
-        story = await self._story(key)
-        record, entry = past.found_in(story, self._entry, at, version, now().wall_ms)
-        return ValueStream(self._alive().io, record, entry, 0, record.size)
+        with self._alive().io.hold():
+            story = await self._story(key)
+            record, entry = past.found_in(story, self._entry, at, version, now().wall_ms)
+            return ValueStream(self._alive().io, record, entry, 0, record.size)
 
     async def diff_page(
         self, prefix: str, from_: Time, to: Time = "now", *, limit: int = 1000, cursor: str = ""
@@ -132,13 +133,14 @@ class HistoryCalls(ABC):
             NotFoundError, HistoryGoneError: there is no such version, or it is not here any more.
             ChunkMissingError: a part of its bytes is not. Nothing was written in either case.
         """
-        story = await self._story(key)
-        record = past.version_in(story, version)
-        if not await self._alive().history.has_chunks(record):
-            raise ChunkMissingError(chunk="some", key=key)
-        alone = None if record.is_tombstone else self._entry((record,), stamp_ms(record.stamp))
-        writes = (self._write_again(alone[0] if alone else None, story.live),)
-        return (await self._submit(self._alive(), writes, ack, timeout))[0]
+        with self._alive().io.hold():
+            story = await self._story(key)
+            record = past.version_in(story, version)
+            if not await self._alive().history.has_chunks(record):
+                raise ChunkMissingError(chunk="some", key=key)
+            alone = None if record.is_tombstone else self._entry((record,), stamp_ms(record.stamp))
+            writes = (self._write_again(key, alone[0] if alone else None, story.live),)
+            return (await self._submit(self._alive(), writes, ack, timeout))[0]
 
     async def restore_page(
         self, prefix: str, at: Time, *, dry_run: bool = False, limit: int = 1000, cursor: str = "",
@@ -156,15 +158,16 @@ class HistoryCalls(ABC):
         plan = past.Plan(at_ms)
         stamp = end_of(at_ms)
         cursor_next = ""
-        async for story in self._alive().history.walk(
-            prefix, cursor, KEYS_PER_PAGE_MAX, lambda live: is_after(live, stamp)
-        ):
-            await self._consider(story, plan)
-            if len(plan.changes) == limit or plan.looked == KEYS_PER_PAGE_MAX:
-                cursor_next = story.key
-                break
-        if not dry_run:
-            await self._write_plan(plan, ack, timeout)
+        with self._alive().io.hold():
+            async for story in self._alive().history.walk(
+                prefix, cursor, KEYS_PER_PAGE_MAX, lambda live: is_after(live, stamp)
+            ):
+                await self._consider(story, plan)
+                if len(plan.changes) == limit or plan.looked == KEYS_PER_PAGE_MAX:
+                    cursor_next = story.key
+                    break
+            if not dry_run:
+                await self._write_plan(plan, ack, timeout)
         return plan.page(cursor_next)
 
     async def restore(
@@ -216,11 +219,10 @@ class HistoryCalls(ABC):
             plan.unchanged += 1
             return
         plan.changes.append(change)
-        plan.writes.append(self._write_again(then[0] if then else None, story.live))
+        plan.writes.append(self._write_again(story.key, then[0] if then else None, story.live))
 
-    def _write_again(self, record: Record | None, live: Sequence[Record]) -> Write:
+    def _write_again(self, key: str, record: Record | None, live: Sequence[Record]) -> Write:
         """The write that puts this value, or a delete, in the place of what is live."""
-        key = live[0].key
         context = self._alive().core.replica.context_of(shard_of(key), live)
         if record is None or record.is_tombstone:
             return Write(key, TOMBSTONE, context=context)

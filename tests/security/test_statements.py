@@ -93,7 +93,7 @@ def test_rubbish_for_a_certificate_is_refused(mesh: tuple[Authority, Identity]) 
     rubbish = Statement("revocation", b"", b"", NOW_MS, alice.node, b"\x30\x82rubbish", bytes(64))
     judged, refused = judge(authority).judge_all([rubbish])
     assert judged == ()
-    assert "not a certificate" in refused[0][1]
+    assert "not a PEM" in refused[0][1]
 
 
 def test_both_authorities_count_while_one_is_being_replaced(mesh: tuple[Authority, Identity]) -> None:

@@ -21,6 +21,7 @@ from bellande_mesh_sync.values import (
     Siblings,
     Stats,
     Status,
+    SweepReport,
     Topology,
     VerifyProgress,
     VerifyReport,
@@ -37,6 +38,9 @@ class ValueStream(Protocol):
 
 
 class Watch(Protocol):
+    @property
+    def cursor(self) -> str: ...
+
     def __aiter__(self) -> AsyncIterator[Change]: ...
 
     def close(self) -> object: ...
@@ -70,6 +74,8 @@ class MeshCalls(Protocol):
         repair_timeout: float = ...,
         on_progress: Callable[[VerifyProgress], None] | None = None,
     ) -> VerifyReport: ...
+
+    async def cleanup_data(self, *, grace: float | None = None) -> SweepReport: ...
 
     async def nodes_page(
         self, state: str | None, offset: int, limit: int
@@ -215,7 +221,7 @@ class MeshCalls(Protocol):
         timeout: float | None = None,
     ) -> Receipt: ...
 
-    def watch(self, prefix: str = "") -> Watch: ...
+    def watch(self, prefix: str = "", *, cursor: str | None = None) -> Watch: ...
 
     async def send(self, node: str, body: bytes, *, topic: str = "", reliable: bool = False) -> object: ...
 
@@ -223,6 +229,13 @@ class MeshCalls(Protocol):
 
     async def publish(self, topic: str, body: bytes) -> int: ...
 
-    async def invite(self, *, role: str = "writer", expires_s: int = 3600, uses: int = 1) -> str: ...
+    async def invite(
+        self,
+        *,
+        role: str = "writer",
+        expires_s: int = 3600,
+        uses: int = 1,
+        labels: Mapping[str, str] | None = None,
+    ) -> str: ...
 
     async def handle_join_request(self, body: dict[str, Any], address: str) -> Mapping[str, Any]: ...

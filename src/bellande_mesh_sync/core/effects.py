@@ -111,6 +111,8 @@ class Batch(Struct, frozen=True, gc=False):
     """Dots set aside that have come back or were replaced: their keys are no longer damaged by them."""
     statements: tuple[Judged, ...] = ()
     """Signed statements to keep for ever."""
+    collected: tuple[tuple[Shard, Author, int], ...] = ()
+    """Tombstones up to these numbers of these authors were dropped, with this batch or before it."""
 
 
 class Commit(Struct, frozen=True, gc=False):

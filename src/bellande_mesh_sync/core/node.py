@@ -16,6 +16,7 @@ from typing import Any
 from bellande_mesh_sync.core.config import CoreConfig, LocalNode
 from bellande_mesh_sync.core.counters import Counters
 from bellande_mesh_sync.core.data.functions import BoundedMerge
+from bellande_mesh_sync.core.data.record import Manifest
 from bellande_mesh_sync.core.data.space_policies import SpacePolicies
 from bellande_mesh_sync.core.delivery.notes import Notes
 from bellande_mesh_sync.core.effects import Effect, Log, Resolve, Send, SendChunks, SetTimer, Stop
@@ -68,6 +69,8 @@ from bellande_mesh_sync.core.messages import (
     Credit,
     Have,
     Hello,
+    LiveDots,
+    LiveWant,
     MemberDatagram,
     MemberStream,
     Note,
@@ -164,7 +167,7 @@ class NodeCore:
         )  # fmt: skip
         self.commands = MemberCommands(self.membership, self.switchboard, self.links)
         self.membership.on_doubt = self.commands.doubt
-        self.membership.on_forgotten = self.switchboard.forget
+        self.membership.on_forgotten = self._forgotten
         self._rng = rng
         self._handlers = self._route_events()
         self._timers = self._route_timers()
@@ -205,7 +208,7 @@ class NodeCore:
             LoopLate: lambda event, now: membership.note_lag(event.lag_ns, now),
             Committed: self._committed,
             CommitFailed: self._commit_failed,
-            PageRead: self._page_read,
+            PageRead: exchange.handle_page,
             MissingFound: exchange.handle_missing_found,
             DamageFound: exchange.mending.found,
             Examined: exchange.mending.examined,
@@ -239,6 +242,8 @@ class NodeCore:
             Want: exchange.handle_want,
             StreamEnd: exchange.pulls.handle_end,
             Summary: exchange.handle_summary,
+            LiveWant: exchange.returning.handle_want,
+            LiveDots: exchange.returning.handle_told,
             MemberStream: lambda link, told, now: membership.handle_stream(link.peer, told.message, now),
             MemberDatagram: lambda link, told, now: membership.handle_datagram(link.peer, told.datagram, now),
             Ping: lambda link, ping, now: [Send(link.link, Pong(ping.number))],
@@ -297,12 +302,17 @@ class NodeCore:
             "acks_waiting": len(self.acks),
             "fetches": len(self.fetcher),
             "streams": len(self.pulls),
+            "comparisons": len(self.exchange.returning),
             "notes": len(self.notes),
             "surveys": len(self.surveys),
             "statements": len(self.statements),
             "trimming": len(self.exchange.trimming),
             "uncommitted_bytes": self.replica.uncommitted_bytes,
         }
+
+    def manifests_under_way(self) -> list[Manifest]:
+        """What records refer to that are not on the disk yet: their chunks must not be swept."""
+        return self.fetcher.manifests() + self.replica.open_manifests()
 
     def hello(self, lane: int) -> Hello:
         me = self.me
@@ -317,11 +327,16 @@ class NodeCore:
         effects += self.switchboard.hang_up_all("closing", self.switchboard.closed_because, now)
         return [*effects, Resolve(command.request, None)]
 
+    def _forgotten(self, node: NodeId) -> None:
+        self.switchboard.forget(node)
+        self.exchange.collector.forget(node)
+
     # -- timers
 
     def _tick(self, now: Now) -> list[Effect]:
         effects: list[Effect] = [SetTimer(Tick(), now.mono_ns + self.config.tick_ns)]
         effects += self.membership.tick(now)
+        self.exchange.collect(now)
         return effects + self.switchboard.look_after(now) + self.switchboard.dial(now)
 
     def _stream_overdue(self, timer: StreamOverdue, now: Now) -> list[Effect]:
@@ -339,8 +354,9 @@ class NodeCore:
         self.replica.try_again()
         self._meet_a_stranger()
         pause_ns = round(self.config.sync_interval_ns * (0.9 + 0.2 * self._rng.random()))
-        effects = self.exchange.mending.retry(now) + self.exchange.trimming.read()
-        effects += self.statements.compare(self.links.records_links())
+        effects = self.exchange.mending.retry(now) + self.exchange.returning.retry(now)
+        effects += self.exchange.trimming.read() + self.statements.compare(self.links.records_links())
+        self.exchange.collector.work_out(self.directory.keepers(self.links.linked_peers()))
         effects += [*self.exchange.compare(), SetTimer(RepairDue(), now.mono_ns + pause_ns)]
         return effects
 
@@ -366,11 +382,6 @@ class NodeCore:
         others = [member.node for member in live + dead if member.node not in linked]
         if others:
             self.membership.want_link(self._rng.choice(others))
-
-    def _page_read(self, event: PageRead, now: Now) -> list[Effect]:
-        if event.reading < 0:
-            return self.exchange.trimming.page(event, now)
-        return self.exchange.serving.handle_page(event)
 
     # -- statements
 

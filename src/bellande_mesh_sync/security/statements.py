@@ -24,14 +24,11 @@ from bellande_mesh_sync.ids import node_id_of
 from bellande_mesh_sync.security.authority import Authority
 from bellande_mesh_sync.security.certificates import (
     CertificateFault,
-    check_issued_by,
     check_valid_at,
-    der_of,
     load_bundle,
-    load_pem,
-    parse_member_der,
     raw_public_key,
 )
+from bellande_mesh_sync.security.chains import member_of
 from bellande_mesh_sync.security.identity import Identity, verify
 
 
@@ -64,10 +61,9 @@ class StatementJudge:
             if key is None:
                 raise CertificateFault("its signer is no authority of this mesh")
             return key, AUTHORITY
-        member = parse_member_der(statement.certificate)
+        member = member_of(load_bundle(statement.certificate), self._authorities)
         if member.node != statement.signer:
             raise CertificateFault("the certificate in it is another node's than its signer's")
-        check_issued_by(member, self._authorities)
         try:
             issued = datetime.datetime.fromtimestamp(statement.issued_ms / 1000, datetime.UTC)
         except (ValueError, OverflowError, OSError):
@@ -100,8 +96,7 @@ def state_as_authority(
 
 def state_as_member(identity: Identity, kind: str, subject: bytes, body: bytes, issued_ms: int) -> Judged:
     """A statement of this member, in the role that its certificate gives; UsageError if it is too large."""
-    certificate = der_of(load_pem(identity.certificate_pem))
-    blank = Statement(kind, subject, body, issued_ms, identity.node, certificate)
+    blank = Statement(kind, subject, body, issued_ms, identity.node, identity.certificate_pem)
     return _signed(blank, identity.sign(signed_bytes(blank)), identity.role)
 
 

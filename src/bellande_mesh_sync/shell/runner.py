@@ -65,7 +65,7 @@ class Runner:
         judge: StatementJudge,
     ) -> None:  # fmt: skip
         self._store = store
-        self._executor = executor
+        self._executor = self.executor = executor
         self._on_stop = on_stop
         self._judge = judge
         self._loop = asyncio.get_running_loop()

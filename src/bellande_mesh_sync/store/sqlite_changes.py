@@ -15,7 +15,7 @@ from bellande_mesh_sync.core.reader import DamagedRecord
 from bellande_mesh_sync.core.statements.statement import id_of
 from bellande_mesh_sync.errors import StorageError
 from bellande_mesh_sync.ids import Author, Shard
-from bellande_mesh_sync.store.chunk_files import Entry
+from bellande_mesh_sync.store.packs import Entry
 from bellande_mesh_sync.store.sqlite_history import HistoryChanges
 from bellande_mesh_sync.store.sqlite_rows import Row, as_json, insert_rows, record_row
 from bellande_mesh_sync.store.sqlite_schema import LOG_MAX, SEQUENCE_MAX, row_id
@@ -45,6 +45,7 @@ class Changes:
         self._members: dict[bytes, bytes | None] = {}  # None: gone.
         self._statements: dict[bytes, bytes] = {}
         self._history = HistoryChanges()
+        self._collected: dict[int, int] = {}
         self.set_aside: dict[int, DamagedRecord] = {}
         self._damaged: dict[int, str | None] = {}  # None: damaged no more.
         self._relearned: dict[int, None] = {}  # Logs whose intervals so far are void.
@@ -67,6 +68,7 @@ class Changes:
             or self.clock
             or self._damaged
             or self._relearned
+            or self._collected
         )
 
     def _take(self, batch: Batch, records: dict[int, Record]) -> None:
@@ -98,6 +100,8 @@ class Changes:
             self.fingerprint_amounts[shard] = self.fingerprint_amounts.get(shard, 0) + amount
         for shard, dot in batch.healed:
             self._damaged[self._row_id(shard, dot.author, dot.sequence)] = None
+        for shard, author, number in batch.collected:
+            self._collected[self._log(shard, author)] = number
         self._members.update(dict.fromkeys(batch.forgotten))
         for member in batch.members:
             self._members[member.node] = _encode(member)
@@ -144,6 +148,7 @@ class Changes:
             self._history.write(connection)
         self._write_damaged(connection)
         self._write_intervals(connection)
+        insert_rows(connection, "collected", list(self._collected.items()))
         insert_rows(
             connection,
             "shards",

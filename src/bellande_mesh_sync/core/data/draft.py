@@ -17,10 +17,10 @@ FINGERPRINT_MODULUS = 1 << 256
 
 
 class Draft:
-    __slots__ = ("_drops", "_history", "_intervals", "_puts", "credits", "epoch", "expired_ms",
-                 "fingerprints", "forgotten", "healed", "members", "ranges", "records", "relearned",
-                 "requests", "set_aside", "size_bytes", "statements", "streams", "syncs_chunks", "unlearned",
-                 "withdrawn", "written")  # fmt: skip
+    __slots__ = ("_drops", "_history", "_intervals", "_puts", "collected", "credits", "emptied", "epoch",
+                 "expired_ms", "fingerprints", "forgotten", "healed", "members", "ranges", "records",
+                 "relearned", "requests", "set_aside", "size_bytes", "statements", "streams", "syncs_chunks",
+                 "unlearned", "withdrawn", "written")  # fmt: skip
 
     def __init__(self) -> None:
         self._puts: dict[tuple[Shard, Author, int], Record] = {}
@@ -53,6 +53,10 @@ class Draft:
         self.healed: list[tuple[Shard, Dot]] = []
         """Damaged dots that have come back, or were replaced, with this batch."""
         self.statements: list[Judged] = []
+        self.collected: dict[tuple[Shard, Author], int] = {}
+        """Up to which numbers tombstones are dropped with this batch."""
+        self.emptied: list[str] = []
+        """Keys from which something was taken that nothing of this batch replaces."""
         self.epoch = b""
         self.syncs_chunks = False
         """There are chunks that no record of this batch brings along, and that must be durable."""
@@ -97,7 +101,8 @@ class Draft:
         has_members = self.members or self.forgotten
         has_records = self._puts or self._drops or self._intervals or self._history or self.expired_ms
         is_mending = self.set_aside or self.unlearned or self.healed or self.syncs_chunks
-        return not (has_records or has_members or self.epoch or is_mending or self.statements)
+        is_agreed = self.collected or self.statements
+        return not (has_records or has_members or self.epoch or is_mending or is_agreed)
 
     def batch(self, clock: int) -> Batch:
         return Batch(
@@ -117,4 +122,5 @@ class Draft:
             relearned=tuple(self.relearned),
             healed=tuple(self.healed),
             statements=tuple(self.statements),
+            collected=tuple((*log, number) for log, number in self.collected.items()),
         )

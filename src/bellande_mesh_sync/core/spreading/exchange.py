@@ -14,6 +14,7 @@ from blake3 import blake3
 from bellande_mesh_sync.core.config import CoreConfig, LocalNode
 from bellande_mesh_sync.core.counters import Counters
 from bellande_mesh_sync.core.data.clock import HybridClock
+from bellande_mesh_sync.core.data.cuts import CutTold, told
 from bellande_mesh_sync.core.data.knowledge import Delta, Knowledge, parts_of
 from bellande_mesh_sync.core.data.record import Record
 from bellande_mesh_sync.core.data.replica import Replica, ShardState
@@ -27,6 +28,7 @@ from bellande_mesh_sync.core.events import (
     CommitFailed,
     Committed,
     MissingFound,
+    PageRead,
     WriteMany,
 )
 from bellande_mesh_sync.core.messages import (
@@ -42,13 +44,15 @@ from bellande_mesh_sync.core.messages import (
 from bellande_mesh_sync.core.reader import RecordReader, StoredState
 from bellande_mesh_sync.core.session.links import Link, Links
 from bellande_mesh_sync.core.spreading.acks import Acks, Waiting, need_of
+from bellande_mesh_sync.core.spreading.collecting import Collector
 from bellande_mesh_sync.core.spreading.fetching import Fetch, Fetcher
 from bellande_mesh_sync.core.spreading.held_off import HeldOff
 from bellande_mesh_sync.core.spreading.mending import Mending
 from bellande_mesh_sync.core.spreading.pulls import Pull, Pulls
 from bellande_mesh_sync.core.spreading.push import HAVE_RANGES_MAX, news_of, spread
+from bellande_mesh_sync.core.spreading.returning import Returning
 from bellande_mesh_sync.core.spreading.serving import Serving
-from bellande_mesh_sync.core.spreading.trimming import Trimming
+from bellande_mesh_sync.core.spreading.trimming import TRIMMING_BELOW, Trimming
 from bellande_mesh_sync.core.spreading.weight import weight_of
 from bellande_mesh_sync.core.statements.revocations import Revocations
 from bellande_mesh_sync.core.timers import AckOverdue
@@ -82,7 +86,7 @@ class Exchange:
         author = author_of(me.node, state.epoch)
         self.replica = Replica(author, self.clock, reader, state, policies, config.history)
         self.acks = Acks(me.node)
-        self.serving = Serving(config, links, counters)
+        self.serving = Serving(config, links, counters, self._collected_in)
         self.fetcher = Fetcher(config, links, counters)
         self.held_off = HeldOff(self.clock)
         self.pulls = Pulls(
@@ -91,6 +95,10 @@ class Exchange:
         self.mending = Mending(
             self.replica, self.pulls, self.fetcher, links, counters, self._become_new_author
         )
+        self.returning = Returning(self.replica, links, self.mending, counters)
+        self.mending.on_clean = self.returning.examined
+        self.pulls.on_behind = self.returning.begin
+        self.collector = Collector(me.node, self.replica, reader, counters)
         self.revocations = revocations
         self.pulls.beyond = revocations.beyond
         self.trimming = Trimming(
@@ -172,6 +180,7 @@ class Exchange:
             for summary in self._summaries_of(shard, state):
                 part.append(summary)
                 count += 4 + sum(4 + len(ranges) for _, ranges in summary.knowledge)
+                count += 3 * (len(summary.stable) + len(summary.collected))
                 if count > SUMMARY_RANGES_MAX:
                     yield tuple(part)
                     part, count = [], 0
@@ -182,11 +191,13 @@ class Exchange:
         """All that is durable of a shard and counts, in as many parts as it takes."""
         durable = state.committed.delta()
         late = self.revocations.beyond(shard, durable)
-        told = Knowledge(late).missing_from(durable) if late else durable
-        pieces = list(parts_of(told, SUMMARY_RANGES_MAX))
-        is_whole = len(pieces) == 1 and not late
-        fingerprint = state.fingerprint.to_bytes(32, "little") if is_whole else NO_FINGERPRINT
-        return [ShardSummary(shard, piece, fingerprint) for piece in pieces]
+        counting = Knowledge(late).missing_from(durable) if late else durable
+        pieces = list(parts_of(counting, SUMMARY_RANGES_MAX))
+        if len(pieces) > 1 or late:
+            return [ShardSummary(shard, piece, NO_FINGERPRINT, is_part=True) for piece in pieces]
+        fingerprint = state.fingerprint.to_bytes(32, "little")
+        cuts = told(state.stable), told(state.collected)
+        return [ShardSummary(shard, pieces[0], fingerprint, False, *cuts)]
 
     def handle_want(self, link: Link, want: Want, now: Now) -> list[Effect]:
         """Answered from the disk, but for what does not count any more and is not off it yet."""
@@ -198,13 +209,16 @@ class Exchange:
     def handle_summary(self, link: Link, message: Summary, now: Now) -> list[Effect]:
         effects: list[Effect] = []
         for theirs in message.shards:
+            self.collector.note(link.peer, theirs)
             mine = self.replica.shard(theirs.shard)
+            if self.collector.was_left_out(theirs.shard, theirs.collected):
+                effects += self.returning.begin(link.link, theirs.shard, now)
             if mine.committed.delta() != theirs.knowledge:
                 effects += self._told(link, theirs.shard, theirs.knowledge, now)
                 effects += self._offer_back(link, theirs, mine)
                 continue
             effects += self._acked(link, theirs.shard, theirs.knowledge)
-            if theirs.fingerprint not in (NO_FINGERPRINT, mine.fingerprint.to_bytes(32, "little")):
+            if not theirs.is_part and theirs.fingerprint != mine.fingerprint.to_bytes(32, "little"):
                 self.counters["fingerprint_mismatches"] += 1
                 self.trouble_ns["replicas"] = now.mono_ns
                 facts = {"shard": theirs.shard, "peer": link.peer.hex()}
@@ -214,7 +228,7 @@ class Exchange:
 
     def _offer_back(self, link: Link, theirs: ShardSummary, mine: ShardState) -> list[Effect]:
         """Tell a peer what its summary shows it to lack, so that one summary repairs both ways."""
-        if theirs.fingerprint == NO_FINGERPRINT and theirs.knowledge:
+        if theirs.is_part:
             return []  # A part only: what it does not name may be in the next one.
         lacking = Knowledge(theirs.knowledge).missing_from(mine.committed.delta())
         parts = parts_of(lacking, HAVE_RANGES_MAX) if lacking else ()
@@ -423,6 +437,22 @@ class Exchange:
         self._give_up(given_up)
         return effects + self.fetcher.pump(link.peer, now) + self.mending.chunks_refused(hashes, now)
 
+    # -- tombstones, and who missed them
+
+    def _collected_in(self, shard: Shard) -> CutTold:
+        return told(self.replica.shard(shard).collected)
+
+    def handle_page(self, page: PageRead, now: Now) -> list[Effect]:
+        """Views with numbers below 0 are `returning`'s own, those far below `trimming`'s."""
+        if page.reading < TRIMMING_BELOW:
+            return self.trimming.page(page, now)
+        return self.returning.handle_page(page, now) if page.reading < 0 else self.serving.handle_page(page)
+
+    def collect(self, now: Now) -> None:
+        """Drop some of the tombstones that nobody needs any more."""
+        busy = [shard for shard, _ in self.replica.shards() if self.mending.is_reading(shard)]
+        self.collector.tick([*busy, *self.returning.shards, *self.pulls.trimmed], now)
+
     # -- the disk
 
     def handle_committed(self, event: Committed, now: Now) -> list[Effect]:
@@ -452,6 +482,7 @@ class Exchange:
         effects += self.mending.committed([commit.draft for commit in commits])
         effects += self.trimming.committed(now)
         effects += self.pulls.committed(streams, shards, now)
+        effects += self.returning.committed(now)
         if changed:
             effects.append(Changed(tuple(changed)))
         return effects
@@ -467,6 +498,7 @@ class Exchange:
                     effects += self._give_credit(link, amount)
         self.pulls.taint_all()
         self.mending.commits_failed()
+        effects += self.returning.commits_failed()
         self.trimming.commits_failed()
         self.counters["commits_failed"] += 1
         self.is_disk_refusing = True
@@ -477,6 +509,7 @@ class Exchange:
         """Forget what was under way over a link that is no longer among the open ones."""
         effects = self.serving.link_closed(link.link)
         self.pulls.link_closed(link.link)
+        effects += self.returning.link_closed(link.link)
         retries, given_up = self.fetcher.link_closed(link.link, now)
         self._give_up(given_up)
         return effects + retries

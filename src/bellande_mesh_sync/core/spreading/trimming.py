@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Final
 
 from bellande_mesh_sync.core.counters import Counters
 from bellande_mesh_sync.core.data.knowledge import Knowledge
@@ -19,6 +20,9 @@ from bellande_mesh_sync.core.events import PageRead
 from bellande_mesh_sync.core.spreading.pulls import Pulls
 from bellande_mesh_sync.core.statements.revocations import Revocations
 from bellande_mesh_sync.ids import Now, Shard
+
+TRIMMING_BELOW: Final = -(1 << 40)
+"""Numbers of views below this are for this machine."""
 
 
 @dataclass(slots=True, eq=False)
@@ -47,8 +51,7 @@ class Trimming:
         self._readings: dict[int, Reading] = {}
         self._committing: dict[Shard, int] = {}
         """Shards of which something was set aside, and the commit that does it."""
-        self._last_reading = 0
-        """Below 0, so that they are told from those for peers."""
+        self._last_reading = TRIMMING_BELOW
 
     def __len__(self) -> int:
         return len(self._waiting) + len(self._readings) + len(self._committing)

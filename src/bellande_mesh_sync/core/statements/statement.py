@@ -33,7 +33,7 @@ class Statement(Struct, frozen=True, array_like=True):
     signer: NodeId
     """The id that belongs to the signing key, a node's or the authority's."""
     certificate: bytes
-    """The signer's, in DER; empty for the authority itself."""
+    """The signer's and, if it has one, its issuer's, as PEM; empty for the authority itself."""
     signature: bytes = b""
     """Ed25519 over all the rest."""
 
