@@ -45,6 +45,7 @@ _MESH_PARTS = frozenset(
         "mesh_certificates",
         "mesh_conflicts",
         "mesh_history",
+        "mesh_keys",
         "mesh_members",
         "mesh_revocations",
         "mesh_sweep",

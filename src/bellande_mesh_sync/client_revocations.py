@@ -1,4 +1,4 @@
-"""The client's calls about nodes that are no members any more."""
+"""The client's calls about nodes that are no members any more, and about keys."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from msgspec import Struct
 
-from bellande_mesh_sync.values import RevocationView
+from bellande_mesh_sync.values import KeyRotation, RevocationView
 
 Answered = TypeVar("Answered")
 
@@ -30,3 +30,7 @@ class RevocationClient(ABC):
     def revocations(self) -> tuple[RevocationView, ...]:
         """Who was revoked, and what the node has refused of them since."""
         return self._get("/v1/revocations", _Revoked).revocations
+
+    def rotate_keys(self, what: str = "udp") -> KeyRotation:
+        """Make a new key of the node now."""
+        return self._post("/v1/keys/rotate", KeyRotation, json={"what": what})

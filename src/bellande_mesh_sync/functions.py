@@ -11,6 +11,7 @@ from bellande_mesh_sync.feeds import Subscription
 from bellande_mesh_sync.mesh import Mesh, init, init_with_options
 from bellande_mesh_sync.values import (
     Explanation,
+    KeyRotation,
     NodeView,
     Receipt,
     Stats,
@@ -47,6 +48,7 @@ __all__ = [
     "remove_node",
     "restore_nodes",
     "retrieve_data",
+    "rotate_keys",
     "send_message",
     "send_to_node",
     "set_max_connections",
@@ -270,3 +272,11 @@ async def verify_data(mesh: Mesh, *, deep: bool = False) -> VerifyReport:
 async def cleanup_data(mesh: Mesh, *, grace: float | None = None) -> SweepReport:
     """Remove from the node's disk the parts of large values that nothing refers to any more."""
     return await mesh.cleanup_data(grace=grace)
+
+
+# -- security
+
+
+async def rotate_keys(mesh: Mesh, what: str = "udp") -> KeyRotation:
+    """Make a new key of this node now; nothing that is under way is lost."""
+    return await mesh.rotate_keys(what)

@@ -214,6 +214,16 @@ class RevocationView(Struct, frozen=True):
     """When it was refused last; None: never."""
 
 
+class KeyRotation(Struct, frozen=True):
+    """A new key was made and is being told to all members."""
+
+    what: str
+    used_from_s: int
+    """So many seconds from now this node begins to use it."""
+    old_until_s: int
+    """So many seconds from now the old one is good."""
+
+
 class Finding(Struct, frozen=True):
     """One thing that was found out about a member."""
 

@@ -31,6 +31,7 @@ from bellande_mesh_sync.values import (
     Entry,
     Explanation,
     Finding,
+    KeyRotation,
     Listing,
     NodeView,
     Receipt,
@@ -387,6 +388,10 @@ class MemoryMesh(MemoryPast):
         self._fail("revoke")
         self.revoked.append(RevocationView(NODE, node, reason, NODE, 1, 2, 3, 4, 5, None))
         return self.revoked[-1]
+
+    async def rotate_keys(self, what: str = "udp") -> KeyRotation:
+        self.calls.append(("rotate_keys", what))
+        return KeyRotation(what, 300, 600)
 
     async def revocations(self) -> Sequence[RevocationView]:
         return self.revoked

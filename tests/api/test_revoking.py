@@ -33,3 +33,12 @@ def test_only_admins_may_and_observers_may_look(served: Served) -> None:
 def test_a_wish_that_names_nobody_is_refused(served: Served, client: Client) -> None:
     with pytest.raises(UsageError):
         client.revoke("")
+
+
+def test_keys_are_rotated_by_admins(served: Served, client: Client) -> None:
+    assert client.rotate_keys().old_until_s == 600
+    assert served.mesh.calls == [("rotate_keys", "udp")]
+    with pytest.raises(UsageError):
+        client.rotate_keys("all")
+    with served.client("writer") as writer, pytest.raises(ForbiddenError):
+        writer.rotate_keys()

@@ -13,6 +13,7 @@ from bellande_mesh_sync.values import (
     Entry,
     Explanation,
     History,
+    KeyRotation,
     Listing,
     NodeView,
     Receipt,
@@ -110,6 +111,8 @@ class MeshCalls(Protocol):
     ) -> NodeView: ...
 
     async def revoke(self, node: str, *, reason: str = "") -> RevocationView: ...
+
+    async def rotate_keys(self, what: str = "udp") -> KeyRotation: ...
 
     async def revocations(self) -> Sequence[RevocationView]: ...
 

@@ -40,6 +40,7 @@ COMMANDS = {
     "remove": "members:remove",
     "revoke": "revoking:revoke",
     "revocations": "revoking:revocations",
+    "keys": "keys:keys",
     "cleanup": "members:cleanup",
     "restore-nodes": "members:restore_nodes",
     "update": "members:update",
