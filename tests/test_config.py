@@ -424,3 +424,14 @@ def test_every_conflict_policy_has_a_name_and_every_name_a_policy() -> None:
     assert set(CONFLICT_WORDS) == set(BY_NAME)
     for word in (*CONFLICT_WORDS, "tasks:merge", "fleet.tasks:merge"):
         assert Config(spaces={"fleet": SpacePolicy(conflict=word)}).spaces["fleet"].conflict == word
+
+
+def test_only_cipher_suites_and_versions_of_tls_1_3_are_taken() -> None:
+    assert (
+        MeshOptions(tls_ciphers=("TLS_AES_256_GCM_SHA384",), tls_min_version="1.3").tls_min_version == "1.3"
+    )
+    with pytest.raises(ConfigError, match=r"tls_ciphers.*is none of TLS_AES_256_GCM_SHA384"):
+        MeshOptions(tls_ciphers=("ECDHE-RSA-AES128-SHA",))
+    for old in ("1.2", "1.0", "ssl3"):
+        with pytest.raises(ConfigError, match=r"tls_min_version"):
+            MeshOptions(tls_min_version=old)  # type: ignore[arg-type]

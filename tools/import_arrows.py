@@ -26,11 +26,21 @@ CLOCKED = frozenset({f"{PACKAGE}/search_path/planner.py"})
 """Their files that may read a clock, and nothing else: a search goes on for as long as there is time."""
 
 _SETTINGS = frozenset(
-    {"addresses", "config", "config_file", "config_history", "config_model", "files", "home"}
+    {
+        "addresses",
+        "config",
+        "config_bellande",
+        "config_file",
+        "config_history",
+        "config_model",
+        "files",
+        "home",
+    }
 )
 _CLIENT = frozenset(
     {
         "client",
+        "client_certificates",
         "client_conflicts",
         "client_errors",
         "client_history",
@@ -70,6 +80,7 @@ ARROWS: dict[str, frozenset[str]] = {
     # Programs get the very calls of `Mesh`, so what is behind these and touches nothing outside is shared.
     "sim": BASE
     | {"core", "wire", "store.memory", "store.interface", "store.chunker", "store.manifests"}
+    | {"store.condemned"}
     | {"arguments", "feeds", "config_history", "config_model", "loading"}
     | {"observe.views", "observe.conflicts", "observe.past"},
     "shell": _EVERYDAY,

@@ -46,12 +46,15 @@ if TYPE_CHECKING:
         subscribe,
         topology,
         update_node,
+        validate_certificate,
         verify_data,
         wake,
         why,
     )
     from bellande_mesh_sync.mesh import Mesh
     from bellande_mesh_sync.values import (
+        CertificateCheck,
+        CertificateView,
         Change,
         DamagedValue,
         Entry,
@@ -71,6 +74,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BellandeMeshError",
+    "CertificateCheck",
+    "CertificateView",
     "Change",
     "Config",
     "DamagedValue",
@@ -127,6 +132,7 @@ __all__ = [
     "subscribe",
     "topology",
     "update_node",
+    "validate_certificate",
     "verify_data",
     "wake",
     "why",

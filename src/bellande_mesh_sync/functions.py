@@ -10,6 +10,7 @@ from bellande_mesh_sync.errors import UsageError
 from bellande_mesh_sync.feeds import Subscription
 from bellande_mesh_sync.mesh import Mesh, init, init_with_options
 from bellande_mesh_sync.values import (
+    CertificateCheck,
     Explanation,
     KeyRotation,
     NodeView,
@@ -60,6 +61,7 @@ __all__ = [
     "subscribe",
     "topology",
     "update_node",
+    "validate_certificate",
     "verify_data",
     "wake",
     "why",
@@ -275,6 +277,11 @@ async def cleanup_data(mesh: Mesh, *, grace: float | None = None) -> SweepReport
 
 
 # -- security
+
+
+async def validate_certificate(mesh: Mesh, pem: bytes | str) -> CertificateCheck:
+    """What is wrong with a certificate (PEM) as one of a member of the mesh, and by how much."""
+    return await mesh.validate_certificate(pem)
 
 
 async def rotate_keys(mesh: Mesh, what: str = "udp") -> KeyRotation:

@@ -15,8 +15,9 @@ from bellande_mesh_sync.cli.options import Command
 class CommandGroup(Command, click.Group):
     """`bms NAME SUB`. `members` has for each SUB its `module:attribute` in this package."""
 
-    def __init__(self, name: str, *, members: Mapping[str, str], section: str, help: str,
-                 examples: Sequence[str] = ()) -> None:  # fmt: skip
+    def __init__(
+        self, name: str, *, members: Mapping[str, str], section: str, help: str, examples: Sequence[str]
+    ) -> None:
         super().__init__(
             name,
             section=section,

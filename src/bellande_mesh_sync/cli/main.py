@@ -36,6 +36,7 @@ COMMANDS = {
     "nearest": "members:nearest",
     "stats": "look:stats",
     "health": "look:health",
+    "certs": "certificates:certs",
     "register": "members:register",
     "remove": "members:remove",
     "revoke": "revoking:revoke",
