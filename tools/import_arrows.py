@@ -45,6 +45,7 @@ _CLIENT = frozenset(
         "client_errors",
         "client_history",
         "client_planning",
+        "client_revocations",
         "client_transfers",
     }
 )
@@ -54,7 +55,9 @@ _MESH_PARTS = frozenset(
         "mesh_certificates",
         "mesh_conflicts",
         "mesh_history",
+        "mesh_keys",
         "mesh_members",
+        "mesh_revocations",
         "mesh_sweep",
         "mesh_verify",
         "mesh_watch",

@@ -25,6 +25,7 @@ from bellande_mesh_sync.client_conflicts import ConflictCalls
 from bellande_mesh_sync.client_errors import checked_url, error_in, translated, translated_pieces
 from bellande_mesh_sync.client_history import HistoryClient
 from bellande_mesh_sync.client_planning import PlanningCalls
+from bellande_mesh_sync.client_revocations import RevocationClient
 from bellande_mesh_sync.client_transfers import (
     ExportItem,
     ExportReader,
@@ -81,7 +82,7 @@ OCTETS: Final = "application/octet-stream"
 Answered = TypeVar("Answered")
 
 
-class Client(ConflictCalls, HistoryClient, PlanningCalls, CertificateCalls):
+class Client(ConflictCalls, HistoryClient, PlanningCalls, CertificateCalls, RevocationClient):
     """Talks to one node.
 
     Args:

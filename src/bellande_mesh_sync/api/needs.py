@@ -15,10 +15,12 @@ from bellande_mesh_sync.values import (
     Entry,
     Explanation,
     History,
+    KeyRotation,
     Listing,
     NodeView,
     Receipt,
     RestorePage,
+    RevocationView,
     Siblings,
     Stats,
     Status,
@@ -109,6 +111,12 @@ class MeshCalls(Protocol):
         capacity: int | None = None,
         zone: str | None = None,
     ) -> NodeView: ...
+
+    async def revoke(self, node: str, *, reason: str = "") -> RevocationView: ...
+
+    async def rotate_keys(self, what: str = "udp") -> KeyRotation: ...
+
+    async def revocations(self) -> Sequence[RevocationView]: ...
 
     async def set_max_connections(self, count: int) -> None: ...
 

@@ -15,6 +15,7 @@ from bellande_mesh_sync.core.data.knowledge import Delta
 from bellande_mesh_sync.core.data.record import ChunkRef, Record
 from bellande_mesh_sync.core.members.member import MemberRecord
 from bellande_mesh_sync.core.members.swim.messages import Datagram, StreamMessage
+from bellande_mesh_sync.core.statements.statement import Statement, StatementId
 from bellande_mesh_sync.core.survey import LinkReport
 from bellande_mesh_sync.ids import NodeId, Shard
 
@@ -237,6 +238,28 @@ class LiveDots(Struct, frozen=True, array_like=True, tag=31):
     is_last: bool
 
 
+class StatementDigest(Struct, frozen=True, array_like=True, gc=False, tag=40):
+    """The digest of all statements that the sender holds. Who holds others answers with StatementIds."""
+
+    digest: bytes
+
+
+class StatementIds(Struct, frozen=True, array_like=True, gc=False, tag=41):
+    """All that the sender holds: send what it lacks, and ask for what it has beyond."""
+
+    ids: tuple[StatementId, ...]
+
+
+class StatementWant(Struct, frozen=True, array_like=True, gc=False, tag=42):
+    ids: tuple[StatementId, ...]
+
+
+class Statements(Struct, frozen=True, array_like=True, tag=43):
+    """Asked for, or new. Nothing in it counts before its signature was checked."""
+
+    statements: tuple[Statement, ...]
+
+
 Message: TypeAlias = (
     Hello
     | Goodbye
@@ -262,4 +285,8 @@ Message: TypeAlias = (
     | SurveyReport
     | LiveWant
     | LiveDots
+    | StatementDigest
+    | StatementIds
+    | StatementWant
+    | Statements
 )

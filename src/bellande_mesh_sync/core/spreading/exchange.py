@@ -39,6 +39,7 @@ from bellande_mesh_sync.core.messages import (
     Records,
     ShardSummary,
     Summary,
+    Want,
 )
 from bellande_mesh_sync.core.reader import RecordReader, StoredState
 from bellande_mesh_sync.core.session.links import Link, Links
@@ -51,7 +52,9 @@ from bellande_mesh_sync.core.spreading.pulls import Pull, Pulls
 from bellande_mesh_sync.core.spreading.push import HAVE_RANGES_MAX, news_of, spread
 from bellande_mesh_sync.core.spreading.returning import Returning
 from bellande_mesh_sync.core.spreading.serving import Serving
+from bellande_mesh_sync.core.spreading.trimming import TRIMMING_BELOW, Trimming
 from bellande_mesh_sync.core.spreading.weight import weight_of
+from bellande_mesh_sync.core.statements.revocations import Revocations
 from bellande_mesh_sync.core.timers import AckOverdue
 from bellande_mesh_sync.errors import damaged_key
 from bellande_mesh_sync.ids import SEQUENCE_MAX, Author, NodeId, Now, Shard, author_of, node_of
@@ -73,6 +76,7 @@ class Exchange:
     def __init__(
         self, config: CoreConfig, me: LocalNode, links: Links, counters: Counters, reader: RecordReader,
         state: StoredState, rng: random.Random, new_epoch: Callable[[], bytes], policies: SpacePolicies,
+        revocations: Revocations,
     ) -> None:  # fmt: skip
         self.config = config
         self.me = me
@@ -95,6 +99,11 @@ class Exchange:
         self.mending.on_clean = self.returning.examined
         self.pulls.on_behind = self.returning.begin
         self.collector = Collector(me.node, self.replica, reader, counters)
+        self.revocations = revocations
+        self.pulls.beyond = revocations.beyond
+        self.trimming = Trimming(
+            self.replica, revocations, self.pulls, counters, self._become_new_author
+        )  # fmt: skip
         self._rng = rng
         self._new_epoch = new_epoch
         self.is_disk_refusing = False
@@ -168,7 +177,7 @@ class Exchange:
         part: list[ShardSummary] = []
         count = 0
         for shard, state in self.replica.shards():
-            for summary in _summaries_of(shard, state):
+            for summary in self._summaries_of(shard, state):
                 part.append(summary)
                 count += 4 + sum(4 + len(ranges) for _, ranges in summary.knowledge)
                 count += 3 * (len(summary.stable) + len(summary.collected))
@@ -177,6 +186,25 @@ class Exchange:
                     part, count = [], 0
         if part:
             yield tuple(part)
+
+    def _summaries_of(self, shard: Shard, state: ShardState) -> list[ShardSummary]:
+        """All that is durable of a shard and counts, in as many parts as it takes."""
+        durable = state.committed.delta()
+        late = self.revocations.beyond(shard, durable)
+        counting = Knowledge(late).missing_from(durable) if late else durable
+        pieces = list(parts_of(counting, SUMMARY_RANGES_MAX))
+        if len(pieces) > 1 or late:
+            return [ShardSummary(shard, piece, NO_FINGERPRINT, is_part=True) for piece in pieces]
+        fingerprint = state.fingerprint.to_bytes(32, "little")
+        cuts = told(state.stable), told(state.collected)
+        return [ShardSummary(shard, pieces[0], fingerprint, False, *cuts)]
+
+    def handle_want(self, link: Link, want: Want, now: Now) -> list[Effect]:
+        """Answered from the disk, but for what does not count any more and is not off it yet."""
+        late = self.revocations.beyond(want.shard, want.dots)
+        if late:
+            want = Want(want.stream, want.shard, Knowledge(late).missing_from(want.dots))
+        return self.serving.handle_want(link, want)
 
     def handle_summary(self, link: Link, message: Summary, now: Now) -> list[Effect]:
         effects: list[Effect] = []
@@ -265,6 +293,11 @@ class Exchange:
             if seen.contains(*dot) or dot in accepted:
                 self.counters["records_duplicate"] += 1
                 done_bytes += weight
+            elif not self.revocations.counts(shard, record.author, record.sequence):
+                self._refuse_revoked(record, now)
+                if pull is not None:
+                    pull.is_tainted = True
+                done_bytes += weight
             elif not self._is_sound(shard, record, space, stamp_max, now):
                 if pull is not None:
                     pull.is_tainted = True
@@ -285,6 +318,10 @@ class Exchange:
                 draft.streams[stream] += len(taken)
                 pull.is_tainted |= len(taken) < len(accepted)
         return effects + self._give_credit(link, done_bytes)
+
+    def _refuse_revoked(self, record: Record, now: Now) -> None:
+        self.counters["records_beyond_cut"] += 1
+        self.revocations.refused_record(record.author, now)
 
     def _is_sound(self, shard: Shard, record: Record, space: str, stamp_max: int, now: Now) -> bool:
         """Whether the record may be taken in; one that may not leaves a gap, and repair asks again."""
@@ -343,13 +380,18 @@ class Exchange:
         links = self.links.records_links()
         if len(links) > SEEK_PEERS_MAX:
             links = self._rng.sample(links, SEEK_PEERS_MAX)
-        summaries = [Summary((part,)) for part in _summaries_of(shard, self.replica.shard(shard))]
+        summaries = [Summary((part,)) for part in self._summaries_of(shard, self.replica.shard(shard))]
         return [Send(link.link, summary) for link in links for summary in summaries]
 
     def _take_in(self, fetch: Fetch, now: Now) -> None:
         """A large value is whole on this disk: now its record counts."""
         seen = self.replica.shard(fetch.shard).seen
-        if seen.contains(fetch.record.author, fetch.record.sequence):
+        record = fetch.record
+        if not self.revocations.counts(fetch.shard, record.author, record.sequence):
+            self._refuse_revoked(record, now)
+            self.pulls.abandoned(fetch.stream)
+            return
+        if seen.contains(record.author, record.sequence):
             self.pulls.abandoned(fetch.stream)
             return
         if not self.replica.accept(fetch.shard, [fetch.record], now):
@@ -401,13 +443,15 @@ class Exchange:
         return told(self.replica.shard(shard).collected)
 
     def handle_page(self, page: PageRead, now: Now) -> list[Effect]:
-        """Views with numbers below 0 are `returning`'s own."""
+        """Views with numbers below 0 are `returning`'s own, those far below `trimming`'s."""
+        if page.reading < TRIMMING_BELOW:
+            return self.trimming.page(page, now)
         return self.returning.handle_page(page, now) if page.reading < 0 else self.serving.handle_page(page)
 
     def collect(self, now: Now) -> None:
         """Drop some of the tombstones that nobody needs any more."""
         busy = [shard for shard, _ in self.replica.shards() if self.mending.is_reading(shard)]
-        self.collector.tick([*busy, *self.returning.shards], now)
+        self.collector.tick([*busy, *self.returning.shards, *self.pulls.trimmed], now)
 
     # -- the disk
 
@@ -436,6 +480,7 @@ class Exchange:
             if link is not None:
                 effects += self._give_credit(link, amount)
         effects += self.mending.committed([commit.draft for commit in commits])
+        effects += self.trimming.committed(now)
         effects += self.pulls.committed(streams, shards, now)
         effects += self.returning.committed(now)
         if changed:
@@ -454,6 +499,7 @@ class Exchange:
         self.pulls.taint_all()
         self.mending.commits_failed()
         effects += self.returning.commits_failed()
+        self.trimming.commits_failed()
         self.collector.look_again()
         self.counters["commits_failed"] += 1
         self.is_disk_refusing = True
@@ -468,16 +514,6 @@ class Exchange:
         retries, given_up = self.fetcher.link_closed(link.link, now)
         self._give_up(given_up)
         return effects + retries
-
-
-def _summaries_of(shard: Shard, state: ShardState) -> list[ShardSummary]:
-    """All that is durable of a shard, in as many parts as it takes."""
-    pieces = list(parts_of(state.committed.delta(), SUMMARY_RANGES_MAX))
-    if len(pieces) > 1:
-        return [ShardSummary(shard, piece, NO_FINGERPRINT, is_part=True) for piece in pieces]
-    fingerprint = state.fingerprint.to_bytes(32, "little")
-    cuts = told(state.stable), told(state.collected)
-    return [ShardSummary(shard, pieces[0], fingerprint, False, *cuts)]
 
 
 def _ranges(records: list[Record]) -> dict[tuple[Shard, Author], tuple[int, int]]:
