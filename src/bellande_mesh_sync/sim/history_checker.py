@@ -95,13 +95,15 @@ class HistoryChecker:
         before = {old.record.dot: old for old in self._kept[disk.index].get(key, ())}
         before.update((old.record.dot, old) for old in more)
         latest = sorted((old.until for old in before.values()), reverse=True)
-        versions = max([old.versions for old in more], default=self._policy(key).versions)
-        floor = latest[versions - 1] if 0 < versions <= len(latest) else 0
-        # A limit counts where something is written; what expired goes whenever a batch says the time.
-        wanted = {dot for dot, old in before.items() if not more or old.until >= floor}
+        # A limit counts where something is written; what expired goes whenever a batch says the time. A delete
+        # that is let go has one of its own, and which of two limits comes last is the store's affair.
+        limits = [old.versions for old in more] or [len(latest)]
+        versions = max(limits)
+        allowed = {dot for dot, old in before.items() if old.until >= _floor(latest, versions)}
+        wanted = {dot for dot, old in before.items() if old.until >= _floor(latest, min(limits))}
         may_go = {dot for dot, old in before.items() if 0 < old.expires_ms <= expired_ms}
         there = {old.record.dot: old for old in disk.platter.history.get(key, ())}
-        for dot in there.keys() - wanted:
+        for dot in there.keys() - allowed:
             raise _violation(disk, f"{in_words(dot)} of {key} is kept beyond {versions} versions", key)
         for dot in wanted - may_go - there.keys():
             raise _violation(disk, f"{in_words(dot)} of {key} is gone from history too early", key)
@@ -134,7 +136,9 @@ class HistoryChecker:
         everything = [
             version
             for version in self._versions[key].values()
-            if version in live or any(covers(other.context, *version.dot) for other in live)
+            if version in live
+            or version in story
+            or any(covers(other.context, *version.dot) for other in live)
         ]
         ends = [_end_of(version, everything) for version in everything]
         stamps = sorted({version.stamp for version in everything})
@@ -170,6 +174,11 @@ def _end_of(version: Record, versions: Sequence[Record]) -> float:
     """When the first of these replaced it."""
     author, sequence = version.dot
     return min((v.stamp for v in versions if covers(v.context, author, sequence)), default=math.inf)
+
+
+def _floor(latest: Sequence[int], versions: int) -> int:
+    """When the oldest of those was replaced that stay, of so many."""
+    return latest[versions - 1] if 0 < versions <= len(latest) else 0
 
 
 def _winner(siblings: Sequence[Record]) -> Dot | None:

@@ -35,6 +35,9 @@ ANSWER_EVERY_NS = 5_000_000_000
 """How often a link may have a shard read for it."""
 PATIENCE_NS = 120_000_000_000
 """A comparison that has not moved for so long is begun anew."""
+UNANSWERED_NS = 6_000_000_000
+"""The same, as long as nothing was answered: who asked too soon hears nothing. While the peer still reads,
+asking again does no harm: the answer is for what was asked last."""
 
 
 @dataclass(slots=True, eq=False)
@@ -225,7 +228,8 @@ class Returning:
         """At each repair: give up what does not get on; whoever is still behind begins anew."""
         effects: list[Effect] = []
         for shard, found in list(self._comparisons.items()):
-            if now.mono_ns - found.moved_ns > PATIENCE_NS:
+            patience_ns = PATIENCE_NS if found.range_count else UNANSWERED_NS
+            if now.mono_ns - found.moved_ns > patience_ns:
                 effects += self._give_up(shard)
         return effects
 
