@@ -21,6 +21,14 @@ WALL = {"position": [4.0, 0.0], "dimensions": [2.0, 8.0]}
 SCENE: dict[str, Any] = {"start": [1, 1], "goal": [9, 1], "environment": [10, 10], "obstacles": [WALL]}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _compiled() -> None:
+    """Compiling takes up to a minute on a fresh machine, and an answer without progress is silent until then."""
+    from bellande_mesh_sync.search_path.engine_compiled import warm
+
+    warm()
+
+
 def test_the_answer_is_the_path(served: Served) -> None:
     with served.http("reader") as http:
         answer = http.post("/v1/path/plan", json={**SCENE, "time_limit": 0.1})
