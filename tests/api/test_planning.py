@@ -23,7 +23,7 @@ SCENE: dict[str, Any] = {"start": [1, 1], "goal": [9, 1], "environment": [10, 10
 
 @pytest.fixture(scope="module", autouse=True)
 def _compiled() -> None:
-    """Compiling takes up to a minute on a fresh machine, and an answer without progress is silent until then."""
+    """Compiling takes up to a minute on a fresh machine; an answer without progress is silent until then."""
     from bellande_mesh_sync.search_path.engine_compiled import warm
 
     warm()
