@@ -23,11 +23,20 @@ PURE = frozenset({*BASE, "core", "wire", "search_path"})
 """Rooms whose code must give the same outputs for the same inputs."""
 
 _SETTINGS = frozenset(
-    {"addresses", "config", "config_file", "config_history", "config_model", "files", "home"}
+    {
+        "addresses",
+        "config",
+        "config_file",
+        "config_history",
+        "config_model",
+        "config_placement",
+        "files",
+        "home",
+    }
 )
 _CLIENT = frozenset({"client", "client_conflicts", "client_errors", "client_history", "client_transfers"})
 _EVERYDAY = BASE | _SETTINGS | {"core", "wire", "store", "security", "observe", "loading"}
-_MESH_PARTS = frozenset({"mesh_conflicts", "mesh_history", "mesh_members", "mesh_verify"})
+_MESH_PARTS = frozenset({"mesh_conflicts", "mesh_history", "mesh_members", "mesh_placement", "mesh_verify"})
 """What a mesh can do, a room for each kind of calls."""
 
 ARROWS: dict[str, frozenset[str]] = {
@@ -42,7 +51,7 @@ ARROWS: dict[str, frozenset[str]] = {
     # Programs get the very calls of `Mesh`, so what is behind these and touches nothing outside is shared.
     "sim": BASE
     | {"core", "wire", "store.memory", "store.interface", "store.chunker", "store.manifests"}
-    | {"arguments", "feeds", "config_history", "config_model", "loading"}
+    | {"arguments", "feeds", "config_history", "config_model", "config_placement", "loading"}
     | {"observe.views", "observe.conflicts", "observe.past"},
     "shell": _EVERYDAY,
     # A mesh starts its own HTTP servers; they know it only by the calls in api.needs.

@@ -90,6 +90,8 @@ class Settings:
     key_path: Path | None
     max_connections: int
     max_retries: int
+    rebalance_bytes_per_s: int
+    rebalance_after_s: float
     spaces: dict[str, SpacePolicy]
 
     @property
@@ -158,6 +160,8 @@ def resolve(config: Config, options: MeshOptions | None = None, home: Path | Non
         key_path=None if options.key_path is None else Path(options.key_path),
         max_connections=options.max_connections,
         max_retries=options.max_retries,
+        rebalance_bytes_per_s=round(config.rebalance_rate),
+        rebalance_after_s=config.rebalance_after,
         spaces=dict(config.spaces),
     )
 

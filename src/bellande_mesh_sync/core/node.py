@@ -34,6 +34,7 @@ from bellande_mesh_sync.core.events import (
     DialFailed,
     Event,
     Examined,
+    FetchValue,
     Found,
     Leave,
     LinkClosed,
@@ -41,9 +42,11 @@ from bellande_mesh_sync.core.events import (
     LoopLate,
     MissingFound,
     PageRead,
+    ReadKeys,
     Received,
     RemoveMember,
     RestoreMembers,
+    ScanKeys,
     SealKeyChanged,
     SendNote,
     SetConnectionsMax,
@@ -66,15 +69,22 @@ from bellande_mesh_sync.core.messages import (
     Credit,
     Have,
     Hello,
+    HoldAnswer,
+    HoldWant,
     MemberDatagram,
     MemberStream,
     Note,
     Ping,
+    PlacedSummary,
     Pong,
     ReachAnswer,
     ReachWant,
+    ReadAnswer,
+    ReadWant,
     Records,
     RelayedNote,
+    ScanAnswer,
+    ScanWant,
     StreamEnd,
     Summary,
     SurveyReport,
@@ -89,7 +99,9 @@ from bellande_mesh_sync.core.timers import (
     AckOverdue,
     FetchOverdue,
     HistoryDue,
+    LookupDue,
     NoteOverdue,
+    PageDue,
     PullDue,
     RepairDue,
     StreamOverdue,
@@ -101,7 +113,7 @@ from bellande_mesh_sync.core.timers import (
 )
 from bellande_mesh_sync.ids import Now
 
-SIGNS_OF_LIFE = frozenset({Ping, Pong, MemberStream, MemberDatagram, Summary})
+SIGNS_OF_LIFE = frozenset({Ping, Pong, MemberStream, MemberDatagram, Summary, PlacedSummary})
 """What a link carries even if nobody needs it."""
 
 
@@ -161,7 +173,10 @@ class NodeCore:
     def _route_events(self) -> dict[type, Callable[[Any, Now], list[Effect]]]:
         exchange, commands, membership = self.exchange, self.commands, self.membership
         return {
-            WriteMany: lambda event, now: exchange.write(event, self.directory.owners(now), now),
+            WriteMany: lambda event, now: exchange.write_knowing(event, self.directory.owners(now), now),
+            ReadKeys: exchange.custody.lookups.read,
+            ScanKeys: exchange.custody.lookups.scan,
+            FetchValue: exchange.fetch_value,
             SendNote: self.notes.send,
             Leave: self._leave,
             AddMember: commands.add,
@@ -185,7 +200,7 @@ class NodeCore:
             LoopLate: lambda event, now: membership.note_lag(event.lag_ns, now),
             Committed: exchange.handle_committed,
             CommitFailed: exchange.handle_commit_failed,
-            PageRead: lambda event, now: exchange.serving.handle_page(event),
+            PageRead: exchange.handle_page,
             MissingFound: exchange.handle_missing_found,
             DamageFound: exchange.mending.found,
             Examined: exchange.mending.examined,
@@ -208,6 +223,8 @@ class NodeCore:
             SurveyOver: lambda timer, now: self.surveys.over(timer.request),
             WakeDue: self.commands.wake_due,
             HistoryDue: lambda timer, now: self._forget_expired(now),
+            LookupDue: lambda timer, now: self.exchange.custody.lookups.due(timer.request, now),
+            PageDue: lambda timer, now: self.exchange.page_due(timer.reading),
         }
 
     def _route_messages(self) -> dict[type, Callable[[Link, Any, Now], list[Effect]]]:
@@ -219,6 +236,7 @@ class NodeCore:
             Want: lambda link, want, now: exchange.serving.handle_want(link, want),
             StreamEnd: exchange.pulls.handle_end,
             Summary: exchange.handle_summary,
+            PlacedSummary: exchange.handle_summary,
             MemberStream: lambda link, told, now: membership.handle_stream(link.peer, told.message, now),
             MemberDatagram: lambda link, told, now: membership.handle_datagram(link.peer, told.datagram, now),
             Ping: lambda link, ping, now: [Send(link.link, Pong(ping.number))],
@@ -232,6 +250,12 @@ class NodeCore:
             ChunkWant: lambda link, want, now: [SendChunks(link.link, want.hashes)],
             ChunkOffer: exchange.handle_chunk_offer,
             ChunkMissing: exchange.handle_chunk_missing,
+            HoldWant: exchange.custody.handle_hold_want,
+            HoldAnswer: exchange.custody.handle_hold_answer,
+            ReadWant: exchange.custody.lookups.handle_read,
+            ReadAnswer: exchange.custody.lookups.handle_read_answer,
+            ScanWant: exchange.custody.lookups.handle_scan,
+            ScanAnswer: exchange.custody.lookups.handle_scan_answer,
         }
 
     # -- life
@@ -274,6 +298,8 @@ class NodeCore:
             "streams": len(self.pulls),
             "notes": len(self.notes),
             "surveys": len(self.surveys),
+            "lookups": len(self.exchange.custody.lookups),
+            "handing_over": len(self.exchange.custody.release),
             "uncommitted_bytes": self.replica.uncommitted_bytes,
         }
 
@@ -295,11 +321,23 @@ class NodeCore:
     def _tick(self, now: Now) -> list[Effect]:
         effects: list[Effect] = [SetTimer(Tick(), now.mono_ns + self.config.tick_ns)]
         effects += self.membership.tick(now)
+        effects += self._look_at_owners(now)
         return effects + self.switchboard.look_after(now) + self.switchboard.dial(now)
+
+    def _look_at_owners(self, now: Now) -> list[Effect]:
+        """Where not everybody holds everything: who holds what, and what is to go from here to others."""
+        if not self.exchange.placement.is_used:
+            return []
+        counted, gone_count = self.directory.candidates(now), self.directory.gone_count(now)
+        effects = self.exchange.members_seen(counted, gone_count, now)
+        effects += self.exchange.custody.tick(now)
+        for owner in self.exchange.custody.release.unreached:
+            self.membership.want_link(owner)
+        return effects
 
     def _stream_overdue(self, timer: StreamOverdue, now: Now) -> list[Effect]:
         effects, is_stalled = self.pulls.handle_overdue(timer.stream, timer.mark, now)
-        return effects + (self.exchange.compare() if is_stalled else [])
+        return effects + (self.exchange.compare(now) if is_stalled else [])
 
     def _fetch_overdue(self, timer: FetchOverdue, now: Now) -> list[Effect]:
         effects, is_stalled = self.fetcher.handle_overdue(timer.link, timer.mark, now)
@@ -313,7 +351,7 @@ class NodeCore:
         self._meet_a_stranger()
         pause_ns = round(self.config.sync_interval_ns * (0.9 + 0.2 * self._rng.random()))
         effects = self.exchange.mending.retry(now)
-        effects += [*self.exchange.compare(), SetTimer(RepairDue(), now.mono_ns + pause_ns)]
+        effects += [*self.exchange.compare(now), SetTimer(RepairDue(), now.mono_ns + pause_ns)]
         return effects
 
     def _forget_expired(self, now: Now) -> list[Effect]:

@@ -96,7 +96,7 @@ class Switchboard:
                 effects += self.hang_up(lane, "closing", "it is from before the peer's restart", now)
         effects += self._membership.link_opened(link, hello.member, now)
         effects += self._notes.link_ready(link, now)
-        return effects + self._exchange.summaries([link])
+        return effects + self._exchange.summaries([link], now)
 
     def _make_room(self, link: Link, now: Now, *, is_wanted: bool) -> list[Effect] | None:
         """Hang up another one; None if none should go for this one."""

@@ -13,6 +13,7 @@ from bellande_mesh_sync.core.events import PageRead
 from bellande_mesh_sync.core.messages import Records, StreamEnd, Want
 from bellande_mesh_sync.core.session.links import Link, Links
 from bellande_mesh_sync.core.spreading.weight import portions
+from bellande_mesh_sync.ids import Shard
 
 END_RANGES_MAX = 8192
 """Ranges in one StreamEnd, so that it fits a frame."""
@@ -91,6 +92,11 @@ class Serving:
         else:
             serve.is_waiting = True
         return effects
+
+    def shard_of(self, reading: int) -> Shard | None:
+        """The shard that is being read, if it still is."""
+        serve = self._readings.get(reading)
+        return None if serve is None else serve.want.shard
 
     def credit_came(self, link: Link) -> list[Effect]:
         desk = self._desks.get(link.link)
