@@ -186,6 +186,18 @@ def test_members_to_call_first_replace_an_empty_list_and_nothing_else(home: Home
     assert home.load_settings()[0].bootstrap_nodes == ("10.0.0.1:8000",), "what a person chose stays"
 
 
+def test_labels_are_written_where_there_are_none(home: Home) -> None:
+    home.remember_bootstrap(["10.0.0.1:8000"], name="crane", labels={"site": "a", 'the "best"': "b=c"})
+    assert home.load_settings()[0].labels == {"site": "a", 'the "best"': "b=c"}
+    home.write_settings('# mine\nlabels = {}\n\n[spaces.fleet]\nack = "one"\n')
+    home.remember_bootstrap(["10.0.0.1:8000"], labels={"site": "a"})
+    config, _ = home.load_settings()
+    assert (config.labels, config.bootstrap_nodes) == ({"site": "a"}, ("10.0.0.1:8000",))
+    assert config.spaces["fleet"].ack == "one"
+    home.remember_bootstrap([], labels={"site": "b"})
+    assert home.load_settings()[0].labels == {"site": "a"}, "what a person chose stays"
+
+
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "file"
     write_atomic(path, b"old")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from bellande_mesh_sync.cli.groups import CommandGroup, described
 from bellande_mesh_sync.cli.main import bms
 from bellande_mesh_sync.cli.options import SECTIONS, Command, global_options
 
@@ -30,11 +31,13 @@ def cli_page() -> str:
     ]
     for section in SECTIONS:
         parts.append(f"\n## {section}\n")
-        parts += [
-            _command_text(name, command)
-            for name, command in commands
-            if isinstance(command, Command) and command.section == section
-        ]
+        for name, command in commands:
+            if isinstance(command, Command) and command.section == section:
+                parts.append(_command_text(name, command))
+                if isinstance(command, CommandGroup):
+                    parts += [
+                        _command_text(f"{name} {sub}", each) for sub, each in described(command, context)
+                    ]
     return "\n".join(parts).rstrip() + "\n"
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeVar
@@ -23,6 +23,7 @@ import msgspec
 from bellande_mesh_sync.client_conflicts import ConflictCalls
 from bellande_mesh_sync.client_errors import checked_url, error_in, translated, translated_pieces
 from bellande_mesh_sync.client_history import HistoryClient
+from bellande_mesh_sync.client_planning import PlanningCalls
 from bellande_mesh_sync.client_transfers import (
     ExportItem,
     ExportReader,
@@ -56,6 +57,7 @@ from bellande_mesh_sync.values import (
     Receipt,
     Stats,
     Status,
+    SweepReport,
     Topology,
     Value,
     VerifyProgress,
@@ -78,7 +80,7 @@ OCTETS: Final = "application/octet-stream"
 Answered = TypeVar("Answered")
 
 
-class Client(ConflictCalls, HistoryClient):
+class Client(ConflictCalls, HistoryClient, PlanningCalls):
     """Talks to one node.
 
     Args:
@@ -157,6 +159,17 @@ class Client(ConflictCalls, HistoryClient):
                     on_progress(msgspec.convert(told["progress"], VerifyProgress))
         raise UnreachableError(address=self.api_url, reason="the node ended before its verification did")
 
+    def sweep(self, *, grace: float | None = None) -> SweepReport:
+        """Let the node remove what nothing refers to from its disk. As `Mesh.cleanup_data`."""
+        with self._stream("POST", "/v1/sweep", params=query_of(grace=grace)) as answer:
+            for line in lines(answer.iter_raw()):
+                told = msgspec.json.decode(line, type=dict[str, Any])
+                if told["event"] == "done":
+                    return msgspec.convert(told["report"], SweepReport)
+                if told["event"] == "error":
+                    raise error_in(told)
+        raise UnreachableError(address=self.api_url, reason="the node ended before its sweep did")
+
     def nodes(self, state: str | None = None) -> list[NodeView]:
         """All members, or those in one state."""
         found: list[NodeView] = []
@@ -234,9 +247,16 @@ class Client(ConflictCalls, HistoryClient):
         """End a planned sleep; whether there was one."""
         return self._post("/v1/wake", dict[str, bool])["done"]
 
-    def invite(self, *, role: str = "writer", expires_s: int = 3600, uses: int = 1) -> str:
+    def invite(
+        self,
+        *,
+        role: str = "writer",
+        expires_s: int = 3600,
+        uses: int = 1,
+        labels: Mapping[str, str] | None = None,
+    ) -> str:
         """A join token. Needs an admin's token."""
-        wish = {"role": role, "expires_s": expires_s, "uses": uses}
+        wish = {"role": role, "expires_s": expires_s, "uses": uses, "labels": dict(labels or {})}
         return str(self._post("/v1/invites", dict[str, Any], json=wish)["token"])
 
     # -- values --------------------------------------------------------------------------------

@@ -75,6 +75,7 @@ class Settings:
     sync_interval_s: float
     metrics_interval_s: float
     max_clock_drift_s: float
+    sweep_grace_s: float
     dev_mode: bool
     encryption: bool
     discovery: bool
@@ -148,6 +149,7 @@ def resolve(config: Config, options: MeshOptions | None = None, home: Path | Non
         sync_interval_s=config.sync_interval,
         metrics_interval_s=options.metrics_interval,
         max_clock_drift_s=config.max_clock_drift_s,
+        sweep_grace_s=config.sweep_grace,
         dev_mode=options.dev_mode,
         encryption=options.enable_encryption,
         discovery=options.enable_discovery,

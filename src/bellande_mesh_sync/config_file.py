@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,12 +65,15 @@ def default_node_file(
     name: str = "",
     listen_address: str = "127.0.0.1:8000",
     bootstrap_nodes: Sequence[str] = (),
+    labels: Mapping[str, str] | None = None,
 ) -> str:
     """The text of a first node.toml: what is set, and every default as a comment."""
     text = _TEMPLATE.format(name=_quoted(name), listen_address=_quoted(listen_address))
-    if not bootstrap_nodes:
-        return text
-    return text.replace("# bootstrap_nodes = []\n", _bootstrap_line(bootstrap_nodes))
+    if bootstrap_nodes:
+        text = text.replace("# bootstrap_nodes = []\n", _bootstrap_line(bootstrap_nodes))
+    if labels:
+        text = text.replace("# labels = {}\n", _labels_line(labels))
+    return text
 
 
 def with_bootstrap(text: str, addresses: Sequence[str]) -> str:
@@ -78,6 +81,18 @@ def with_bootstrap(text: str, addresses: Sequence[str]) -> str:
     lines = text.splitlines(keepends=True)
     emptied = [line for line in lines if not _EMPTY_BOOTSTRAP.fullmatch(line.strip())]
     return _bootstrap_line(addresses) + "".join(emptied)
+
+
+def with_labels(text: str, labels: Mapping[str, str]) -> str:
+    """A node.toml that names no `labels` yet, naming these; all else as it was."""
+    lines = text.splitlines(keepends=True)
+    emptied = [line for line in lines if not _EMPTY_LABELS.fullmatch(line.strip())]
+    return _labels_line(labels) + "".join(emptied)
+
+
+def _labels_line(labels: Mapping[str, str]) -> str:
+    pairs = ", ".join(f"{_quoted(name)} = {_quoted(value)}" for name, value in sorted(labels.items()))
+    return f"labels = {{ {pairs} }}\n"
 
 
 def _bootstrap_line(addresses: Sequence[str]) -> str:
@@ -90,6 +105,7 @@ def _quoted(text: str) -> str:
 
 
 _EMPTY_BOOTSTRAP = re.compile(r"(# ?)?bootstrap_nodes\s*=\s*\[\s*\]")
+_EMPTY_LABELS = re.compile(r"(# ?)?labels\s*=\s*\{\s*\}")
 _TEMPLATE = """\
 # Settings of this node. A line that starts with '#' shows a default; take the '#' away to change it.
 # 'bms start' reads this file, and reads it again on SIGHUP.

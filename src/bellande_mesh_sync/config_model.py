@@ -156,6 +156,9 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, meta
     rebalance_after: _Seconds = 600.0
     """Seconds after which a dead member no longer counts as an owner: others take over what it held. Longer
     than a restart takes."""
+    sweep_grace: Annotated[float, Meta(ge=0, le=_YEAR_S)] = 3600.0
+    """Seconds that a part of a large value stays on the disk after nothing was found to refer to it. Longer
+    than a peer takes to fetch a value that is still being written: shorter costs fetching it again."""
     spaces: dict[str, SpacePolicy] = {}
     """Policies by space name; a space without one has the defaults of SpacePolicy."""
 

@@ -56,6 +56,13 @@ class ConfigError(BellandeMeshError):
     template = "setting {field}: {reason}"
 
 
+class MissingExtraError(ConfigError):
+    """This needs a package that a small installation goes without."""
+
+    code = "missing_extra"
+    template = "{what} needs {package}: pip install 'bellande-mesh-sync[{extra}]'"
+
+
 class HomeInUseError(ConfigError):
     code = "home_in_use"
     template = "{home} is in use by a running node (pid {pid}); stop it, or choose another --home"
@@ -147,6 +154,36 @@ class InvalidRangeError(UsageError):
     template = "the range {range!r} lies outside the value, which has {size} bytes"
 
 
+class PathError(UsageError):
+    """A question of the search path that has no answer as it stands. Nothing changed."""
+
+    code = "path_error"
+
+
+class DimensionMismatchError(PathError):
+    code = "dimension_mismatch"
+    template = "{what} has {have} dimensions; {need} are expected"
+
+
+class InvalidNumberError(PathError):
+    """A number is missing, not finite, or out of its range."""
+
+    code = "invalid_number"
+    template = "{what} must be {wanted}"
+
+
+class InvalidExpressionError(PathError):
+    code = "invalid_expression"
+    template = "the formula {text!r} cannot be used: {reason}"
+
+
+class InvalidSceneError(PathError):
+    """What is to be planned cannot be: shapes differ, or start or goal is where nothing can be."""
+
+    code = "invalid_scene"
+    template = "the scene's {what}: {reason}"
+
+
 class MethodNotAllowedError(UsageError):
     code = "method_not_allowed"
     template = "{method} is not possible on {path}; allowed are {allowed}"
@@ -184,6 +221,16 @@ class ConflictLimitError(RequestError):
     code = "conflict_limit"
     template = (
         "key {key!r} has {limit} siblings; read it and write with its context, or with none, to settle them"
+    )
+
+
+class NoPathError(RequestError):
+    """The search ended before it found a path. There may be one."""
+
+    code = "no_path"
+    retryable = True
+    template = (
+        "no path was found in {samples} samples and {seconds:g} s; there may be one: allow more of both"
     )
 
 

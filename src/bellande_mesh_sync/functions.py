@@ -15,6 +15,7 @@ from bellande_mesh_sync.values import (
     Receipt,
     Stats,
     Status,
+    SweepReport,
     Topology,
     Value,
     VerifyReport,
@@ -24,6 +25,7 @@ __all__ = [
     "broadcast",
     "broadcast_message",
     "broadcast_new_node",
+    "cleanup_data",
     "cleanup_dead_nodes",
     "find_closest_nodes",
     "find_nearest_nodes",
@@ -263,3 +265,8 @@ async def retrieve_data(mesh: Mesh, key: str) -> Value:
 async def verify_data(mesh: Mesh, *, deep: bool = False) -> VerifyReport:
     """Read all that the node holds again, and have what is damaged repaired; `deep`: hash every byte."""
     return await mesh.verify(deep=deep)
+
+
+async def cleanup_data(mesh: Mesh, *, grace: float | None = None) -> SweepReport:
+    """Remove from the node's disk the parts of large values that nothing refers to any more."""
+    return await mesh.cleanup_data(grace=grace)

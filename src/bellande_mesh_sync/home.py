@@ -11,7 +11,7 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from bellande_mesh_sync.config_file import (
     load_node_file,
     settings_of_text,
     with_bootstrap,
+    with_labels,
 )
 from bellande_mesh_sync.config_model import Config, MeshOptions
 from bellande_mesh_sync.errors import ConfigError, HomeInUseError
@@ -194,17 +195,24 @@ class Home:
         make_private_dir(self.path)
         write_atomic(self.settings_path, text.encode(), mode=0o644)
 
-    def remember_bootstrap(self, addresses: Sequence[str], *, name: str = "") -> None:
-        """Put the members to call first into node.toml: a new one, or one that names none yet."""
+    def remember_bootstrap(
+        self, addresses: Sequence[str], *, name: str = "", labels: Mapping[str, str] | None = None
+    ) -> None:
+        """Put the members to call first, and labels, into node.toml: a new one, or one without any yet."""
+        labels = labels or {}
         if not self.settings_path.exists():
             make_private_dir(self.path)
-            text = default_node_file(name=name, bootstrap_nodes=addresses)
+            text = default_node_file(name=name, bootstrap_nodes=addresses, labels=labels)
             write_atomic(self.settings_path, text.encode(), mode=0o644)
             return
         config, _ = self.load_settings()
+        before = text = self.settings_path.read_text("utf-8")
+        # At the very top, where no table has begun; the rest stays as its author left it.
+        if labels and not config.labels:
+            text = with_labels(text, labels)
         if addresses and not config.bootstrap_nodes:
-            # At the very top, where no table has begun; the rest stays as its author left it.
-            text = with_bootstrap(self.settings_path.read_text("utf-8"), addresses)
+            text = with_bootstrap(text, addresses)
+        if text != before:
             write_atomic(self.settings_path, text.encode(), mode=0o644)
 
     def _read_admin_token(self) -> str | None:

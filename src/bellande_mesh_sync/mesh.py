@@ -8,7 +8,7 @@ import hmac
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +51,7 @@ from bellande_mesh_sync.mesh_conflicts import ConflictCalls
 from bellande_mesh_sync.mesh_history import HistoryCalls
 from bellande_mesh_sync.mesh_members import MemberCalls
 from bellande_mesh_sync.mesh_placement import PlacementCalls, SoughtStream, stream_of
+from bellande_mesh_sync.mesh_sweep import SweepCalls
 from bellande_mesh_sync.mesh_verify import VerifyCalls
 from bellande_mesh_sync.observe import views
 from bellande_mesh_sync.observe.conflicts import counts_shown, entry_of_version, to_settle
@@ -81,7 +82,7 @@ LIST_STEP = 250
 """Entries of a listing that are made in one go."""
 
 
-class Mesh(PlacementCalls, MemberCalls, ConflictCalls, HistoryCalls, VerifyCalls):
+class Mesh(PlacementCalls, MemberCalls, ConflictCalls, HistoryCalls, VerifyCalls, SweepCalls):
     """One node. Make it with `init`; use it as `async with`, or call `start` and `stop`.
 
     All calls belong to the event loop that started it. Node ids and versions are text.
@@ -225,8 +226,9 @@ class Mesh(PlacementCalls, MemberCalls, ConflictCalls, HistoryCalls, VerifyCalls
         content_type = content_type_of(content_type)
         data = bytes_of(value, "a value")
         check_size(key, len(data), node.core.replica.policies)
-        written = await node.io.write_bytes(data)
-        return await self._write(node, key, written, content_type, ack, timeout, context, if_match)
+        with node.io.hold():
+            written = await node.io.write_bytes(data)
+            return await self._write(node, key, written, content_type, ack, timeout, context, if_match)
 
     async def put_stream(
         self,
@@ -247,8 +249,9 @@ class Mesh(PlacementCalls, MemberCalls, ConflictCalls, HistoryCalls, VerifyCalls
         if if_match is not None:
             self._check_match(key, if_match)  # Before the stream, for what could be a long wait for nothing.
         check_size(key, size, node.core.replica.policies)
-        written = await node.io.write_stream(key, pieces, size)
-        return await self._write(node, key, written, content_type, ack, timeout, context, if_match)
+        with node.io.hold():
+            written = await node.io.write_stream(key, pieces, size)
+            return await self._write(node, key, written, content_type, ack, timeout, context, if_match)
 
     async def put_file(
         self,
@@ -265,8 +268,9 @@ class Mesh(PlacementCalls, MemberCalls, ConflictCalls, HistoryCalls, VerifyCalls
         node = self._alive()
         check_key(key)
         content_type = content_type_of(content_type)
-        written = await node.io.write_file(Path(path), key)
-        return await self._write(node, key, written, content_type, ack, timeout, context, if_match)
+        with node.io.hold():
+            written = await node.io.write_file(Path(path), key)
+            return await self._write(node, key, written, content_type, ack, timeout, context, if_match)
 
     async def put_many(
         self,
@@ -287,6 +291,13 @@ class Mesh(PlacementCalls, MemberCalls, ConflictCalls, HistoryCalls, VerifyCalls
         wanted = [(check_key(key), bytes(bytes_of(value, "a value")), rest) for key, value, *rest in items]
         for key, value, _ in wanted:
             check_size(key, len(value), node.core.replica.policies)
+        with node.io.hold():
+            return await self._put_all(node, wanted, ack, timeout)
+
+    async def _put_all(
+        self, node: Assembly, wanted: builtins.list[tuple[str, bytes, builtins.list[Any]]],
+        ack: str | None, timeout: float | None,
+    ) -> builtins.list[Receipt]:  # fmt: skip
         large = [value for _, value, _ in wanted if len(value) > INLINE_BYTES_MAX]
         # Worker threads cut and hash the large ones side by side.
         cut = iter(await asyncio.gather(*map(node.io.write_bytes, large)))
@@ -552,8 +563,16 @@ class Mesh(PlacementCalls, MemberCalls, ConflictCalls, HistoryCalls, VerifyCalls
         """The token that the HTTP API takes from this node's owner."""
         return self._started().ground.admin_token
 
-    async def invite(self, *, role: str = "writer", expires_s: int = 3600, uses: int = 1) -> str:
-        """A join token for `bms join`. Only a node that holds the authority's key can make one."""
+    async def invite(
+        self, *, role: str = "writer", expires_s: int = 3600, uses: int = 1,
+        labels: Mapping[str, str] | None = None,
+    ) -> str:  # fmt: skip
+        """A join token for `bms join`. Only a node that holds the authority's key can make one.
+
+        Args:
+            uses: how many nodes may come in with it, up to 10,000.
+            labels: what they shall say of themselves, in their settings from then on.
+        """
         self._alive()
         if self._http is None or not self._http.https_address:
             raise UsageError(reason="newcomers join over HTTPS, and this node does not serve it")
@@ -561,7 +580,7 @@ class Mesh(PlacementCalls, MemberCalls, ConflictCalls, HistoryCalls, VerifyCalls
         hosts = [parse_address(address)[0] for address in self._started().core.me.addresses]
         addresses = [format_address(host, port) for host in hosts]
         return await asyncio.to_thread(
-            self._desk().invite, role=role, expires_s=expires_s, uses=uses, addresses=addresses
+            self._desk().invite, role=role, expires_s=expires_s, uses=uses, addresses=addresses, labels=labels
         )
 
     async def handle_join_request(self, body: dict[str, Any], address: str) -> dict[str, Any]:
@@ -621,6 +640,8 @@ class Mesh(PlacementCalls, MemberCalls, ConflictCalls, HistoryCalls, VerifyCalls
             "records": counts.records,
             "conflicts": _conflict_count(node),
             "disk_bytes": counts.disk_bytes,
+            "chunk_bytes": counts.chunk_bytes,
+            "chunks_unreferenced": node.store.condemned.count,
             "damaged_records": len(node.core.replica.damage),
             "damaged_chunks": node.core.exchange.mending.chunk_count,
         }

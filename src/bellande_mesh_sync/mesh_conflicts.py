@@ -131,15 +131,16 @@ class ConflictCalls(ABC):
             contiguous=node.core.replica.shard(node.core.replica.shard_of(key)).committed.contiguous,
         )
         kept = settlement.kept
-        if kept is not None:
-            if kept.manifest is not None:
-                await self._record(key, kept.version)  # Its chunks may be elsewhere.
-            await node.io.check_whole(kept)
-            write = write_again(kept, settlement.context)
-        else:
-            assert data is not None, "one of the two was given"
-            write = await self._new_value(node, key, data, size, content_type, settlement.context)
-        return (await self._submit(node, (write,), ack, timeout))[0]
+        with node.io.hold():
+            if kept is not None:
+                if kept.manifest is not None:
+                    await self._record(key, kept.version)  # Its chunks may be elsewhere.
+                await node.io.check_whole(kept)
+                write = write_again(kept, settlement.context)
+            else:
+                assert data is not None, "one of the two was given"
+                write = await self._new_value(node, key, data, size, content_type, settlement.context)
+            return (await self._submit(node, (write,), ack, timeout))[0]
 
     async def _new_value(
         self, node: Assembly, key: str, data: bytes | bytearray | memoryview | str | AsyncIterator[bytes],

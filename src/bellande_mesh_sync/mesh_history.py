@@ -84,9 +84,10 @@ class HistoryCalls(ABC):
             NotFoundError: there was none then, or it is a delete.
             HistoryGoneError: what was there is not known here.
         """
-        story = await self._story(key)
-        record, entry = past.found_in(story, self._entry, at, version, now().wall_ms)
-        return ValueStream(self._alive().io, record, entry, 0, record.size)
+        with self._alive().io.hold():
+            story = await self._story(key)
+            record, entry = past.found_in(story, self._entry, at, version, now().wall_ms)
+            return ValueStream(self._alive().io, record, entry, 0, record.size)
 
     async def diff_page(
         self, prefix: str, from_: Time, to: Time = "now", *, limit: int = 1000, cursor: str = ""
@@ -132,13 +133,14 @@ class HistoryCalls(ABC):
             NotFoundError, HistoryGoneError: there is no such version, or it is not here any more.
             ChunkMissingError: a part of its bytes is not. Nothing was written in either case.
         """
-        story = await self._story(key)
-        record = past.version_in(story, version)
-        if not await self._alive().history.has_chunks(record):
-            raise ChunkMissingError(chunk="some", key=key)
-        alone = None if record.is_tombstone else self._entry((record,), stamp_ms(record.stamp))
-        writes = (self._write_again(alone[0] if alone else None, story.live),)
-        return (await self._submit(self._alive(), writes, ack, timeout))[0]
+        with self._alive().io.hold():
+            story = await self._story(key)
+            record = past.version_in(story, version)
+            if not await self._alive().history.has_chunks(record):
+                raise ChunkMissingError(chunk="some", key=key)
+            alone = None if record.is_tombstone else self._entry((record,), stamp_ms(record.stamp))
+            writes = (self._write_again(alone[0] if alone else None, story.live),)
+            return (await self._submit(self._alive(), writes, ack, timeout))[0]
 
     async def restore_page(
         self, prefix: str, at: Time, *, dry_run: bool = False, limit: int = 1000, cursor: str = "",
@@ -156,15 +158,16 @@ class HistoryCalls(ABC):
         plan = past.Plan(at_ms)
         stamp = end_of(at_ms)
         cursor_next = ""
-        async for story in self._alive().history.walk(
-            prefix, cursor, KEYS_PER_PAGE_MAX, lambda live: is_after(live, stamp)
-        ):
-            await self._consider(story, plan)
-            if len(plan.changes) == limit or plan.looked == KEYS_PER_PAGE_MAX:
-                cursor_next = story.key
-                break
-        if not dry_run:
-            await self._write_plan(plan, ack, timeout)
+        with self._alive().io.hold():
+            async for story in self._alive().history.walk(
+                prefix, cursor, KEYS_PER_PAGE_MAX, lambda live: is_after(live, stamp)
+            ):
+                await self._consider(story, plan)
+                if len(plan.changes) == limit or plan.looked == KEYS_PER_PAGE_MAX:
+                    cursor_next = story.key
+                    break
+            if not dry_run:
+                await self._write_plan(plan, ack, timeout)
         return plan.page(cursor_next)
 
     async def restore(

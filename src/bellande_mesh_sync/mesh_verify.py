@@ -63,7 +63,8 @@ class VerifyCalls(ABC):
         verification = Verification(node.store, deep=deep, bytes_per_s_max=bytes_per_s)
         self._verification = verification
         try:
-            await self._run(verification, on_progress)
+            with node.io.hold():  # What it reads stays until it is through.
+                await self._run(verification, on_progress)
             damage = verification.damage()
             node.runner.damage_found(damage)
             with contextlib.suppress(TimeoutError):

@@ -112,6 +112,35 @@ class Listing(Struct, frozen=True):
     """Keys of this page that are damaged on this node: they are there, and cannot be read."""
 
 
+class Path(Struct, frozen=True, kw_only=True):
+    """A free path, and how it was found. Lengths are in the scene's unit, times in seconds."""
+
+    points: tuple[tuple[float, ...], ...]
+    """Corners from start to goal; between two of them one moves straight."""
+    cost: float
+    """Its length."""
+    lower_bound: float
+    """No path is shorter: the straight distance."""
+    gap: float
+    """How much longer than the bound it is, as a share; the best path is at most so much shorter. 0: it is
+    the best."""
+    samples: int
+    """Places drawn until the search ended."""
+    first_cost: float
+    """Of the first path that was found, before it was made shorter."""
+    first_path_s: float
+    """From the beginning of the search until that one was there; 0: it was known before."""
+    seconds: float
+    """Of the whole search. Compiling or loading compiled code comes before and is not in it."""
+    compile_s: float
+    """What compiling, or loading compiled code, took in this call: seconds once on a machine, then tenths of
+    one once a process, then nothing."""
+    algorithm: str
+    engine: str
+    """`compiled` or `numpy`."""
+    seed: int
+
+
 class Change(Struct, frozen=True):
     """A key changed, durably, on this node. `entry` is None when it is gone."""
 
@@ -277,6 +306,23 @@ class VerifyReport(Struct, frozen=True):
     """At most 1,000 of them, those not repaired first."""
     database: str
     """What is wrong with the database as such; empty if nothing."""
+
+
+class SweepReport(Struct, frozen=True):
+    """What a sweep of chunks that nothing refers to came to."""
+
+    seconds: float
+    chunks: int
+    """On this disk when it began, and their bytes."""
+    chunk_bytes: int
+    swept: int
+    """Chunks that are gone now, and their bytes."""
+    swept_bytes: int
+    waiting: int
+    """Chunks that nothing refers to either, and that go once their grace time is over."""
+    waiting_bytes: int
+    disk_bytes: int
+    """What the disk has more."""
 
 
 class Status(Struct, frozen=True):

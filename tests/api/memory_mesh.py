@@ -39,6 +39,7 @@ from bellande_mesh_sync.values import (
     Sight,
     Stats,
     Status,
+    SweepReport,
     Topology,
     TopologyNode,
     VerifyProgress,
@@ -394,6 +395,13 @@ class MemoryMesh(MemoryPast):
         damaged = (DamagedValue("fleet/x", "record", repaired=False),)
         return VerifyReport(False, deep, 1.0, 10, 2, 3, {"record": 1}, 0, 1, damaged, "")
 
+    async def cleanup_data(self, *, grace: float | None = None) -> SweepReport:
+        self.calls.append(("cleanup_data", grace))
+        self._fail("cleanup_data")
+        if self.stall is not None:
+            await self.stall.wait()
+        return SweepReport(0.1, 5, 50, 2, 20, 1, 10, 30)
+
     def watch(self, prefix: str = "") -> MemoryWatch:
         watch = MemoryWatch(self, prefix)
         self.watches.append(watch)
@@ -410,8 +418,17 @@ class MemoryMesh(MemoryPast):
         self.calls.append(("publish", topic, body))
         return 3
 
-    async def invite(self, *, role: str = "writer", expires_s: int = 3600, uses: int = 1) -> str:
-        return f"token:{role}:{expires_s}:{uses}"
+    async def invite(
+        self,
+        *,
+        role: str = "writer",
+        expires_s: int = 3600,
+        uses: int = 1,
+        labels: Mapping[str, str] | None = None,
+    ) -> str:
+        return ":".join(
+            ["token", role, str(expires_s), str(uses), *(f"{k}={v}" for k, v in (labels or {}).items())]
+        )
 
     async def handle_join_request(self, body: dict[str, Any], address: str) -> Mapping[str, Any]:
         self.calls.append(("join", body, address))

@@ -136,6 +136,7 @@ class TestNode:
 
     def test_invites_and_messages_go_out(self, served: Served, client: Client) -> None:
         assert client.invite(role="reader", expires_s=5, uses=2) == "token:reader:5:2"
+        assert client.invite(labels={"site": "a"}) == "token:writer:3600:1:site=a"
         assert client.send("alone", "hi", topic="t") == 1
         assert client.broadcast(b"\xff") == 2
         assert client.publish("a/b c?", b"x") == 3

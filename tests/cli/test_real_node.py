@@ -176,7 +176,7 @@ def test_a_node_that_was_invited_joins_and_both_hold_the_same(home: Path, bms: B
     second_home = tmp_path / "second"
     program, first = start_node(home)
     with program:
-        token = bms("invite").text.strip()
+        token = bms("invite", "--label", "site=a").text.strip()
         joined = bms("join", token, "--name", "crane-2", "--json", home=second_home)
         assert joined.json["name"] == "crane-2"
         assert joined.json["role"] == "writer"
@@ -195,6 +195,8 @@ def test_a_node_that_was_invited_joins_and_both_hold_the_same(home: Path, bms: B
             assert sorted(put.json["nodes"]) == sorted([first["node"], second["node"]])
             states = {node["name"]: node["state"] for node in bms("nodes", "--json").json["nodes"]}
             assert states == {"crane-1": "alive", "crane-2": "alive"}
+            labels = {node["name"]: node["labels"] for node in bms("nodes", "--json").json["nodes"]}
+            assert labels == {"crane-1": {}, "crane-2": {"site": "a"}}
             assert bms("send", "crane-2", "hello").code == 0
             assert bms("send", second["node"][:8], "hello").code == 0
             assert bms("broadcast", "hello", "--json").json["nodes"] == 1

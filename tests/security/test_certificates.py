@@ -17,16 +17,15 @@ from bellande_mesh_sync.ids import node_id_of
 from bellande_mesh_sync.security.authority import Authority, new_member
 from bellande_mesh_sync.security.certificates import (
     CertificateFault,
-    check_issued_by,
-    check_signed_by,
     check_valid_at,
     format_duration,
     load_bundle,
+    load_der,
     load_pem,
     mesh_id_of_key,
-    parse_member_der,
     utc_now,
 )
+from bellande_mesh_sync.security.chains import member_below, member_of
 from bellande_mesh_sync.security.identity import new_key
 from bellande_mesh_sync.security.invites import load_csr
 
@@ -41,12 +40,11 @@ CSR_DER = CSR.public_bytes(Encoding.DER)
 
 
 def test_a_certificate_says_who_and_in_which_mesh() -> None:
-    member = parse_member_der(DER)
+    member = member_of([load_der(DER)], load_bundle(AUTHORITY.certificate_pem))
     assert (member.node, member.role, member.name) == (MEMBER.node, "writer", "crane-1")
     assert member.mesh_id == AUTHORITY.mesh_id == mesh_id_of_key(AUTHORITY.public_key)
     assert member.mesh_id == node_id_of(AUTHORITY.public_key)[:16]
-    check_issued_by(member, load_bundle(AUTHORITY.certificate_pem))
-    check_signed_by(member, AUTHORITY.mesh_id, AUTHORITY.public_key)
+    assert member_below([load_der(DER)], AUTHORITY.mesh_id, [AUTHORITY.public_key]) == member
 
 
 @given(st.lists(st.tuples(st.integers(0, len(DER) - 1), st.integers(1, 255)), min_size=1, max_size=3))
@@ -57,7 +55,7 @@ def test_a_changed_certificate_is_a_fault_and_nothing_worse(changes: list[tuple[
     if changed == DER:
         return
     with pytest.raises(CertificateFault):
-        check_signed_by(parse_member_der(bytes(changed)), AUTHORITY.mesh_id, AUTHORITY.public_key)
+        member_below([load_der(bytes(changed))], AUTHORITY.mesh_id, [AUTHORITY.public_key])
 
 
 @given(st.integers(0, len(DER) - 1), st.integers(1, 255))
@@ -66,7 +64,7 @@ def test_a_changed_certificate_is_no_member_of_the_bundle_either(position: int, 
     changed[position] ^= mask
     authorities = load_bundle(AUTHORITY.certificate_pem)
     with pytest.raises(CertificateFault):
-        check_issued_by(parse_member_der(bytes(changed)), authorities)
+        member_of([load_der(bytes(changed))], authorities)
 
 
 @given(st.integers(0, len(CSR_DER) - 1), st.integers(1, 255))
@@ -81,7 +79,7 @@ def test_a_changed_request_is_refused_and_nothing_worse(position: int, mask: int
 
 @given(st.binary(max_size=200))
 def test_other_bytes_are_a_fault(content: bytes) -> None:
-    for read in (parse_member_der, load_pem, load_bundle):
+    for read in (load_der, load_pem, load_bundle):
         with pytest.raises(CertificateFault):
             read(content)
     with contextlib.suppress(InvalidTokenError):
@@ -95,11 +93,10 @@ def test_a_bundle_with_an_old_and_a_new_authority_knows_members_of_both() -> Non
     )
     newcomer = issued_by_new.issue(MEMBER.public_key, name="crane-1", role="writer")
     bundle = load_bundle(AUTHORITY.certificate_pem + successor.certificate_pem)
-    member = parse_member_der(load_pem(newcomer).public_bytes(Encoding.DER))
-    check_issued_by(member, bundle)
-    check_issued_by(parse_member_der(DER), bundle)
+    member_of(load_bundle(newcomer), bundle)
+    member_of([load_der(DER)], bundle)
     with pytest.raises(CertificateFault, match="not issued by"):
-        check_issued_by(member, bundle[:1])
+        member_of(load_bundle(newcomer), bundle[:1])
 
 
 def test_dates_say_by_how_much_they_are_missed() -> None:

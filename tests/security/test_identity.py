@@ -20,11 +20,11 @@ from bellande_mesh_sync.errors import ConfigError, IdentityError, NotAMemberErro
 from bellande_mesh_sync.ids import node_id_of
 from bellande_mesh_sync.security.authority import (
     Authority,
-    _leaf_certificate,
     dev_identity,
     found_mesh,
     new_member,
 )
+from bellande_mesh_sync.security.building import leaf_certificate
 from bellande_mesh_sync.security.identity import (
     Identity,
     load_identity,
@@ -135,7 +135,7 @@ def test_an_authority_of_another_mesh_is_refused_even_under_the_same_name(saved:
 
 def _dated(start: datetime.timedelta, end: datetime.timedelta) -> bytes:
     now = datetime.datetime.now(datetime.UTC)
-    certificate = _leaf_certificate(
+    certificate = leaf_certificate(
         AUTHORITY, FOUNDER.public_key, "crane-1", "admin", (now + start, now + end)
     )
     return certificate.public_bytes(Encoding.PEM)

@@ -61,7 +61,7 @@ def redeem(
         SERVER_DER,
         address,
         now,
-    )
+    ).role
 
 
 @pytest.fixture

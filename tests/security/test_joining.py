@@ -34,7 +34,8 @@ from bellande_mesh_sync.errors import (
 )
 from bellande_mesh_sync.home import Home
 from bellande_mesh_sync.security.admission import JoinDesk
-from bellande_mesh_sync.security.authority import Authority, _leaf_certificate, found_mesh, new_member
+from bellande_mesh_sync.security.authority import Authority, found_mesh, new_member
+from bellande_mesh_sync.security.building import leaf_certificate
 from bellande_mesh_sync.security.identity import Identity, load_identity, save_identity
 from bellande_mesh_sync.security.joining import join, join_home
 from bellande_mesh_sync.security.tokens import parse_token
@@ -135,8 +136,11 @@ class Founder:
             detail = {k: v for k, v in error.facts.items() if isinstance(v, str | int | float)}
             return 400, {"error": {"code": error.code, "message": str(error), "detail": detail}}
 
-    def token(self, *addresses: str, uses: int = 1, expires_s: float = 3600, role: str = "writer") -> str:
-        return self.desk.invite(role=role, expires_s=expires_s, uses=uses, addresses=addresses)
+    def token(
+        self, *addresses: str, uses: int = 1, expires_s: float = 3600, role: str = "writer",
+        labels: dict[str, str] | None = None,
+    ) -> str:  # fmt: skip
+        return self.desk.invite(role=role, expires_s=expires_s, uses=uses, addresses=addresses, labels=labels)
 
 
 @pytest.fixture
@@ -154,6 +158,30 @@ def test_a_token_makes_its_holder_a_member(founder: Founder, tmp_path: Path) -> 
     config, _ = home.load_settings()
     assert config.bootstrap_nodes == ("10.0.0.1:8000",)
     assert config.name == "crane-2"
+
+
+def test_labels_of_an_invitation_are_settings_of_who_comes_in(founder: Founder, tmp_path: Path) -> None:
+    home = Home(tmp_path / "joiner")
+    with seed(founder.identity, founder.answer) as server:
+        join_home(founder.token(server.address, labels={"site": "a", "floor": "2"}), "crane-2", home)
+    assert home.load_settings()[0].labels == {"site": "a", "floor": "2"}
+
+
+def test_labels_that_no_member_record_can_hold_are_refused_when_inviting(founder: Founder) -> None:
+    with pytest.raises(ConfigError, match="all labels together take"):
+        founder.token("10.0.0.1:1", labels={f"label {i}": "x" * 60 for i in range(10)})
+    with pytest.raises(ConfigError, match="printable"):
+        founder.token("10.0.0.1:1", labels={"site": "\x1b[2J"})
+
+
+def test_two_hundred_machines_join_in_a_row_with_one_token(founder: Founder) -> None:
+    with seed(founder.identity, founder.answer) as server:
+        text = founder.token(server.address, uses=200)
+        nodes = {join(text, f"crane-{index}").identity.node for index in range(200)}
+        with pytest.raises(UsedTokenError):
+            join(text, "crane-200")
+    assert len(nodes) == 200
+    assert len(server.bodies) == 201, "none had to ask twice"
 
 
 def test_neither_secret_nor_private_key_is_sent(founder: Founder) -> None:
@@ -189,7 +217,7 @@ def _impostors(founder: Founder) -> dict[str, tuple[Identity, str]]:
 
     def shown(authority: Authority, start: datetime.timedelta, end: datetime.timedelta) -> Identity:
         span = (now + start, now + end)
-        leaf = _leaf_certificate(authority, real.public_key, "x", "admin", span)
+        leaf = leaf_certificate(authority, real.public_key, "x", "admin", span)
         return replace(real, certificate_pem=leaf.public_bytes(Encoding.PEM))
 
     authority_itself = replace(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
 import ssl
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,29 +10,20 @@ from typing import Any
 
 import pytest
 import uvloop
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from bellande_mesh_sync.errors import AuthenticationError
-from bellande_mesh_sync.ids import NodeId, node_id_of
-from bellande_mesh_sync.security.authority import Authority, new_member
-from bellande_mesh_sync.security.certificates import member_uri
-from bellande_mesh_sync.security.identity import Identity, new_key, public_bytes
-from bellande_mesh_sync.shell.tls import (
-    client_context,
-    https_context,
-    refusal_reason,
-    server_context,
-    verified_peer,
+from bellande_mesh_sync.security.authority import Authority
+from bellande_mesh_sync.security.identity import Identity
+from bellande_mesh_sync.shell.tls import client_context, https_context, server_context, verified_peer
+from bellande_mesh_sync.shell.tls_refusal import tls_refusal
+from tests.shell.forgeries import (
+    REFUSED_BY_OPENSSL,
+    REFUSED_BY_US,
+    TWIN_MEMBER,
+    forged,
+    twin_claiming_our_mesh,
 )
-
-AUTHORITY = Authority.create("harbour")
-ALICE = new_member(AUTHORITY, "alice", role="admin")
-BOB = new_member(AUTHORITY, "bob", role="writer")
-DAY = datetime.timedelta(days=1)
+from tests.shell.link_nodes import ALICE, AUTHORITY, BOB
 
 
 class Outcome:
@@ -79,53 +69,11 @@ def shake_hands(server: ssl.SSLContext, client: ssl.SSLContext) -> tuple[Outcome
     return ends
 
 
-def forged(
-    *,
-    issuer: Authority = AUTHORITY,
-    uris: Callable[[NodeId], list[str]] = lambda node: [member_uri(AUTHORITY.mesh_id, node, "writer")],
-    from_now: datetime.timedelta = -DAY,
-    until: datetime.timedelta = DAY,
-    is_authority: bool = False,
-    usages: tuple[x509.ObjectIdentifier, ...] = (
-        ExtendedKeyUsageOID.CLIENT_AUTH,
-        ExtendedKeyUsageOID.SERVER_AUTH,
-    ),
-    signer: Ed25519PrivateKey | None = None,
-    other_key: Any = None,
-) -> Identity:
-    """A member that never went through Authority.issue; it trusts the true mesh, to get as far as it can."""
-    key = new_key()
-    shown = other_key or key
-    issuer_name = x509.load_pem_x509_certificate(issuer.certificate_pem).subject
-    names = [x509.UniformResourceIdentifier(uri) for uri in uris(node_id_of(public_bytes(key)))]
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "mallory")]))
-        .issuer_name(issuer_name)
-        .public_key(shown.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now + from_now)
-        .not_valid_after(now + until)
-        .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
-        .add_extension(
-            x509.KeyUsage(True, False, False, False, False, is_authority, False, False, False), critical=True
-        )
-        .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost"), *names]), critical=False)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(shown.public_key()), critical=False)
-        .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.key.public_key()), critical=False
-        )
-        .sign(signer or issuer.key, None)
-    )
-    return replace(BOB, certificate_pem=certificate.public_bytes(Encoding.PEM), key=shown)
-
-
 def test_two_members_know_each_other_and_their_roles() -> None:
     server, client = shake_hands(server_context(ALICE), client_context(BOB))
-    assert verified_peer(server.session, ALICE) == (BOB.node, "writer")
-    assert verified_peer(client.session, BOB) == (ALICE.node, "admin")
+    theirs, ours = verified_peer(server.session, ALICE), verified_peer(client.session, BOB)
+    assert (theirs.node, theirs.role) == (BOB.node, "writer")
+    assert (ours.node, ours.role) == (ALICE.node, "admin")
     assert server.session.version() == "TLSv1.3"
 
 
@@ -135,37 +83,12 @@ def test_nothing_that_could_resume_a_session_is_handed_out() -> None:
     assert session is None or not session.has_ticket
 
 
-TWIN = Authority.create("harbour")  # Another authority under the same name.
-TWIN_MEMBER = new_member(TWIN, "bob", role="writer")
-
-
-def _twin_claiming_our_mesh() -> Identity:
-    return forged(issuer=TWIN)
-
-
-def _self_signed() -> Identity:
-    key = new_key()
-    return forged(signer=key, other_key=key)
-
-
-REFUSED_BY_OPENSSL: dict[str, Callable[[], Identity]] = {
-    "another authority of the same name": lambda: replace(
-        BOB, certificate_pem=TWIN_MEMBER.certificate_pem, key=TWIN_MEMBER.key
-    ),
-    "another authority, naming our mesh": _twin_claiming_our_mesh,
-    "signed by its own key": _self_signed,
-    "expired": lambda: forged(from_now=-3 * DAY, until=-DAY),
-    "not valid yet": lambda: forged(from_now=DAY, until=3 * DAY),
-    "of another purpose": lambda: forged(usages=(ExtendedKeyUsageOID.CODE_SIGNING,)),
-}
-
-
 @pytest.mark.parametrize("fault", REFUSED_BY_OPENSSL)
 def test_a_server_refuses_a_client_whose_certificate_is(fault: str) -> None:
     server, client = shake_hands(server_context(ALICE), client_context(REFUSED_BY_OPENSSL[fault]()))
     assert not server.done
     assert isinstance(server.error, ssl.SSLCertVerificationError)
-    assert "certificate is refused" in refusal_reason(server.error)
+    assert "certificate is refused" in tls_refusal(server.error).reason
     assert client.error is not None, "the client is told at its first read"
 
 
@@ -175,39 +98,6 @@ def test_a_client_refuses_a_server_whose_certificate_is(fault: str) -> None:
     assert isinstance(client.error, ssl.SSLCertVerificationError)
     assert not client.done
     assert not server.done
-
-
-def _two_names(node: NodeId) -> list[str]:
-    return [member_uri(AUTHORITY.mesh_id, node, role) for role in ("reader", "admin")]
-
-
-REFUSED_BY_US: dict[str, tuple[Callable[[], Identity], str]] = {
-    "names another node": (
-        lambda: forged(uris=lambda _: [member_uri(AUTHORITY.mesh_id, ALICE.node, "writer")]),
-        "but its key is that of",
-    ),
-    "names another mesh": (
-        lambda: forged(uris=lambda node: [member_uri(TWIN.mesh_id, node, "writer")]),
-        "for another mesh",
-    ),
-    "has two names": (
-        lambda: forged(
-            uris=lambda node: [member_uri(AUTHORITY.mesh_id, node, r) for r in ("reader", "admin")]
-        ),
-        "2 URI names",
-    ),
-    "has no name": (lambda: forged(uris=lambda _: []), "0 URI names"),
-    "has a name of another form": (lambda: forged(uris=lambda _: ["https://localhost/"]), "is not a node's"),
-    "has a name with something after it": (
-        lambda: forged(uris=lambda node: [member_uri(AUTHORITY.mesh_id, node, "writer") + "&role=admin"]),
-        "is not a node's",
-    ),
-    "is an authority": (lambda: forged(is_authority=True), "is an authority's"),
-    "has another kind of key": (
-        lambda: forged(other_key=ec.generate_private_key(ec.SECP256R1())),
-        "not Ed25519",
-    ),
-}
 
 
 @pytest.mark.parametrize("fault", REFUSED_BY_US)
@@ -233,7 +123,7 @@ def test_our_own_checks_hold_where_openssl_checks_nothing() -> None:
     lax.verify_mode = ssl.CERT_NONE
     for identity, reason in (
         (TWIN_MEMBER, "another mesh"),
-        (_twin_claiming_our_mesh(), "not issued by"),
+        (twin_claiming_our_mesh(), "not issued by"),
         (REFUSED_BY_OPENSSL["expired"](), "expired 1 d"),
         (REFUSED_BY_OPENSSL["not valid yet"](), "valid only in 23 h"),
     ):
@@ -337,13 +227,13 @@ async def _meet(
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         session = writer.get_extra_info("ssl_object")
         try:
-            peer: object = verified_peer(session, ALICE)
+            peer: object = verified_peer(session, ALICE).node
         except AuthenticationError as error:
             peer = error
         else:
             writer.write(b"welcome")
         received = b""
-        if isinstance(peer, tuple):
+        if isinstance(peer, bytes):
             received = await reader.read(100)
         seen.set_result((peer, received))
         writer.close()
@@ -353,7 +243,7 @@ async def _meet(
     mine: object
     try:
         reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=client_side)
-        mine = verified_peer(writer.get_extra_info("ssl_object"), BOB)
+        mine = verified_peer(writer.get_extra_info("ssl_object"), BOB).node
         if await reader.read(100) != b"welcome":
             raise ConnectionError("no welcome")
         writer.write(b"hello")
@@ -379,8 +269,8 @@ RUNNERS: dict[str, Callable[..., Any]] = {
 def test_members_meet_over_real_sockets(loop: str) -> None:
     with asyncio.Runner(loop_factory=RUNNERS[loop]) as runner:
         mine, theirs, received = runner.run(_meet(server_context(ALICE), client_context(BOB)))
-    assert mine == (ALICE.node, "admin")
-    assert theirs == (BOB.node, "writer")
+    assert mine == ALICE.node
+    assert theirs == BOB.node
     assert received == b"hello"
 
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bellande_mesh_sync.store.engines import TemporaryChunks
 from bellande_mesh_sync.store.interface import Store
 from bellande_mesh_sync.store.memory import MemoryStore
 from bellande_mesh_sync.store.sqlite import SqliteStore
+from bellande_mesh_sync.store.temporary_chunks import TemporaryChunks
 
 if TYPE_CHECKING:
     from bellande_mesh_sync.store.postgres import PostgresStore

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from bellande_mesh_sync.errors import ChunkMissingError, CorruptStoreError, StorageError
-from bellande_mesh_sync.store.chunk_files import ChunkFiles, Location, scan_pack
+from bellande_mesh_sync.store.chunk_files import ChunkFiles
+from bellande_mesh_sync.store.packs import Location, scan_pack
 from tests.store.builders import chunk
 
 

@@ -20,7 +20,9 @@ JOIN_BYTES_MAX: Final = 64 * 1024
 class InviteWish(Struct, forbid_unknown_fields=True, kw_only=True):
     role: Literal["admin", "writer", "reader", "observer"] = "writer"
     expires_s: Annotated[int, Meta(ge=1, le=366 * 86_400)] = 3600
-    uses: Annotated[int, Meta(ge=1, le=100_000)] = 1
+    uses: Annotated[int, Meta(ge=1, le=10_000)] = 1
+    labels: dict[str, str] = {}
+    """What the member records of those who come in say of them."""
 
 
 class Invite(Struct, frozen=True):
@@ -42,7 +44,9 @@ class HttpsOnlyError(ForbiddenError):
 async def create_invite(call: Call) -> Answer:
     """Make a join token. Whoever has it can become a member, so hand it on with care."""
     wish = await call.json(InviteWish)
-    token = await call.mesh.invite(role=wish.role, expires_s=wish.expires_s, uses=wish.uses)
+    token = await call.mesh.invite(
+        role=wish.role, expires_s=wish.expires_s, uses=wish.uses, labels=wish.labels
+    )
     return Answer(Invite(token), 201, ((b"cache-control", b"no-store"),))
 
 

@@ -20,6 +20,7 @@ from bellande_mesh_sync.values import (
     Siblings,
     Stats,
     Status,
+    SweepReport,
     Topology,
     VerifyProgress,
     VerifyReport,
@@ -69,6 +70,8 @@ class MeshCalls(Protocol):
         repair_timeout: float = ...,
         on_progress: Callable[[VerifyProgress], None] | None = None,
     ) -> VerifyReport: ...
+
+    async def cleanup_data(self, *, grace: float | None = None) -> SweepReport: ...
 
     async def nodes_page(
         self, state: str | None, offset: int, limit: int
@@ -218,6 +221,13 @@ class MeshCalls(Protocol):
 
     async def publish(self, topic: str, body: bytes) -> int: ...
 
-    async def invite(self, *, role: str = "writer", expires_s: int = 3600, uses: int = 1) -> str: ...
+    async def invite(
+        self,
+        *,
+        role: str = "writer",
+        expires_s: int = 3600,
+        uses: int = 1,
+        labels: Mapping[str, str] | None = None,
+    ) -> str: ...
 
     async def handle_join_request(self, body: dict[str, Any], address: str) -> Mapping[str, Any]: ...

@@ -10,6 +10,7 @@ import click
 
 from bellande_mesh_sync.addresses import format_address, is_loopback, parse_address
 from bellande_mesh_sync.cli.durations import DurationType
+from bellande_mesh_sync.cli.labels import LabelType
 from bellande_mesh_sync.cli.options import Command
 from bellande_mesh_sync.cli.session import Session
 from bellande_mesh_sync.errors import AlreadyAMemberError, ConfigError, UnreachableError, UsageError
@@ -46,7 +47,7 @@ def init(session: Session, mesh_name: str, node_name: str | None) -> None:
     from bellande_mesh_sync.security.authority import found_mesh
     from bellande_mesh_sync.security.identity import save_identity
 
-    home, name = session.open_home(), node_name or _host_name()
+    home, name = session.open_home(), node_name or host_name()
     refuse_second_identity(home)
     with home.lock():
         # Again under the lock: of two at the same moment one wins.
@@ -70,6 +71,7 @@ def init(session: Session, mesh_name: str, node_name: str | None) -> None:
     examples=(
         "bms invite",
         "bms invite --role reader --expires 7d --uses 20",
+        "bms invite --uses 200 --label site=a",
         "bms invite | ssh crane-2 bms join -",
     ),
 )
@@ -79,6 +81,9 @@ def init(session: Session, mesh_name: str, node_name: str | None) -> None:
     "--uses", type=click.IntRange(1, 10_000), default=1, help="How many nodes may use it.  [default: 1]"
 )
 @click.option(
+    "--label", type=LabelType(), multiple=True, help="What they say of themselves; may be repeated."
+)
+@click.option(
     "--address",
     "addresses",
     metavar="HOST:PORT",
@@ -86,37 +91,39 @@ def init(session: Session, mesh_name: str, node_name: str | None) -> None:
     help="HTTPS address to join at; may be repeated.  [default: this node's]",
 )
 @click.pass_obj
-def invite(session: Session, role: str, expires: int, uses: int, addresses: tuple[str, ...]) -> None:
+def invite(
+    session: Session, role: str, expires: int, uses: int, label: tuple[tuple[str, str], ...],
+    addresses: tuple[str, ...],
+) -> None:  # fmt: skip
     """Print a join token, one line.
 
     It names the mesh, how to reach it and how to recognise it. Whoever has it can join until it
     expires or is used up, so hand it over on a channel you trust. Needs the home that made the mesh;
     the node may be running or not, but must run when the token is used.
     """
-    output = session.output()
+    output, labels = session.output(), dict(label)
     if session.api is not None:
         _refuse_addresses(addresses)
         with session.client() as client:
-            token = client.invite(role=role, expires_s=expires, uses=uses)
+            token = client.invite(role=role, expires_s=expires, uses=uses, labels=labels)
     else:
-        from bellande_mesh_sync.security.authority import Authority
         from bellande_mesh_sync.security.identity import load_identity
         from bellande_mesh_sync.security.invites import InviteBook
+        from bellande_mesh_sync.security.issuing import load_issuer
 
         home = session.open_home()
         load_identity(home.identity_dir)  # Says what is missing in the home's own words.
-        authority = Authority.load(home.identity_dir)
+        authority = load_issuer(home.identity_dir)
         given = list(addresses) or _own_addresses(home)
         _check_addresses(given)
         book = InviteBook(home.identity_dir / "invites")
-        token = book.create(
-            role=role, expires_s=expires, uses=uses, addresses=given, authority=authority, now=time.time()
-        )
+        token = book.create(role, expires, uses, given, authority, labels=labels, now=time.time())
         if all(is_loopback(parse_address(address)[0]) for address in given):
             output.note(
                 "This token works on this machine only: the node listens on loopback. See listen_address."
             )
-    output.result({"token": token, "role": role, "expires_s": expires, "uses": uses}, token)
+    shown = {"token": token, "role": role, "expires_s": expires, "uses": uses, "labels": labels}
+    output.result(shown, token)
 
 
 @click.command(
@@ -135,7 +142,7 @@ def join(session: Session, token_text: str, node_name: str | None) -> None:
     """
     from bellande_mesh_sync.security.joining import join_home
 
-    home, name = session.open_home(), node_name or _host_name()
+    home, name = session.open_home(), node_name or host_name()
     text = _read_token(token_text)
     refuse_second_identity(home)
     with home.lock():
@@ -172,7 +179,7 @@ def _membership(home: Home, identity: Identity) -> dict[str, Any]:
     }
 
 
-def _host_name() -> str:
+def host_name() -> str:
     import platform
 
     return platform.node()[:_NAME_LENGTH_MAX] or "node"

@@ -16,7 +16,7 @@ ACKS = ("local", "one", "quorum", "all")
 
 CONTEXT_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
-SECTIONS = ("Become a mesh", "Look", "Members", "Data", "Folders", "Messages", "Simulate")
+SECTIONS = ("Become a mesh", "Look", "Members", "Data", "Folders", "Messages", "Paths", "Simulate")
 
 
 def global_options() -> list[click.Parameter]:

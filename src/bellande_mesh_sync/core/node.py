@@ -16,6 +16,7 @@ from typing import Any
 from bellande_mesh_sync.core.config import CoreConfig, LocalNode
 from bellande_mesh_sync.core.counters import Counters
 from bellande_mesh_sync.core.data.functions import BoundedMerge
+from bellande_mesh_sync.core.data.record import Manifest
 from bellande_mesh_sync.core.data.space_policies import SpacePolicies
 from bellande_mesh_sync.core.delivery.notes import Notes
 from bellande_mesh_sync.core.effects import Effect, Resolve, Send, SendChunks, SetTimer
@@ -302,6 +303,10 @@ class NodeCore:
             "handing_over": len(self.exchange.custody.release),
             "uncommitted_bytes": self.replica.uncommitted_bytes,
         }
+
+    def manifests_under_way(self) -> list[Manifest]:
+        """What records refer to that are not on the disk yet: their chunks must not be swept."""
+        return self.fetcher.manifests() + self.replica.open_manifests()
 
     def hello(self, lane: int) -> Hello:
         me = self.me

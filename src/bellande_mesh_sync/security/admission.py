@@ -1,10 +1,10 @@
-"""Letting a newcomer in: the half of the node that holds the authority's key; see joining.py."""
+"""Letting a newcomer in: the half of a node that signs certificates; see joining.py."""
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,11 @@ from typing import Any
 import msgspec
 
 from bellande_mesh_sync.errors import ConfigError, UnsupportedError, UsageError
-from bellande_mesh_sync.security.authority import AUTHORITY_KEY_FILE, Authority, check_name
+from bellande_mesh_sync.security.building import check_name
 from bellande_mesh_sync.security.certificates import der_of, load_pem
 from bellande_mesh_sync.security.identity import Identity
 from bellande_mesh_sync.security.invites import CSR_BYTES_MAX, InviteBook, csr_public_key, load_csr
+from bellande_mesh_sync.security.issuing import AnyIssuer, can_issue, load_issuer
 
 INVITES_FOLDER = "invites"
 BOOTSTRAP_MAX = 16
@@ -40,11 +41,13 @@ class JoinAnswer(msgspec.Struct, frozen=True):
     mesh_name: str
     role: str
     bootstrap: tuple[str, ...]
+    labels: dict[str, str] = {}
+    """What the newcomer is asked to say of itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class JoinDesk:
-    """Answers join requests on the node that holds the authority's key."""
+    """Answers join requests on a node that holds the authority's key, or an issuer's."""
 
     identity: Identity
     identity_dir: Path
@@ -56,9 +59,12 @@ class JoinDesk:
     def open(cls, identity: Identity, identity_dir: Path, bootstrap: Callable[[], Sequence[str]]) -> JoinDesk:
         return cls(identity, identity_dir, InviteBook(identity_dir / INVITES_FOLDER), bootstrap)
 
-    def invite(self, *, role: str, expires_s: float, uses: int, addresses: Sequence[str]) -> str:
+    def invite(
+        self, *, role: str, expires_s: float, uses: int, addresses: Sequence[str],
+        labels: Mapping[str, str] | None = None,
+    ) -> str:  # fmt: skip
         """A join token, see InviteBook.create; UnsupportedError if this node lets nobody in."""
-        return self.book.create(role, expires_s, uses, addresses, self._authority())
+        return self.book.create(role, expires_s, uses, addresses, self._authority(), labels=labels)
 
     def handle_join_request(
         self, body: dict[str, Any], address: str, *, now: float | None = None
@@ -72,33 +78,34 @@ class JoinDesk:
         Raises:
             UsageError: the body is malformed. Not counted as a guess.
             InvalidTokenError, ExpiredTokenError, UsedTokenError, TooManyAttemptsError: as the names say.
-            UnsupportedError: this node does not hold the authority's key.
+            UnsupportedError: this node signs no certificates.
         """
         request = _read_request(body)
         authority = self._authority()
         csr_pem = request.csr.encode()
         server_der = der_of(load_pem(self.identity.certificate_pem))
         proof = bytes.fromhex(request.proof)
-        role = self.book.redeem(
+        invite = self.book.redeem(
             request.token_id, proof, csr_pem, server_der, address, time.time() if now is None else now
         )
         public_key = csr_public_key(load_csr(csr_pem))
-        certificate_pem = authority.issue(public_key, name=request.name, role=role)
+        certificate_pem = authority.issue(public_key, name=request.name, role=invite.role)
         answer = JoinAnswer(
             certificate=certificate_pem.decode("ascii"),
             authority=self.identity.authority_pem.decode("ascii"),
             mesh_name=authority.mesh_name,
-            role=role,
+            role=invite.role,
             bootstrap=tuple(self.bootstrap())[:BOOTSTRAP_MAX],
+            labels=invite.labels,
         )
         return dict(msgspec.to_builtins(answer))
 
-    def _authority(self) -> Authority:
-        if not (self.identity_dir / AUTHORITY_KEY_FILE).exists():
+    def _authority(self) -> AnyIssuer:
+        if not can_issue(self.identity_dir):
             raise UnsupportedError(
-                what="letting nodes in here (only the node that made the mesh holds its authority's key)"
+                what="letting nodes in here (it takes the authority's key, or an issuer's)"
             )
-        return Authority.load(self.identity_dir)
+        return load_issuer(self.identity_dir)
 
 
 def _read_request(body: dict[str, Any]) -> JoinRequest:

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import datetime
-import ipaddress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from bellande_mesh_sync.errors import ConfigError, IdentityError
+from bellande_mesh_sync.errors import IdentityError
 from bellande_mesh_sync.files import locked, make_private_dir, write_atomic
-from bellande_mesh_sync.ids import node_id_of
+from bellande_mesh_sync.security.building import (
+    AUTHORITY_DAYS,
+    LEAF_DAYS,
+    authority_certificate,
+    check_name,
+    issue_leaf,
+)
 from bellande_mesh_sync.security.certificates import (
-    ROLES,
     CertificateFault,
     check_valid_at,
     common_name,
     load_bundle,
     load_pem,
-    member_uri,
     mesh_id_of_key,
     raw_public_key,
     utc_now,
@@ -40,11 +41,6 @@ from bellande_mesh_sync.security.identity import (
 )
 
 AUTHORITY_KEY_FILE = "authority.key"
-AUTHORITY_DAYS = 3650
-LEAF_DAYS = 30
-_NAME_LENGTH_MAX = 64
-_SKEW = datetime.timedelta(minutes=5)
-"""Certificates begin a little in the past, for nodes whose clock is a little behind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +58,7 @@ class Authority:
     def create(cls, mesh_name: str, *, days: int = AUTHORITY_DAYS) -> Authority:
         check_name("mesh", mesh_name)
         key = new_key()
-        return cls._of(key, _authority_certificate(key, mesh_name, days))
+        return cls._of(key, authority_certificate(key, mesh_name, days))
 
     @classmethod
     def load(cls, identity_dir: Path) -> Authority:
@@ -73,7 +69,7 @@ class Authority:
         """
         key_path, certificate_path = identity_dir / AUTHORITY_KEY_FILE, identity_dir / AUTHORITY_FILE
         if not key_path.exists():
-            reason = "is missing: only the node that made the mesh can let others in; run this on that one"
+            reason = "is missing: only the node that made the mesh, or an issuer, can do this; run it there"
             raise IdentityError(path=str(key_path), reason=reason)
         key = load_key(key_path)
         try:
@@ -102,13 +98,7 @@ class Authority:
 
     def issue(self, public_key: bytes, *, name: str, role: str, days: float = LEAF_DAYS) -> bytes:
         """A node certificate (PEM) for a raw Ed25519 public key; ConfigError for a bad name or role."""
-        check_name("name", name)
-        if role not in ROLES:
-            raise ConfigError(field="role", reason=f"{role!r} is none of {', '.join(ROLES)}")
-        now = utc_now()
-        span = (now - _SKEW, now + datetime.timedelta(days=days))
-        certificate = _leaf_certificate(self, public_key, name, role, span)
-        return certificate.public_bytes(Encoding.PEM)
+        return issue_leaf(self, public_key, name=name, role=role, days=days)
 
 
 def found_mesh(mesh_name: str, node_name: str) -> tuple[Authority, Identity]:
@@ -158,83 +148,3 @@ def _kept_dev_identity(authority: Authority, node_name: str, identity_dir: Path)
     identity = make_identity(key, certificate_pem, authority.certificate_pem)
     save_identity(identity, identity_dir)
     return identity
-
-
-def _authority_certificate(key: Ed25519PrivateKey, mesh_name: str, days: int) -> x509.Certificate:
-    now = utc_now()
-    name = _subject(mesh_name)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _SKEW)
-        .not_valid_after(now + datetime.timedelta(days=days))
-        # It issues nodes and nothing below it: a stolen node key cannot issue anybody.
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_key_usage(is_authority=True), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .sign(key, None)
-    )
-
-
-def _leaf_certificate(
-    authority: Authority,
-    public_key: bytes,
-    name: str,
-    role: str,
-    span: tuple[datetime.datetime, datetime.datetime],
-) -> x509.Certificate:
-    key = Ed25519PublicKey.from_public_bytes(public_key)
-    issuer = load_pem(authority.certificate_pem)
-    names: list[x509.GeneralName] = [
-        x509.UniformResourceIdentifier(member_uri(authority.mesh_id, node_id_of(public_key), role)),
-        x509.DNSName("localhost"),
-        x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
-        x509.IPAddress(ipaddress.ip_address("::1")),
-    ]
-    usages = [ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]
-    return (
-        x509.CertificateBuilder()
-        .subject_name(_subject(name))
-        .issuer_name(issuer.subject)
-        .public_key(key)
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(span[0])
-        .not_valid_after(min(span[1], issuer.not_valid_after_utc))
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_key_usage(is_authority=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
-        .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key()), critical=False
-        )
-        .sign(authority.key, None)
-    )
-
-
-def _key_usage(*, is_authority: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=not is_authority,
-        key_cert_sign=is_authority,
-        crl_sign=is_authority,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        encipher_only=False,
-        decipher_only=False,
-    )
-
-
-def _subject(name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-
-
-def check_name(field_name: str, name: str) -> None:
-    """ConfigError unless `name` may stand in a certificate."""
-    if not 1 <= len(name) <= _NAME_LENGTH_MAX or not name.isprintable():
-        reason = f"a name is 1 to {_NAME_LENGTH_MAX} printable characters"
-        raise ConfigError(field=field_name, reason=reason)

@@ -9,19 +9,19 @@ from __future__ import annotations
 import datetime
 import hashlib
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from cryptography.x509.oid import SignatureAlgorithmOID
 
 from bellande_mesh_sync.ids import NodeId, node_id_of
 
 MESH_ID_BYTES = 16
 ROLES = ("admin", "writer", "reader", "observer")
+ISSUER_ROLE = "issuer"
+"""What stands for the role in the certificate of a key that issues nodes; no node has it."""
 
 UNREADABLE = (
     x509.ExtensionNotFound,
@@ -98,37 +98,6 @@ def _parse_member(certificate: x509.Certificate) -> MemberCertificate:
     )
 
 
-def parse_member_der(der: bytes) -> MemberCertificate:
-    return parse_member(load_der(der))
-
-
-def check_issued_by(member: MemberCertificate, authorities: Sequence[x509.Certificate]) -> None:
-    """CertificateFault unless one of `authorities` signed it and the first one's mesh is named in it."""
-    if member.mesh_id != mesh_id_of(authorities[0]):
-        raise CertificateFault(f"the certificate is for another mesh, {member.mesh_id.hex()}")
-    for authority in authorities:
-        try:
-            member.x509.verify_directly_issued_by(authority)
-        except (InvalidSignature, ValueError, *UNREADABLE):
-            continue
-        return
-    raise CertificateFault("the certificate was not issued by this mesh's authority")
-
-
-def check_signed_by(member: MemberCertificate, mesh_id: bytes, authority_key: bytes) -> None:
-    """Like `check_issued_by`, for whoever has only the authority's raw public key."""
-    if member.mesh_id != mesh_id:
-        raise CertificateFault(f"the certificate is for another mesh, {member.mesh_id.hex()}")
-    certificate = member.x509
-    if certificate.signature_algorithm_oid != SignatureAlgorithmOID.ED25519:
-        raise CertificateFault("the certificate's signature is not Ed25519")
-    try:
-        key = Ed25519PublicKey.from_public_bytes(authority_key)
-        key.verify(certificate.signature, certificate.tbs_certificate_bytes)
-    except (InvalidSignature, ValueError):
-        raise CertificateFault("the certificate was not issued by this mesh's authority") from None
-
-
 def check_valid_at(certificate: x509.Certificate, now: datetime.datetime) -> None:
     """CertificateFault, saying by how much, if `now` is outside the certificate's time."""
     not_before, not_after = certificate.not_valid_before_utc, certificate.not_valid_after_utc
@@ -157,14 +126,17 @@ def load_pem(pem: bytes) -> x509.Certificate:
 
 
 def load_bundle(pem: bytes) -> list[x509.Certificate]:
-    """The authorities in a PEM bundle, at least one; the first names the mesh."""
+    """The certificates in a PEM text, at least one, all of Ed25519 keys.
+
+    Of authorities the first names the mesh; of a node, its own comes first, and who issued it next.
+    """
     try:
-        authorities = x509.load_pem_x509_certificates(pem)
+        certificates = x509.load_pem_x509_certificates(pem)
     except (ValueError, *UNREADABLE) as error:
         raise CertificateFault(f"not a PEM bundle: {error}") from None
-    for authority in authorities:
-        raw_public_key(authority)
-    return authorities
+    for certificate in certificates:
+        raw_public_key(certificate)
+    return certificates
 
 
 def raw_public_key(certificate: x509.Certificate) -> bytes:

@@ -22,7 +22,6 @@ from bellande_mesh_sync.ids import PUBLIC_KEY_BYTES, NodeId
 from bellande_mesh_sync.security.certificates import (
     CertificateFault,
     MemberCertificate,
-    check_issued_by,
     check_valid_at,
     common_name,
     load_bundle,
@@ -30,6 +29,7 @@ from bellande_mesh_sync.security.certificates import (
     parse_member,
     utc_now,
 )
+from bellande_mesh_sync.security.chains import member_of
 
 KEY_FILE = "node.key"
 CERTIFICATE_FILE = "node.crt"
@@ -49,6 +49,7 @@ class Identity:
     mesh_id: bytes
     mesh_name: str
     certificate_pem: bytes
+    """This node's, and its issuer's if that is not the authority."""
     authority_pem: bytes
     """The mesh's authority; several while one is being replaced. The first names the mesh."""
     not_after: datetime.datetime
@@ -82,9 +83,9 @@ def make_identity(
 ) -> Identity:
     """Put the parts together; CertificateFault unless they fit each other and are valid at `now`."""
     authorities = load_bundle(authority_pem)
-    member = parse_member(load_pem(certificate_pem))
-    _check_key_fits(key, member)
-    check_issued_by(member, authorities)
+    chain = load_bundle(certificate_pem)
+    _check_key_fits(key, parse_member(chain[0]))
+    member = member_of(chain, authorities)
     check_valid_at(member.x509, now or utc_now())
     return Identity(
         node=member.node,
@@ -115,7 +116,7 @@ def load_identity(
     if not certificate_path.exists() and not key_path.exists():
         raise NotAMemberError(home=str(identity_dir.parent))
     key = load_key(key_path)
-    certificate_pem, authority_pem = _read(certificate_path), _read(authority_path)
+    certificate_pem, authority_pem = read_certificate(certificate_path), read_certificate(authority_path)
     for path, pem, load in (
         (certificate_path, certificate_pem, load_pem),
         (authority_path, authority_pem, load_bundle),
@@ -167,7 +168,8 @@ def load_key(path: Path) -> Ed25519PrivateKey:
     return key
 
 
-def _read(path: Path) -> bytes:
+def read_certificate(path: Path) -> bytes:
+    """A file that anybody may read; IdentityError if it is missing or cannot be read."""
     try:
         with path.open("rb") as file:
             return file.read(_PUBLIC_BYTES_MAX)

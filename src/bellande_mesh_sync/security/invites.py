@@ -10,7 +10,7 @@ import hmac
 import re
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -19,12 +19,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from bellande_mesh_sync.addresses import parse_address
+from bellande_mesh_sync.config_model import check_labels
 from bellande_mesh_sync.errors import ConfigError, InvalidTokenError, UsedTokenError
 from bellande_mesh_sync.files import locked, make_private_dir, read_private, write_atomic
 from bellande_mesh_sync.ids import node_id_of
-from bellande_mesh_sync.security.authority import Authority
 from bellande_mesh_sync.security.certificates import ROLES, UNREADABLE
 from bellande_mesh_sync.security.guesses import Guesses
+from bellande_mesh_sync.security.issuing import AnyIssuer
 from bellande_mesh_sync.security.tokens import (
     ADDRESSES_MAX,
     check_expiry,
@@ -36,6 +37,8 @@ from bellande_mesh_sync.security.tokens import (
 USES_MAX = 10_000
 EXPIRES_S_MAX = 365 * 86_400
 CSR_BYTES_MAX = 8_192
+LABELS_BYTES_MAX = 600
+"""Of the 1,024 bytes of a member record."""
 _KEEP_EXPIRED_S = 7 * 86_400
 """An expired invitation stays this long, so that its holder hears `expired` and not `unknown`."""
 _TOKEN_ID = re.compile(r"[0-9a-f]{16}")
@@ -51,6 +54,8 @@ class Invite(msgspec.Struct, frozen=True, kw_only=True):
     expires_s: int
     """Seconds since 1970."""
     created_s: int
+    labels: dict[str, str] = {}
+    """What the member records of those who come in say of them."""
     joined: tuple[str, ...] = ()
     """Node ids let in, in order. A node that asks again, because the answer got lost, is let in again."""
 
@@ -79,8 +84,9 @@ class InviteBook:
         expires_s: float,
         uses: int,
         addresses: Sequence[str],
-        authority: Authority,
+        authority: AnyIssuer,
         *,
+        labels: Mapping[str, str] | None = None,
         now: float | None = None,
     ) -> str:
         """Make an invitation and return its token, the only copy of the secret.
@@ -89,12 +95,15 @@ class InviteBook:
             expires_s: seconds from `now`; up to a year.
             uses: how many nodes may come in with it.
             addresses: where this node serves HTTPS, `host:port`; at least one, the first eight count.
+            labels: what newcomers shall say of themselves; up to 600 bytes.
             now: seconds since 1970; None asks the clock.
 
         Raises:
             ConfigError: one of them is out of range.
         """
+        labels = dict(labels or {})
         _check_invite(role, expires_s, uses, addresses)
+        check_invited_labels(labels)
         now = time.time() if now is None else now
         token = make_token(
             mesh_id=authority.mesh_id,
@@ -109,6 +118,7 @@ class InviteBook:
             uses=uses,
             expires_s=token.expires_s,
             created_s=int(now),
+            labels=labels,
         )
         make_private_dir(self._folder)
         self._folder.chmod(0o700)
@@ -124,8 +134,8 @@ class InviteBook:
         server_certificate_der: bytes,
         address: str,
         now: float,
-    ) -> str:
-        """Let the holder of a token's secret in, and return the role the token gives.
+    ) -> Invite:
+        """Let the holder of a token's secret in, and return its invitation: the role, the labels.
 
         The file with the new count is on disk before this returns. Blocking: call it in a thread.
 
@@ -174,16 +184,16 @@ class InviteBook:
             raise InvalidTokenError(reason="it is not known here, or its proof is wrong")
         return node_id_of(csr_public_key(csr)).hex()
 
-    def _count_use(self, token_id: str, node: str, now: float) -> str:
+    def _count_use(self, token_id: str, node: str, now: float) -> Invite:
         invite = self._read(token_id)
         assert invite is not None, "its proof was just checked, under the same lock"
         check_expiry(invite.expires_s, now)
         if node in invite.joined:
-            return invite.role
+            return invite
         if len(invite.joined) >= invite.uses:
             raise UsedTokenError
         self._write(msgspec.structs.replace(invite, joined=(*invite.joined, node)))
-        return invite.role
+        return invite
 
     def _locked(self) -> contextlib.AbstractContextManager[None]:
         make_private_dir(self._folder)
@@ -234,6 +244,15 @@ def csr_public_key(csr: x509.CertificateSigningRequest) -> bytes:
     if not isinstance(key, Ed25519PublicKey):
         raise ValueError("not an Ed25519 key")
     return key.public_bytes(Encoding.Raw, PublicFormat.Raw)
+
+
+def check_invited_labels(labels: Mapping[str, str]) -> None:
+    """ConfigError unless a newcomer's member record can hold these beside its name and addresses."""
+    check_labels(labels)
+    size = sum(len(text.encode()) for pair in labels.items() for text in pair)
+    if size > LABELS_BYTES_MAX:
+        reason = f"all labels together take {size} bytes; {LABELS_BYTES_MAX} are allowed"
+        raise ConfigError(field="labels", reason=reason)
 
 
 def _check_invite(role: str, expires_s: float, uses: int, addresses: Sequence[str]) -> None:

@@ -19,10 +19,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from bellande_mesh_sync.addresses import parse_address
+from bellande_mesh_sync.config_model import check_labels
 from bellande_mesh_sync.errors import (
     AlreadyAMemberError,
     AuthenticationError,
     BellandeMeshError,
+    ConfigError,
     ExpiredTokenError,
     InvalidTokenError,
     RequestError,
@@ -32,18 +34,16 @@ from bellande_mesh_sync.errors import (
 )
 from bellande_mesh_sync.home import Home
 from bellande_mesh_sync.security.admission import BOOTSTRAP_MAX, JoinAnswer, JoinRequest
-from bellande_mesh_sync.security.authority import check_name
+from bellande_mesh_sync.security.building import check_name
 from bellande_mesh_sync.security.certificates import (
     CertificateFault,
-    check_signed_by,
     check_valid_at,
+    der_of,
     load_bundle,
-    load_pem,
-    parse_member,
-    parse_member_der,
     raw_public_key,
     utc_now,
 )
+from bellande_mesh_sync.security.chains import member_below
 from bellande_mesh_sync.security.identity import (
     Identity,
     has_identity,
@@ -52,6 +52,7 @@ from bellande_mesh_sync.security.identity import (
     new_key,
     save_identity,
 )
+from bellande_mesh_sync.security.shown import shown_chain
 from bellande_mesh_sync.security.tokens import JoinToken, parse_token, proof_of, secret_key
 
 REQUEST_TIMEOUT_S = 15.0
@@ -72,10 +73,11 @@ class Membership(NamedTuple):
 
     identity: Identity
     bootstrap: tuple[str, ...]
+    labels: dict[str, str]
 
 
 def join_home(token_text: str, name: str, home: Home) -> Identity:
-    """Join and save: the identity, and the members to call first in node.toml.
+    """Join and save: the identity, and in node.toml the members to call first and this node's labels.
 
     The caller holds the home's lock. Nothing is saved unless everything checked out.
 
@@ -88,7 +90,7 @@ def join_home(token_text: str, name: str, home: Home) -> Identity:
         raise AlreadyAMemberError(home=str(home.path), node=node)
     home.create()
     membership = join(token_text, name)
-    home.remember_bootstrap(membership.bootstrap, name=name)
+    home.remember_bootstrap(membership.bootstrap, name=name, labels=membership.labels)
     save_identity(membership.identity, home.identity_dir)
     return membership.identity
 
@@ -150,23 +152,22 @@ class PinnedConnection(http.client.HTTPSConnection):
             raw.close()
             raise
         try:
-            self.server_certificate_der = self._check(session.getpeercert(True))
+            self.server_certificate_der = self._check(session)
         except BaseException:
             session.close()
             raise
         self.sock = session
 
-    def _check(self, der: bytes | None) -> bytes:
+    def _check(self, session: ssl.SSLSocket) -> bytes:
+        """The server's certificate, if it is of the token's mesh."""
         try:
-            if der is None:
-                raise CertificateFault("it showed no certificate")
-            member = parse_member_der(der)
-            check_signed_by(member, self._token.mesh_id, self._token.authority_key)
+            chain = shown_chain(session)
+            member = member_below(chain, self._token.mesh_id, [self._token.authority_key])
             check_valid_at(member.x509, utc_now())
         except CertificateFault as fault:
             reason = f"{self._address} is not a node of the token's mesh ({fault}); it was told nothing"
             raise AuthenticationError(reason=reason) from None
-        return der
+        return der_of(chain[0])
 
 
 def _ask(
@@ -211,14 +212,15 @@ def _checked_membership(content: bytes, token: JoinToken, key: Ed25519PrivateKey
         authority_pem, certificate_pem = answer.authority.encode("ascii"), answer.certificate.encode("ascii")
         if all(raw_public_key(authority) != token.authority_key for authority in load_bundle(authority_pem)):
             raise CertificateFault("its authority is not the token's")
-        check_signed_by(parse_member(load_pem(certificate_pem)), token.mesh_id, token.authority_key)
+        member_below(load_bundle(certificate_pem), token.mesh_id, [token.authority_key])
         identity = make_identity(key, certificate_pem, authority_pem)
         bootstrap = answer.bootstrap[:BOOTSTRAP_MAX]
         for address in bootstrap:
             parse_address(address)
-    except (msgspec.MsgspecError, ValueError) as error:  # A CertificateFault is a ValueError.
+        check_labels(answer.labels)
+    except (msgspec.MsgspecError, ValueError, ConfigError) as error:  # A CertificateFault is one.
         raise AuthenticationError(reason=f"the node's answer cannot be used: {error}") from None
-    return Membership(identity, bootstrap)
+    return Membership(identity, bootstrap, answer.labels)
 
 
 def _certificate_request(key: Ed25519PrivateKey) -> x509.CertificateSigningRequest:

@@ -28,6 +28,7 @@ from bellande_mesh_sync.shell.links import Links
 from bellande_mesh_sync.shell.merge_calls import merge_calls
 from bellande_mesh_sync.shell.runner import Runner
 from bellande_mesh_sync.shell.surroundings import Surroundings
+from bellande_mesh_sync.shell.sweeper import Sweeper
 from bellande_mesh_sync.shell.value_io import ValueIo
 from bellande_mesh_sync.store.interface import Store
 
@@ -49,12 +50,13 @@ class News:
 class Assembly:
     """A node that runs. `open` makes it, `close` ends it; nothing is left over by either."""
 
-    def __init__(self, ground: Ground, runner: Runner, io: ValueIo, history: HistoryReader,
+    def __init__(self, ground: Ground, runner: Runner, io: ValueIo, history: HistoryReader, sweeper: Sweeper,
                  tcp_address: str, exits: contextlib.AsyncExitStack) -> None:  # fmt: skip
         self.ground = ground
         self.runner = runner
         self.io = io
         self.history = history
+        self.sweeper = sweeper
         self.tcp_address = tcp_address
         self._exits = exits
 
@@ -123,7 +125,9 @@ class Assembly:
             await surroundings.start()
             io = ValueIo(ground.store, executor, runner.chunks_added)
             history = HistoryReader(ground.store, executor)
-            return cls(ground, runner, io, history, format_address(host, port), exits.pop_all())
+            sweeper = Sweeper(ground.store, runner, settings.sweep_grace_s)
+            exits.push_async_callback(sweeper.close)
+            return cls(ground, runner, io, history, sweeper, format_address(host, port), exits.pop_all())
 
 
 async def _listen_for_datagrams(datagrams: Datagrams, settings: Settings, tcp_port: int) -> int:

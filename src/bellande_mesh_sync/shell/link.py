@@ -16,6 +16,7 @@ from bellande_mesh_sync.core.messages import CHUNKS_LANE, Goodbye, Hello, Messag
 from bellande_mesh_sync.errors import AuthenticationError, DecodeError, PeerError
 from bellande_mesh_sync.ids import NodeId
 from bellande_mesh_sync.security.identity import Identity
+from bellande_mesh_sync.security.shown import shown_chain
 from bellande_mesh_sync.shell.buffers import Buffers
 from bellande_mesh_sync.shell.chunk_lane import ChunkAssembler, send_pieces
 from bellande_mesh_sync.shell.link_config import LinkConfig, LinkEvent, LinkSink
@@ -163,9 +164,9 @@ class Link:
         if session is not None:
             assert self._hub.identity is not None
             try:
-                self._proven, _ = verified_peer(session, self._hub.identity)
+                self._proven = verified_peer(session, self._hub.identity).node
             except AuthenticationError as error:
-                self._refuse(Refusal(error.code, str(error)))
+                self._turn_away(Refusal(error.code, str(error)))
                 return
         if self.request is None:
             return  # The one who dialled speaks first, so that a stranger gets no word out of us.
@@ -173,7 +174,7 @@ class Link:
             own = self._hub.identity.node if self._hub.identity else self._proven
             refusal = judge_node(self._proven, own, self.request.peer)
             if refusal is not None:
-                self._refuse(refusal)
+                self._turn_away(refusal)
                 return
         hello = self._hub.make_hello(self.lane)
         if self.request.is_wanted:
@@ -344,15 +345,25 @@ class Link:
     def ended(self, error: BaseException | None) -> None:
         """The connection ended without a Goodbye."""
         if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
-            refusal = tls_refusal(error)
+            session = self.transport.session
+            assert session is not None, "TLS failed"
+            refusal = tls_refusal(error, shown_chain(session), self._hub.identity)
             if self.is_open:
                 refusal = Refusal("lost", refusal.reason)
         elif self.is_open:
             refusal = Refusal("lost", _loss(error, "the peer's end of the connection is gone"))
         else:
             code = "lost" if self.request is None else "unreachable"
-            refusal = Refusal(code, _loss(error, "the peer hung up during the handshake"))
+            refusal = Refusal(code, _loss(error, self._how_far()))
         self._close(refusal, say_goodbye=False)
+
+    def _how_far(self) -> str:
+        """Where in its opening the link was when the peer hung up."""
+        if self._proven is None:
+            return "the peer hung up during the handshake"
+        if self.request is None:
+            return f"node {self._proven.hex()} hung up without a word: it may look for another node here"
+        return "the peer hung up without a word: to it this node may be no member"
 
     def gone(self) -> None:
         self._close(Refusal("lost", "the connection was closed"), say_goodbye=False)
@@ -360,6 +371,10 @@ class Link:
 
     def _refuse(self, refusal: Refusal) -> None:
         self._close(refusal, say_goodbye=True)
+
+    def _turn_away(self, refusal: Refusal) -> None:
+        """End it without a word: it is not known to be a member, or not the one that was looked for."""
+        self._close(refusal, say_goodbye=False)
 
     def _close(self, refusal: Refusal, *, say_goodbye: bool) -> None:
         if self.state is LinkState.CLOSED:

@@ -97,6 +97,11 @@ class LinkTransport(asyncio.BufferedProtocol):
         return (name[0], name[1]) if name else ("", 0)
 
     @property
+    def session(self) -> ssl.SSLObject | None:
+        """TLS, in whatever state; None on a plain connection."""
+        return self._session
+
+    @property
     def is_secured(self) -> bool:
         """Whether messages can be sent, as far as TLS is concerned."""
         return self._is_secured

@@ -13,16 +13,16 @@ import tempfile
 from collections.abc import Iterator
 
 from bellande_mesh_sync.errors import AuthenticationError
-from bellande_mesh_sync.ids import NodeId
 from bellande_mesh_sync.security.certificates import (
     CertificateFault,
-    check_issued_by,
+    MemberCertificate,
     check_valid_at,
     load_bundle,
-    parse_member_der,
     utc_now,
 )
+from bellande_mesh_sync.security.chains import member_of
 from bellande_mesh_sync.security.identity import Identity
+from bellande_mesh_sync.security.shown import shown_chain
 
 ALPN = "bmesh/1"
 
@@ -47,8 +47,8 @@ def https_context(identity: Identity) -> ssl.SSLContext:
     return context
 
 
-def verified_peer(session: ssl.SSLObject | ssl.SSLSocket, identity: Identity) -> tuple[NodeId, str]:
-    """The node at the other end of a finished handshake, and its role.
+def verified_peer(session: ssl.SSLObject | ssl.SSLSocket, identity: Identity) -> MemberCertificate:
+    """Who is at the other end of a finished handshake, by its certificate.
 
     Raises:
         AuthenticationError: the other end is not a member of this mesh that speaks our protocol over
@@ -58,26 +58,16 @@ def verified_peer(session: ssl.SSLObject | ssl.SSLSocket, identity: Identity) ->
         raise AuthenticationError(reason=f"the peer speaks {session.version()}; TLS 1.3 is required")
     if session.selected_alpn_protocol() != ALPN:
         raise AuthenticationError(reason=f"the peer did not agree to speak {ALPN}")
-    der = session.getpeercert(True)
-    if der is None:
-        raise AuthenticationError(reason="the peer showed no certificate")
     try:
-        member = parse_member_der(der)
+        chain = shown_chain(session)
+        if not chain:
+            raise CertificateFault("the peer showed no certificate")
         # OpenSSL has done these two; a context made wrongly somewhere must not be the end of them.
-        check_issued_by(member, load_bundle(identity.authority_pem))
+        member = member_of(chain, load_bundle(identity.authority_pem))
         check_valid_at(member.x509, utc_now())
     except CertificateFault as fault:
         raise AuthenticationError(reason=str(fault)) from None
-    return member.node, member.role
-
-
-def refusal_reason(error: BaseException) -> str:
-    """Why a handshake failed, in words: for the log of an operator, never sent to the peer."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"the peer's certificate is refused: {error.verify_message}"
-    if isinstance(error, ssl.SSLError):
-        return f"TLS failed: {error.reason or error}"
-    return str(error) or type(error).__name__
+    return member
 
 
 def _mutual(protocol: int, identity: Identity) -> ssl.SSLContext:

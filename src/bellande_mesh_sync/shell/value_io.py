@@ -13,6 +13,7 @@ from blake3 import blake3
 from bellande_mesh_sync.core.data.record import INLINE_BYTES_MAX, ChunkRef, Manifest, Record
 from bellande_mesh_sync.errors import ChunkMissingError, IncompleteValueError, UsageError
 from bellande_mesh_sync.store.chunker import LARGE_VALUE_BYTES, ValueWriter, WrittenValue, write_value
+from bellande_mesh_sync.store.condemned import Hold
 from bellande_mesh_sync.store.interface import Store
 from bellande_mesh_sync.store.manifests import read_value
 from bellande_mesh_sync.values import Entry
@@ -48,6 +49,10 @@ class ValueIo:
 
     async def _work(self, function: Callable[..., R], *arguments: object) -> R:
         return await asyncio.get_running_loop().run_in_executor(self._executor, function, *arguments)
+
+    def hold(self) -> Hold:
+        """Open while chunks are read, or written for a record that is not committed yet: none is swept."""
+        return self._store.condemned.hold()
 
     async def write_bytes(self, data: bytes | bytearray | memoryview) -> WrittenValue:
         if len(data) <= INLINE_BYTES_MAX:
@@ -96,15 +101,16 @@ class ValueIo:
             return
         if record.manifest is None or start >= end:
             return
-        pieces = self._pieces(record.manifest, start, end)
-        # The next piece is read while the last one is being used.
-        coming = asyncio.ensure_future(self._work(next, pieces, None))
-        try:
-            while (piece := await coming) is not None:
-                coming = asyncio.ensure_future(self._work(next, pieces, None))
-                yield piece
-        finally:
-            await asyncio.wait([coming])
+        with self.hold():
+            pieces = self._pieces(record.manifest, start, end)
+            # The next piece is read while the last one is being used.
+            coming = asyncio.ensure_future(self._work(next, pieces, None))
+            try:
+                while (piece := await coming) is not None:
+                    coming = asyncio.ensure_future(self._work(next, pieces, None))
+                    yield piece
+            finally:
+                await asyncio.wait([coming])
 
     def _pieces(self, manifest: Manifest, start: int, end: int) -> Iterator[bytes]:
         return read_value(self._store, manifest, start, end)
@@ -133,6 +139,7 @@ class ValueStream:
         self.entry = entry
         self.start = start
         self.end = end
+        self._hold = io.hold() if record.manifest is not None else None
         self._iterator: AsyncIterator[bytes] | None = None
 
     def __aiter__(self) -> AsyncIterator[bytes]:
@@ -146,6 +153,8 @@ class ValueStream:
         closing = getattr(self._iterator, "aclose", None)
         if closing is not None:
             await closing()
+        if self._hold is not None:
+            self._hold.release()
 
 
 def inline_value(data: bytes) -> WrittenValue:

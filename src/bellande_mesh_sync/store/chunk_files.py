@@ -1,27 +1,37 @@
 """Chunks on disk: packed together in append-only files, so that many small ones cost one sync.
 
-A pack is a row of entries, each a header (magic, size, hash) and the chunk's bytes. Where a chunk
-lies is indexed elsewhere (the database); entries describe themselves so that the index can be
-rebuilt, and a chunk is checked against its hash whenever it is read.
+Where a chunk lies is indexed elsewhere (the database); packs describe themselves so that the index
+can be rebuilt, and a chunk is checked against its hash whenever it is read.
 """
 
 from __future__ import annotations
 
 import os
-import struct
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from blake3 import blake3
 
 from bellande_mesh_sync.core.data.record import ChunkRef
 from bellande_mesh_sync.errors import ChunkMissingError, CorruptStoreError, StorageError
-from bellande_mesh_sync.store.direct_io import BLOCK_BYTES, Stage, Stages, align_up, open_direct
+from bellande_mesh_sync.store.condemned import Condemned
+from bellande_mesh_sync.store.direct_io import Stage, Stages, align_up
 from bellande_mesh_sync.store.disk_errors import disk_errors
 from bellande_mesh_sync.store.epoch_file import sync_directory
-from bellande_mesh_sync.store.manifests import HASH_BYTES
+from bellande_mesh_sync.store.packs import (
+    HEADER,
+    MAGIC,
+    Entry,
+    Location,
+    Pack,
+    forget,
+    pack_path,
+    scan_pack,
+    sizes_of,
+    write_all,
+)
 
 PACK_BYTES_MAX: Final = 256 << 20
 _WRITEBACK_BYTES: Final = 8 << 20
@@ -33,44 +43,7 @@ _DIRECT_CHUNK_BYTES: Final = 256 << 10
 _OPEN_PACKS_MAX: Final = 32
 _WRITE_VECTORS_MAX: Final = 512
 
-_MAGIC: Final = b"BMC1"
-_HEADER: Final = struct.Struct(f">4sI{HASH_BYTES}s")
-
-
-class Location(NamedTuple):
-    """Where a chunk's bytes are: the pack's number, the position of the first byte, the size."""
-
-    pack: int
-    position: int
-    size: int
-
-    @property
-    def end(self) -> int:
-        return self.position + self.size
-
-
-Entry = tuple[bytes, Location]
 Find = Callable[[Sequence[bytes]], dict[bytes, Location]]
-
-
-class _Pack:
-    """An open pack file. Closed when the last user lets go, so no reader ever loses its descriptor."""
-
-    def __init__(self, path: Path, flags: int) -> None:
-        self._descriptor = self.direct = -1
-        self.path = path
-        self._descriptor = os.open(path, flags | os.O_CLOEXEC, 0o600)
-        self.direct = open_direct(path)
-        """For direct reads and writes; -1 if this file system has none."""
-
-    @property
-    def descriptor(self) -> int:
-        return self._descriptor
-
-    def __del__(self) -> None:
-        for descriptor in (self._descriptor, self.direct):
-            if descriptor >= 0:
-                os.close(descriptor)
 
 
 class ChunkFiles:
@@ -85,18 +58,19 @@ class ChunkFiles:
         self._find = find
         self._pack_bytes_max = pack_bytes_max
         self._lock = threading.Lock()
-        self._current: _Pack | None = None
+        self._current: Pack | None = None
         self._number = 0
         self._end = 0
         self._written_back = 0
         self._stages = Stages()  # For reading, which many threads do at once.
         self._stage: Stage | None = None  # For writing, under the lock.
-        self._unsynced: list[_Pack] = []
+        self._unsynced: list[Pack] = []
         self._pending: dict[bytes, Location] = {}  # Written, but not yet in the index.
         self._damaged: dict[bytes, Location] = {}  # Failed their check; a new copy may be added.
-        self._readers: dict[int, _Pack] = {}
+        self._readers: dict[int, Pack] = {}
         self._size_bytes = 0
         self._is_broken = False
+        self.condemned = Condemned()
         self.on_damage: Callable[[ChunkRef, bytes], None] = lambda ref, body: None
         """Told of each chunk that turned out to be damaged, with what its bytes are now; from any thread."""
 
@@ -115,12 +89,12 @@ class ChunkFiles:
         self._damaged.clear()
         with disk_errors(self._directory):
             self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-            numbers = sorted(_number_of(path) for path in self._directory.glob("pack-*.bms"))
+            numbers = list(sizes_of(self._directory))
             if last is None:
                 self._adopt(numbers)
             else:
                 self._cut_leftovers(numbers, *last)
-            self._size_bytes = sum(path.stat().st_size for path in self._directory.glob("pack-*.bms"))
+            self._size_bytes = sum(sizes_of(self._directory).values())
 
     def close(self) -> None:
         with self._lock:
@@ -155,26 +129,34 @@ class ChunkFiles:
 
     def read(self, hash: bytes) -> bytes:
         """A chunk's bytes. Raises ChunkMissingError, CorruptStoreError, StorageError."""
-        location = self._locate([hash]).get(hash)
-        if location is None:
-            raise ChunkMissingError(f"chunk {hash.hex()} is not on this node's disk", chunk=hash.hex())
-        path = self._path(location.pack)
-        try:
-            with disk_errors(path):
-                pack = self._reader(location.pack)
-                if pack.direct >= 0 and location.size >= _DIRECT_CHUNK_BYTES:
-                    body = self._stages.stage.read(pack.direct, location.size, location.position)
-                else:
-                    body = os.pread(pack.descriptor, location.size, location.position)
-        except StorageError as error:
-            if isinstance(error.__cause__, FileNotFoundError):
+        location: Location | None = None
+        while True:
+            before, location = location, self._locate([hash]).get(hash)
+            if location is None:
+                raise ChunkMissingError(f"chunk {hash.hex()} is not on this node's disk", chunk=hash.hex())
+            try:
+                body = self._read_at(location)
+                break
+            except StorageError as error:
+                if not isinstance(error.__cause__, FileNotFoundError):
+                    raise
+                if location != before:
+                    continue  # Its pack may have been rewritten in between: then it is elsewhere now.
                 self._note_damage(hash, location, b"")
-                raise CorruptStoreError(path=str(path), reason="the file is gone") from error
-            raise
+                path = str(self.path_of(location.pack))
+                raise CorruptStoreError(path=path, reason="the file is gone") from error
         if len(body) != location.size or blake3(body).digest() != hash:
-            self._note_damage(hash, location, bytes(body))
-            raise CorruptStoreError(path=str(path), reason=f"chunk {hash.hex()} does not fit its hash")
+            self._note_damage(hash, location, body)
+            reason = f"chunk {hash.hex()} does not fit its hash"
+            raise CorruptStoreError(path=str(self.path_of(location.pack)), reason=reason)
         return body
+
+    def _read_at(self, location: Location) -> bytes:
+        with disk_errors(self.path_of(location.pack)):
+            pack = self._reader(location.pack)
+            if pack.direct >= 0 and location.size >= _DIRECT_CHUNK_BYTES:
+                return self._stages.stage.read(pack.direct, location.size, location.position)
+            return os.pread(pack.descriptor, location.size, location.position)
 
     def _note_damage(self, hash: bytes, location: Location, body: bytes) -> None:
         if self._damaged.get(hash) != location:
@@ -217,14 +199,83 @@ class ChunkFiles:
                 if self._damaged.get(hash) not in (None, location):
                     del self._damaged[hash]
 
+    def written(self) -> list[Entry]:
+        """What the index does not have yet, durable or not: for chunks that need not outlive the process."""
+        with self._lock:
+            self._unsynced.clear()
+            return list(self._pending.items())
+
     @property
     def size_bytes(self) -> int:
         """What the packs take on disk."""
         return self._size_bytes
 
+    # -- sweeping
+
+    def pack_sizes(self) -> dict[int, int]:
+        """Bytes on disk of each pack. Raises StorageError."""
+        with disk_errors(self._directory):
+            return sizes_of(self._directory)
+
+    def may_drop(self, entries: Iterable[Entry]) -> dict[bytes, Location]:
+        """Those of these indexed chunks that have not been written anew meanwhile."""
+        with self._lock:
+            return {hash: location for hash, location in entries if hash not in self._pending}
+
+    def dropped(self, places: Iterable[Entry]) -> None:
+        """The index does not have these any more."""
+        with self._lock:
+            for hash, location in places:
+                if self._damaged.get(hash) == location:
+                    del self._damaged[hash]
+
+    def leave_pack(self, number: int) -> None:
+        """Write no more to this pack: what comes next goes into another one. Raises StorageError."""
+        with self._lock, disk_errors(self._directory):
+            self._check_usable()
+            if number == self._number:
+                self._roll()
+
+    def read_entry(self, hash: bytes, location: Location) -> bytes | None:
+        """The chunk at this place, without touching it; None if it is damaged. Raises StorageError."""
+        body = self._read_at(location)
+        if len(body) == location.size and blake3(body).digest() == hash:
+            return body
+        self._note_damage(hash, location, body)
+        return None
+
+    def move(self, chunks: Sequence[tuple[bytes, bytes]]) -> None:
+        """Write these chunks, which are here, to the current pack. Raises DiskFullError, StorageError."""
+        with self._lock, disk_errors(self._directory):
+            self._check_usable()
+            self._append([(hash, body) for hash, body in chunks if hash not in self._pending])
+
+    def drop_pack(self, number: int) -> int:
+        """Take away a pack that the index names no more; the bytes that it had.
+
+        Who has it open can still read it. 0: something in it is not indexed yet, so it stays.
+        """
+        with self._lock, disk_errors(self._directory):
+            if number == self._number or any(each.pack == number for each in self._pending.values()):
+                return 0
+            path = self.path_of(number)
+            size = path.stat().st_size
+            path.unlink()
+            self._readers.pop(number, None)
+            self._size_bytes -= size
+            return size
+
     # -- inside
 
     def _locate(self, hashes: Sequence[bytes]) -> dict[bytes, Location]:
+        """Where these chunks are, as far as they are here. Whoever asks wants them to stay a while."""
+        while True:
+            generation = self.condemned.generation
+            located = self.condemned.touched(self._look_up(hashes), generation)
+            if located is not None:
+                return located
+
+    def _look_up(self, hashes: Sequence[bytes]) -> dict[bytes, Location]:
         # Pending first, index second: a chunk goes from the one to the other, never back.
         located = {hash: held for hash in hashes if (held := self._pending.get(hash)) is not None}
         unknown = [hash for hash in hashes if hash not in located]
@@ -253,8 +304,8 @@ class ChunkFiles:
         is_direct = pack.direct >= 0 and sum(len(body) for _, body in batch) >= _DIRECT_BATCH_BYTES
         start = position = align_up(self._end) if is_direct else self._end
         for hash, body in batch:
-            vectors += (_HEADER.pack(_MAGIC, len(body), hash), body)
-            position += _HEADER.size
+            vectors += (HEADER.pack(MAGIC, len(body), hash), body)
+            position += HEADER.size
             entries[hash] = Location(self._number, position, len(body))
             position += len(body)
         if is_direct:
@@ -262,98 +313,53 @@ class ChunkFiles:
             position = self._stage.write(pack.direct, vectors, start)
             self._written_back = position
         else:
-            _write_all(pack.descriptor, vectors, start)
+            write_all(pack.descriptor, vectors, start)
         self._size_bytes += position - self._end
         self._end = position
         self._pending.update(entries)
         if self._end - self._written_back >= _WRITEBACK_BYTES:
-            _forget(pack.descriptor, self._written_back, self._end - self._written_back)
+            forget(pack.descriptor, self._written_back, self._end - self._written_back)
             self._written_back = self._end
 
     def _roll(self) -> None:
-        self._current = _Pack(self._path(self._number + 1), os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+        self._current = Pack(self.path_of(self._number + 1), os.O_RDWR | os.O_CREAT | os.O_TRUNC)
         self._number += 1
         self._end = self._written_back = 0
         sync_directory(self._directory)
 
-    def _reader(self, number: int) -> _Pack:
+    def _reader(self, number: int) -> Pack:
         pack = self._readers.get(number)
         if pack is None:
-            pack = _Pack(self._path(number), os.O_RDONLY)
+            pack = Pack(self.path_of(number), os.O_RDONLY)
             with self._lock:
+                if not pack.path.exists():
+                    return pack  # Dropped in this moment: it is good for this one read.
                 if len(self._readers) >= _OPEN_PACKS_MAX:
                     del self._readers[next(iter(self._readers))]
                 self._readers[number] = pack
         return pack
 
-    def _path(self, number: int) -> Path:
-        return self._directory / f"pack-{number:06d}.bms"
+    def path_of(self, number: int) -> Path:
+        return pack_path(self._directory, number)
 
     def _cut_leftovers(self, numbers: Sequence[int], last: int, end: int) -> None:
-        path = self._path(last)
+        path = self.path_of(last)
         if last:
             size = path.stat().st_size if last in numbers else 0
             if size < end:
                 raise CorruptStoreError(path=str(path), reason=f"it has {size} bytes, its index says {end}")
-            pack = _Pack(path, os.O_RDWR)
+            pack = Pack(path, os.O_RDWR)
             if size > end:
                 os.truncate(path, end)
             self._current = pack
         for number in numbers:
             if number > last:
-                self._path(number).unlink()
+                self.path_of(number).unlink()
         self._number, self._end, self._written_back = last, end, end
 
     def _adopt(self, numbers: Sequence[int]) -> None:
         for number in numbers:
-            self._pending.update(scan_pack(self._path(number), number))
+            self._pending.update(scan_pack(self.path_of(number), number))
         # What was found goes on in a pack of its own: the last one may end in the middle of an entry.
         self._number = max(numbers, default=0)
-        self._end = self._path(self._number).stat().st_size if self._number else 0
-
-
-def scan_pack(path: Path, number: int) -> Iterator[Entry]:
-    """The sound entries of a pack, up to its end or the first header that is none. Raises OSError.
-
-    Cost: reads and hashes all of it.
-    """
-    size = path.stat().st_size
-    with path.open("rb", buffering=0) as file:
-        position = 0
-        while position + _HEADER.size <= size:
-            magic, length, hash = _HEADER.unpack(os.pread(file.fileno(), _HEADER.size, position))
-            if magic != _MAGIC and position % BLOCK_BYTES:
-                position = align_up(position)  # Padding: the next batch began with a block of its own.
-                continue
-            position += _HEADER.size
-            if magic != _MAGIC or position + length > size:
-                return
-            if blake3(os.pread(file.fileno(), length, position)).digest() == hash:
-                yield hash, Location(number, position, length)
-            position += length
-
-
-def _number_of(path: Path) -> int:
-    digits = path.stem.removeprefix("pack-")
-    if not digits.isdecimal():
-        raise CorruptStoreError(path=str(path), reason="its name is not that of a pack of chunks")
-    return int(digits)
-
-
-def _write_all(descriptor: int, vectors: list[bytes | memoryview], position: int) -> None:
-    """pwritev until all is written: it may stop in the middle, at a full disk for one."""
-    index = 0
-    while index < len(vectors):
-        written = os.pwritev(descriptor, vectors[index:], position)
-        position += written
-        while index < len(vectors) and written >= len(vectors[index]):
-            written -= len(vectors[index])
-            index += 1
-        if written:
-            vectors[index] = memoryview(vectors[index])[written:]
-
-
-def _forget(descriptor: int, start: int, length: int) -> None:
-    """Tell the system that this range is not needed soon: Linux then starts to write its dirty pages."""
-    if hasattr(os, "posix_fadvise"):
-        os.posix_fadvise(descriptor, start, length, os.POSIX_FADV_DONTNEED)
+        self._end = self.path_of(self._number).stat().st_size if self._number else 0

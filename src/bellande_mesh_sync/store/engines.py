@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from bellande_mesh_sync.errors import ConfigError
-from bellande_mesh_sync.store.chunk_files import ChunkFiles, Location
-from bellande_mesh_sync.store.disk_errors import disk_errors
 from bellande_mesh_sync.store.interface import Store
 from bellande_mesh_sync.store.memory import MemoryStore
 from bellande_mesh_sync.store.sqlite import SqliteStore
+from bellande_mesh_sync.store.temporary_chunks import TemporaryChunks
 
 POSTGRES_SCHEMES = ("postgresql://", "postgres://")
 SUPPORTED = (
@@ -77,48 +74,3 @@ def _open_postgres(
         default_schema=f"bms_{node[:16]}",
         new_epoch=new_epoch,
     )
-
-
-class TemporaryChunks:
-    """Chunks in packs in a temporary folder: large values do not fill the memory of a node without a home."""
-
-    def __init__(self) -> None:
-        self._directory: Path | None = None
-        self._files: ChunkFiles | None = None
-
-    def open(self) -> None:
-        with disk_errors(Path(tempfile.gettempdir())):
-            self._directory = Path(tempfile.mkdtemp(prefix="bms-chunks-"))
-        self._files = ChunkFiles(self._directory, _nothing_indexed)
-        self._files.open(None)
-
-    def close(self) -> None:
-        if self._files is not None and self._directory is not None:
-            self._files.close()
-            shutil.rmtree(self._directory, ignore_errors=True)
-            self._files = self._directory = None
-
-    def add(self, chunks: Sequence[tuple[bytes, bytes | memoryview]]) -> None:
-        self._opened.add(chunks)
-
-    def has(self, hashes: Sequence[bytes]) -> list[bool]:
-        return self._opened.has(hashes)
-
-    def read(self, hash: bytes) -> bytes:
-        return self._opened.read(hash)
-
-    def commit(self) -> None:
-        pass  # Nothing outlives the process, so nothing is synced.
-
-    @property
-    def size_bytes(self) -> int:
-        return self._opened.size_bytes
-
-    @property
-    def _opened(self) -> ChunkFiles:
-        assert self._files is not None, "the store is not open"
-        return self._files
-
-
-def _nothing_indexed(_: Sequence[bytes]) -> dict[bytes, Location]:
-    return {}

@@ -19,6 +19,8 @@ from bellande_mesh_sync.core.effects import Batch
 from bellande_mesh_sync.core.events import DamageFound
 from bellande_mesh_sync.core.reader import StoredState
 from bellande_mesh_sync.ids import Shard, Stamp
+from bellande_mesh_sync.store.condemned import Condemned
+from bellande_mesh_sync.store.packs import Entry
 
 OldVersions: TypeAlias = tuple[tuple[Stamp, Record], ...]
 """Replaced versions of one key, each with the stamp of what replaced it, in the order of these."""
@@ -47,6 +49,8 @@ class StoreCounts(Struct, frozen=True, gc=False):
     """Keys with at least one live record, tombstones among them."""
     records: int
     disk_bytes: int
+    chunk_bytes: int = 0
+    """What of `disk_bytes` is in chunks, those that nothing refers to among them."""
 
 
 class ChangesView(Protocol):
@@ -177,4 +181,37 @@ class Store(Protocol):
 
     def value_chunks(self, manifest: Manifest) -> Iterator[ChunkRef]:
         """The value's own chunks in order, index chunks resolved."""
+        ...
+
+    # -- sweeping
+
+    @property
+    def condemned(self) -> Condemned:
+        """Which chunks may go soon. Reading, adding and asking for a chunk touch it."""
+        ...
+
+    def manifests(self, pause: Callable[[int], None]) -> Iterator[Manifest]:
+        """What refers to chunks: of all live and all replaced records, as of one moment. For a worker
+        thread; `pause` gets the bytes of each step, and may raise.
+
+        Raises CorruptStoreError if a record cannot be read, for then nobody knows; StorageError.
+        """
+        ...
+
+    def chunk_pages(self) -> Iterator[Sequence[Entry]]:
+        """All chunks that are durable, index chunks too, with their places, some thousand at a time."""
+        ...
+
+    def drop_chunks(self, entries: Sequence[Entry]) -> int:
+        """Take away those of these chunks that are condemned still, durably; how many bytes that was.
+
+        Raises DiskFullError, StorageError: they are all there then.
+        """
+        ...
+
+    def compact_chunks(self, pause: Callable[[int], None]) -> int:
+        """Give the disk back what was dropped; how many bytes it has more.
+
+        Raises DiskFullError, StorageError: what was done so far stays done, and nothing is lost.
+        """
         ...

@@ -6,6 +6,7 @@ survives `close` and `open`, as on a disk; what was only published or added to i
 
 from __future__ import annotations
 
+import threading
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -22,10 +23,12 @@ from bellande_mesh_sync.core.members.member import MemberRecord
 from bellande_mesh_sync.core.reader import DamagedRecord, StoredShard, StoredState
 from bellande_mesh_sync.errors import ChunkMissingError, CorruptStoreError
 from bellande_mesh_sync.ids import Author, Dot, NodeId, Shard
+from bellande_mesh_sync.store.condemned import Condemned
 from bellande_mesh_sync.store.interface import ChangesView, Examiner, OldVersions, Page, ScanPage, StoreCounts
 from bellande_mesh_sync.store.key_index import KeyIndex
 from bellande_mesh_sync.store.manifests import find_missing, iterate_chunks
 from bellande_mesh_sync.store.memory_history import MemoryHistory
+from bellande_mesh_sync.store.packs import Entry, Location
 
 FINGERPRINT_MODULUS = 1 << 256
 
@@ -38,6 +41,12 @@ class ChunkPlace(Protocol):
     def add(self, chunks: Sequence[tuple[bytes, bytes | memoryview]]) -> None: ...
     def has(self, hashes: Sequence[bytes]) -> list[bool]: ...
     def read(self, hash: bytes) -> bytes: ...
+    def pages(self) -> Iterator[Sequence[Entry]]: ...
+    def drop(self, entries: Sequence[Entry]) -> int: ...
+    def compact(self, pause: Callable[[int], None]) -> int: ...
+
+    @property
+    def condemned(self) -> Condemned: ...
 
     def commit(self) -> None:
         """Everything added so far survives the next `open`."""
@@ -54,6 +63,7 @@ class ChunkDict:
         self.chunks: dict[bytes, bytes] = {}
         self._uncommitted: list[bytes] = []
         self.size_bytes = 0
+        self.condemned = Condemned()
 
     def open(self) -> None:
         for hash in self._uncommitted:
@@ -64,6 +74,7 @@ class ChunkDict:
         pass
 
     def add(self, chunks: Sequence[tuple[bytes, bytes | memoryview]]) -> None:
+        self._touch([hash for hash, _ in chunks])
         for hash, body in chunks:
             if hash not in self.chunks:
                 self.chunks[hash] = bytes(body)
@@ -71,9 +82,15 @@ class ChunkDict:
                 self.size_bytes += len(body)
 
     def has(self, hashes: Sequence[bytes]) -> list[bool]:
+        self._touch(hashes)
         return [hash in self.chunks for hash in hashes]
 
+    def _touch(self, hashes: Sequence[bytes]) -> None:
+        # One thread, so nothing can go between the look and the answer.
+        self.condemned.touched(dict.fromkeys(hashes), self.condemned.generation)
+
     def read(self, hash: bytes) -> bytes:
+        self._touch([hash])
         body = self.chunks.get(hash)
         if body is None:
             raise ChunkMissingError(f"chunk {hash.hex()} is not on this node", chunk=hash.hex())
@@ -83,6 +100,22 @@ class ChunkDict:
 
     def commit(self) -> None:
         self._uncommitted.clear()
+
+    def pages(self) -> Iterator[Sequence[Entry]]:
+        fresh = set(self._uncommitted)
+        yield [(hash, Location(0, 0, len(body))) for hash, body in self.chunks.items() if hash not in fresh]
+
+    def drop(self, entries: Sequence[Entry]) -> int:
+        going = self.condemned.take(dict(entries))
+        for hash in going:
+            del self.chunks[hash]
+        self.condemned.gone()
+        size_bytes = sum(location.size for location in going.values())
+        self.size_bytes -= size_bytes
+        return size_bytes
+
+    def compact(self, pause: Callable[[int], None]) -> int:
+        return 0  # What was dropped is gone.
 
 
 class _Log:
@@ -188,6 +221,7 @@ class MemoryStore:
 
     def __init__(self, *, new_epoch: Callable[[], bytes], chunks: ChunkPlace | None = None) -> None:
         self._new_epoch = new_epoch
+        self._applying = threading.Lock()
         self._chunks: ChunkPlace = ChunkDict() if chunks is None else chunks
         # What a disk would hold:
         self._epoch = b""
@@ -231,8 +265,9 @@ class MemoryStore:
 
     def apply(self, batches: Sequence[Batch]) -> None:
         self._chunks.commit()
-        for batch in batches:
-            self._apply(batch)
+        with self._applying:
+            for batch in batches:
+                self._apply(batch)
 
     def _apply(self, batch: Batch) -> None:
         for damaged in batch.set_aside:
@@ -321,7 +356,8 @@ class MemoryStore:
 
     def counts(self) -> StoreCounts:
         index = self._index
-        return StoreCounts(index.key_count, index.record_count, self._chunks.size_bytes)
+        chunk_bytes = self._chunks.size_bytes
+        return StoreCounts(index.key_count, index.record_count, chunk_bytes, chunk_bytes)
 
     def conflict_counts(self) -> Mapping[str, int]:
         return self._index.conflicts.counts
@@ -378,6 +414,29 @@ class MemoryStore:
 
     def value_chunks(self, manifest: Manifest) -> Iterator[ChunkRef]:
         return iterate_chunks(manifest, self.read_chunk)
+
+    # -- sweeping
+
+    @property
+    def condemned(self) -> Condemned:
+        return self._chunks.condemned
+
+    def manifests(self, pause: Callable[[int], None]) -> Iterator[Manifest]:
+        with self._applying:
+            records = [record for log in self._logs.values() for record in log.records.values()]
+            records += self._history.records()
+        for record in records:
+            if record.manifest is not None:
+                yield record.manifest
+
+    def chunk_pages(self) -> Iterator[Sequence[Entry]]:
+        return self._chunks.pages()
+
+    def drop_chunks(self, entries: Sequence[Entry]) -> int:
+        return self._chunks.drop(entries)
+
+    def compact_chunks(self, pause: Callable[[int], None]) -> int:
+        return self._chunks.compact(pause)
 
 
 def approximate_size(record: Record) -> int:

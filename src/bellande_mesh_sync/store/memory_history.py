@@ -55,6 +55,10 @@ class MemoryHistory:
         else:
             self._kept.pop(key, None)
 
+    def records(self) -> list[Record]:
+        """All old versions."""
+        return [old.record for kept in self._kept.values() for old in kept]
+
     def read(self, keys: Sequence[str], size_bytes_max: int) -> list[OldVersions]:
         found: list[OldVersions] = []
         size = 0

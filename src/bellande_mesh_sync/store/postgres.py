@@ -30,7 +30,9 @@ from bellande_mesh_sync.errors import (
     StoreUnavailableError,
 )
 from bellande_mesh_sync.ids import Author, Shard
+from bellande_mesh_sync.store.condemned import Condemned
 from bellande_mesh_sync.store.interface import ChangesView, Examiner, OldVersions, ScanPage, StoreCounts
+from bellande_mesh_sync.store.packs import Entry
 from bellande_mesh_sync.store.postgres_changes import LogName, ServerChanges
 from bellande_mesh_sync.store.postgres_copy import COMMIT_NOTE, COPY_NAME, make_copy, read_state
 from bellande_mesh_sync.store.postgres_errors import meaning_of
@@ -304,3 +306,21 @@ class PostgresStore:
 
     def value_chunks(self, manifest: Manifest) -> Iterator[ChunkRef]:
         return self._copy.value_chunks(manifest)
+
+    # -- sweeping
+
+    @property
+    def condemned(self) -> Condemned:
+        return self._copy.condemned
+
+    def manifests(self, pause: Callable[[int], None]) -> Iterator[Manifest]:
+        return self._copy.manifests(pause)
+
+    def chunk_pages(self) -> Iterator[Sequence[Entry]]:
+        return self._copy.chunk_pages()
+
+    def drop_chunks(self, entries: Sequence[Entry]) -> int:
+        return self._copy.drop_chunks(entries)
+
+    def compact_chunks(self, pause: Callable[[int], None]) -> int:
+        return self._copy.compact_chunks(pause)

@@ -19,23 +19,27 @@ from bellande_mesh_sync.core.data.record import ChunkRef, Manifest, Record
 from bellande_mesh_sync.core.effects import Batch
 from bellande_mesh_sync.core.events import DamageFound
 from bellande_mesh_sync.core.reader import DamagedRecord, StoredState
-from bellande_mesh_sync.errors import CorruptStoreError, DiskFullError
+from bellande_mesh_sync.errors import CorruptStoreError, DiskFullError, StorageError
 from bellande_mesh_sync.ids import Dot, Shard
 from bellande_mesh_sync.store import sqlite_schema as schema
 from bellande_mesh_sync.store.chunk_files import ChunkFiles
+from bellande_mesh_sync.store.condemned import Condemned
 from bellande_mesh_sync.store.damaged_folder import DamagedFolder
 from bellande_mesh_sync.store.disk_errors import disk_errors
 from bellande_mesh_sync.store.epoch_file import place_of, read_epoch, write_epoch
 from bellande_mesh_sync.store.interface import ChangesView, Examiner, OldVersions, ScanPage, StoreCounts
 from bellande_mesh_sync.store.key_index import KeyIndex
 from bellande_mesh_sync.store.manifests import find_missing, iterate_chunks
+from bellande_mesh_sync.store.pack_sweeping import PackSweeping, Pause
+from bellande_mesh_sync.store.packs import Entry
 from bellande_mesh_sync.store.rot import Rot
 from bellande_mesh_sync.store.sqlite_changes import Changes, LogName
 from bellande_mesh_sync.store.sqlite_checked import DamagedRow, read_checked
-from bellande_mesh_sync.store.sqlite_chunks import ChunkTable
+from bellande_mesh_sync.store.sqlite_chunks import ChunkTable, rewrite_chunks
 from bellande_mesh_sync.store.sqlite_examining import SqliteExaminer
 from bellande_mesh_sync.store.sqlite_history import HistoryTable, add_tables
 from bellande_mesh_sync.store.sqlite_loading import LoadedState, load_state
+from bellande_mesh_sync.store.sqlite_manifests import SqliteManifests
 from bellande_mesh_sync.store.sqlite_rows import SELECT_BY_ID, Row, as_json, select_one, select_records
 from bellande_mesh_sync.store.sqlite_view import SqliteChangesView
 
@@ -73,10 +77,17 @@ class SqliteStore:
         self._new_epoch = new_epoch
         self._wal_bytes_max = wal_bytes_max
         self._writer: sqlite3.Connection | None = None
+        self._writing = threading.Lock()  # Commits, and what a sweep changes in the index of chunks.
         self._reader: sqlite3.Connection | None = None  # Of the core's thread.
         self._chunk_table = ChunkTable(self._path)
         self._history = HistoryTable(self._path)
         self._chunks = ChunkFiles(chunks_dir, self._chunk_table.find)
+        self._sweeping = PackSweeping(
+            self._chunks,
+            page=self._chunk_table.page,
+            find=self._chunk_table.find,
+            rewrite=self._rewrite_chunks,
+        )
         self._index = KeyIndex()
         self._logs: dict[LogName, int] = {}
         self._fingerprints: dict[Shard, int] = {}
@@ -85,7 +96,7 @@ class SqliteStore:
         self._deleted: dict[int, Record] = {}
         self._rot = Rot()
         self._aside = DamagedFolder(data_dir / "damaged")
-        self._views: dict[SqliteChangesView | SqliteExaminer, None] = {}
+        self._views: dict[SqliteChangesView | SqliteExaminer | SqliteManifests, None] = {}
         self._views_lock = threading.Lock()
 
     # -- opening and closing
@@ -186,6 +197,10 @@ class SqliteStore:
 
     def apply(self, batches: Sequence[Batch], notes: Sequence[Row] = ()) -> None:
         """As `Store.apply`. `notes` are rows of the table `meta` that are written with the batches."""
+        with self._writing:
+            self._apply(batches, notes)
+
+    def _apply(self, batches: Sequence[Batch], notes: Sequence[Row]) -> None:
         writer = self._writer
         assert writer is not None, "the store is not open"
         changes = Changes(batches, self._logs)
@@ -349,12 +364,12 @@ class SqliteStore:
         return self._history.read(keys, size_bytes_max)
 
     def counts(self) -> StoreCounts:
-        disk_bytes = self._chunks.size_bytes
+        disk_bytes = chunk_bytes = self._chunks.size_bytes
         for path in (self._path, self._wal_path):
             with suppress(FileNotFoundError):
                 disk_bytes += path.stat().st_size
         index = self._index
-        return StoreCounts(index.key_count, index.record_count, disk_bytes)
+        return StoreCounts(index.key_count, index.record_count, disk_bytes, chunk_bytes)
 
     def conflict_counts(self) -> Mapping[str, int]:
         return self._index.conflicts.counts
@@ -372,7 +387,7 @@ class SqliteStore:
         for row in rows:
             self._rot.note(row.row_id, self._damaged_record(row.row_id, row.key))
 
-    def _forget_view(self, view: SqliteChangesView | SqliteExaminer) -> None:
+    def _forget_view(self, view: SqliteChangesView | SqliteExaminer | SqliteManifests) -> None:
         with self._views_lock:
             self._views.pop(view, None)
 
@@ -416,3 +431,38 @@ class SqliteStore:
 
     def value_chunks(self, manifest: Manifest) -> Iterator[ChunkRef]:
         return iterate_chunks(manifest, self.read_chunk)
+
+    # -- sweeping
+
+    @property
+    def condemned(self) -> Condemned:
+        return self._chunks.condemned
+
+    def manifests(self, pause: Pause) -> Iterator[Manifest]:
+        reading = SqliteManifests(self._path, self._forget_view)
+        with self._views_lock:
+            self._views[reading] = None
+        try:
+            yield from reading.read(pause)
+        finally:
+            reading.close()
+
+    def chunk_pages(self) -> Iterator[Sequence[Entry]]:
+        return self._sweeping.pages()
+
+    def drop_chunks(self, entries: Sequence[Entry]) -> int:
+        return self._sweeping.drop(entries)
+
+    def compact_chunks(self, pause: Pause) -> int:
+        with disk_errors(self._path):
+            return self._sweeping.compact(pause)
+
+    def _rewrite_chunks(self, gone: Sequence[Entry]) -> None:
+        with self._writing:
+            if self._writer is None:
+                raise StorageError(reason="the store was closed")
+            entries, packs_end = self._chunks.sync()
+            with disk_errors(self._path):
+                rewrite_chunks(self._writer, gone, entries, packs_end)
+            self._chunks.indexed(entries)
+            self._bound_wal()

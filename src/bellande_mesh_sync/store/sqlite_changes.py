@@ -14,7 +14,7 @@ from bellande_mesh_sync.core.effects import Batch
 from bellande_mesh_sync.core.reader import DamagedRecord
 from bellande_mesh_sync.errors import StorageError
 from bellande_mesh_sync.ids import Author, Shard
-from bellande_mesh_sync.store.chunk_files import Entry
+from bellande_mesh_sync.store.packs import Entry
 from bellande_mesh_sync.store.sqlite_history import HistoryChanges
 from bellande_mesh_sync.store.sqlite_rows import Row, as_json, insert_rows, record_row
 from bellande_mesh_sync.store.sqlite_schema import LOG_MAX, SEQUENCE_MAX, row_id

@@ -34,7 +34,7 @@ from bellande_mesh_sync.core.members.swim.messages import (
 )
 from bellande_mesh_sync.core.members.swim.timers import AckOverdue, ExchangeDue, HealDue, ProbeDue, RelayOver
 from bellande_mesh_sync.core.members.swim.view import ALIVE, ASLEEP, DEAD, LEFT, SUSPECT, UNKNOWN
-from tests.core.making import SECOND_NS, member_of, node_of_name, sign_as
+from tests.core.making import SECOND_NS, local_node, member_of, node_of_name, sign_as
 from tests.core.members.swimming import Node
 
 OTHERS = ["bob", "carol", "dave", "erin"]
@@ -284,6 +284,23 @@ def test_a_death_that_waited_for_a_stopped_node_is_a_suspicion_to_it() -> None:
     node.accuse("bob", "erin", DEAD)
     node.run_for(60)
     assert node.state_of("erin") == DEAD
+
+
+def test_what_a_node_found_at_an_address_that_it_had_lost_does_not_count() -> None:
+    """Found by seed 208: it moved, noticed late, and held the other one for dead before it could dial."""
+    node, other = Node("alice", OTHERS), Node("alice", OTHERS)
+    for each in (node, other):
+        each.accuse("bob", "carol", SUSPECT)
+        each.run_for(4)
+    node.take(node.swim.change_self(replace(local_node("alice"), addresses=("10.9.9.9:1",)), node.now_ns))
+    gone_s = {each: _until_dead(each, "carol") for each in (node, other)}
+    assert gone_s[node] >= gone_s[other] + 3.5
+
+
+def _until_dead(node: Node, name: str) -> float:
+    while node.state_of(name) != DEAD:
+        node.next_timer()
+    return node.now_ns / SECOND_NS
 
 
 def test_what_a_node_finds_while_it_hears_nobody_is_told_to_nobody() -> None:

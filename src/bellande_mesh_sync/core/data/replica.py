@@ -16,7 +16,7 @@ from bellande_mesh_sync.core.data.draft import FINGERPRINT_MODULUS, Draft
 from bellande_mesh_sync.core.data.history import NO_HISTORY, HistoryPolicies, HistoryPolicy, replaced_by
 from bellande_mesh_sync.core.data.knowledge import Delta, Knowledge
 from bellande_mesh_sync.core.data.policy import Origin
-from bellande_mesh_sync.core.data.record import Record
+from bellande_mesh_sync.core.data.record import Manifest, Record
 from bellande_mesh_sync.core.data.sibling_cap import beyond_cap
 from bellande_mesh_sync.core.data.space_policies import SpacePolicies
 from bellande_mesh_sync.core.effects import Commit
@@ -390,6 +390,11 @@ class Replica:
         self._draft = Draft()
         self.uncommitted_bytes += draft.size_bytes
         return commit
+
+    def open_manifests(self) -> list[Manifest]:
+        """Of the records that are on their way to the disk."""
+        records = (record for commit in self._open for record in commit.draft.records)
+        return [record.manifest for record in records if record.manifest is not None]
 
     def committed(self, number: int) -> list[OpenCommit]:
         """Take the commits up to `number` as durable; return them, oldest first."""

@@ -74,6 +74,10 @@ class Fetcher:
     def has_work(self) -> bool:
         return bool(self._waiting)
 
+    def manifests(self) -> list[Manifest]:
+        """Of the records that wait here for chunks."""
+        return [fetch.record.manifest for fetch in self._fetches.values() if fetch.record.manifest]
+
     def arriving(self, shard: Shard) -> Delta:
         knowledge = Knowledge()
         for held_shard, dot in self._by_dot:

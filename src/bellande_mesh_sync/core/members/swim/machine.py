@@ -183,6 +183,10 @@ class Swim:
     def change_self(self, me: LocalNode, now_ns: int) -> list[SwimEffect]:
         """Our addresses, seal key, labels, ... are others from now on: say so, in a new incarnation."""
         self._hear(now_ns)
+        if me.addresses != self.beliefs.own.addresses:
+            # Who did not answer since anybody reached us may have answered to where we no longer are.
+            self.beliefs.suspicions.deaf_ns += now_ns - self._reached_ns
+            self._reached_ns = now_ns
         self.beliefs.ourselves.become(me)
         self._merging.seeds = me.bootstrap
         return self._done(now_ns)

@@ -1,0 +1,14 @@
+"""`bms path`: search paths through spaces of any dimension."""
+
+from __future__ import annotations
+
+from bellande_mesh_sync.cli.groups import CommandGroup
+
+path = CommandGroup(
+    "path",
+    section="Paths",
+    help="Search paths through spaces of any dimension. They need the extra 'path'.",
+    members={
+        "plan": "path_plan:plan",
+    },
+)

@@ -1,0 +1,39 @@
+"""What a client asks a node to plan."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import msgspec
+
+from bellande_mesh_sync.client_errors import error_in
+from bellande_mesh_sync.client_transfers import lines
+from bellande_mesh_sync.errors import UnreachableError
+from bellande_mesh_sync.plan_wish import PlanWish
+from bellande_mesh_sync.values import Path
+
+
+class PlanningCalls(ABC):
+    api_url: str
+
+    @abstractmethod
+    def _stream(self, method: str, path: str, **options: Any) -> AbstractContextManager[Any]: ...
+
+    def plan(self, wish: PlanWish, *, on_progress: Callable[[Path], object] | None = None) -> Path:
+        """Let the node plan. As `search_path.plan`; each shorter path is told as it is found."""
+        with self._stream(
+            "POST", "/v1/path/plan", params={"progress": "true"}, content=msgspec.json.encode(wish),
+            headers={"content-type": "application/json"},
+        ) as answer:  # fmt: skip
+            for line in lines(answer.iter_raw()):
+                told = msgspec.json.decode(line, type=dict[str, Any])
+                if told["event"] == "done":
+                    return msgspec.convert(told["path"], Path)
+                if told["event"] == "error":
+                    raise error_in(told)
+                if told["event"] == "improved" and on_progress is not None:
+                    on_progress(msgspec.convert(told["path"], Path))
+        raise UnreachableError(address=self.api_url, reason="the node ended before its search did")
