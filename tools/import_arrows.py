@@ -39,6 +39,7 @@ _SETTINGS = frozenset(
 )
 _CLIENT = frozenset(
     {"client", "client_conflicts", "client_errors", "client_history", "client_planning", "client_transfers"}
+    | {"client_placement"}
 )
 _EVERYDAY = BASE | _SETTINGS | {"core", "wire", "store", "security", "observe", "loading"}
 _MESH_PARTS = frozenset(

@@ -23,6 +23,7 @@ import msgspec
 from bellande_mesh_sync.client_conflicts import ConflictCalls
 from bellande_mesh_sync.client_errors import checked_url, error_in, translated, translated_pieces
 from bellande_mesh_sync.client_history import HistoryClient
+from bellande_mesh_sync.client_placement import PlacementClient
 from bellande_mesh_sync.client_planning import PlanningCalls
 from bellande_mesh_sync.client_transfers import (
     ExportItem,
@@ -80,7 +81,7 @@ OCTETS: Final = "application/octet-stream"
 Answered = TypeVar("Answered")
 
 
-class Client(ConflictCalls, HistoryClient, PlanningCalls):
+class Client(PlacementClient, ConflictCalls, HistoryClient, PlanningCalls):
     """Talks to one node.
 
     Args:

@@ -383,16 +383,17 @@ class Mesh(PlacementCalls, MemberCalls, ConflictCalls, HistoryCalls, VerifyCalls
         """
         if at is not None:
             return await self.get_past(key, at=at, version=version)
-        try:
-            record, entry = await self._record(key, version)
-        except NotFoundError:
-            if version is None:
-                raise
-            return await self.get_past(key, version=version)
-        if record.inline is not None:
-            data = record.inline
-        else:
-            data = b"".join([piece async for piece in self._alive().io.read(record, 0, record.size)])
+        with self._alive().io.hold():  # What is brought here to be read is named by no record.
+            try:
+                record, entry = await self._record(key, version)
+            except NotFoundError:
+                if version is None:
+                    raise
+                return await self.get_past(key, version=version)
+            if record.inline is not None:
+                data = record.inline
+            else:
+                data = b"".join([piece async for piece in self._alive().io.read(record, 0, record.size)])
         return Value(data, entry.version, entry.author, entry.content_type, entry)
 
     async def head(self, key: str, *, version: str | None = None) -> Entry:
@@ -457,7 +458,8 @@ class Mesh(PlacementCalls, MemberCalls, ConflictCalls, HistoryCalls, VerifyCalls
         async for entry in self.keys(prefix):
             digest = bytes.fromhex(entry.digest)
             if deep:
-                digest = await self._alive().io.digest((await self._record(entry.key))[0])
+                with self._alive().io.hold():
+                    digest = await self._alive().io.digest((await self._record(entry.key))[0])
             key = entry.key.encode()
             hasher.update(len(key).to_bytes(4, "big") + key + entry.size.to_bytes(8, "big") + digest)
             records += 1

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final
 
 from bellande_mesh_sync.core import events as on
@@ -12,7 +13,7 @@ from bellande_mesh_sync.core.data.record import Record
 from bellande_mesh_sync.core.data.replica import joined
 from bellande_mesh_sync.core.placement.questions import KeyFound, ScanFound
 from bellande_mesh_sync.core.placement.rendezvous import Candidate
-from bellande_mesh_sync.errors import NotFoundError, OwnersUnreachableError
+from bellande_mesh_sync.errors import AckTimeoutError, NotFoundError, OwnersUnreachableError
 from bellande_mesh_sync.ids import NodeId
 from bellande_mesh_sync.keys import check_key, space_of
 from bellande_mesh_sync.observe import views
@@ -28,6 +29,7 @@ READ_TIMEOUT_NS: Final = 5_000_000_000
 KNOWN_TIMEOUT_NS: Final = 2_000_000_000
 """How long a write waits to learn what it replaces. Then it stands beside what it did not know of."""
 KEYS_PER_QUESTION: Final = 1_000
+ASK_AGAIN_S: Final = 0.2
 
 Found = tuple[Record, Entry, tuple[NodeId, ...]]
 """What a reader sees, and other nodes that hold it."""
@@ -70,12 +72,14 @@ class PlacementCalls(ABC):
             raise OwnersUnreachableError(what=f"key {key!r}") from None
         return (*shown, found.holders)
 
-    async def _ask(self, keys: Sequence[str], timeout_ns: int) -> tuple[KeyFound, ...]:
+    async def _ask(
+        self, keys: Sequence[str], timeout_ns: int, *, asks_all: bool = False
+    ) -> tuple[KeyFound, ...]:
         node = self._alive()
         found: list[KeyFound] = []
         for start in range(0, len(keys), KEYS_PER_QUESTION):
             part = tuple(keys[start : start + KEYS_PER_QUESTION])
-            found += await node.runner.ask(lambda request, part=part: on.ReadKeys(request, part, timeout_ns))  # type: ignore[misc]
+            found += await node.runner.ask(_question(part, timeout_ns, asks_all=asks_all))
         return tuple(found)
 
     async def _siblings(self, key: str) -> tuple[Record, ...]:
@@ -133,6 +137,50 @@ class PlacementCalls(ABC):
             raise OwnersUnreachableError(what=f"a part of space {space!r}")
         return found
 
+    # -- bringing about
+
+    async def sync_with_peers(self) -> int:
+        """Compare what is held with every linked node, now, not at the next `sync_interval`; with how many.
+
+        What either lacks is on its way when this returns, and arrives as by any other comparison.
+        """
+        count: int = await self._alive().runner.ask(on.SyncNow)
+        return count
+
+    async def replicate_data(self, key: str, *, timeout: float = 10.0) -> list[str]:
+        """Wait until every node that is to hold a key has it on its disk; the ids of those nodes.
+
+        Raises:
+            NotFoundError: no node in reach has anything under the key.
+            AckTimeoutError: some have not; it goes on spreading.
+        """
+        check_key(key)
+        deadline = time.monotonic() + timeout
+        while True:
+            placed = await self.placement_of(key)
+            found = (await self._ask((key,), READ_TIMEOUT_NS, asks_all=True))[0]
+            if not found.siblings:
+                raise NotFoundError(what="key", name=key)
+            have = self._having(key, found)
+            if have >= set(placed.owners):
+                return sorted(placed.owners)
+            if time.monotonic() >= deadline:
+                owners = set(placed.owners)
+                raise AckTimeoutError(
+                    level="all", timeout_s=timeout, have=len(have & owners), need=len(owners),
+                    nodes=sorted(have & owners), versions=[record.version for record in found.siblings],
+                )  # fmt: skip
+            await self.sync_with_peers()
+            await asyncio.sleep(ASK_AGAIN_S)
+
+    def _having(self, key: str, found: KeyFound) -> set[str]:
+        """The nodes that hold all of a key, as ids."""
+        node = self._alive()
+        dots = {record.dot for record in found.siblings}
+        here = {record.dot for record in node.store.siblings([key])[0]}
+        own = {node.core.me.node.hex()} if dots <= here else set()
+        return own | {holder.hex() for holder in found.holders if found.is_all_there}
+
     # -- looking
 
     async def placement(self) -> list[SpacePlacement]:
@@ -187,8 +235,9 @@ class SoughtStream:
         self._stream: ValueStream | None = None
 
     async def __aenter__(self) -> ValueStream:
-        record, entry = await self._calls._record(self._key, self._version)
-        self._stream = stream_of(self._io, record, entry, self._start, self._end)
+        with self._io.hold():  # No record on this disk names the chunks that are brought here.
+            record, entry = await self._calls._record(self._key, self._version)
+            self._stream = stream_of(self._io, record, entry, self._start, self._end)
         return await self._stream.__aenter__()
 
     async def __aexit__(self, *error: object) -> None:
@@ -204,6 +253,10 @@ class SoughtStream:
 def stream_of(io: ValueIo, record: Record, entry: Entry, start: int, end: int | None) -> ValueStream:
     stop = record.size if end is None else min(end, record.size)
     return ValueStream(io, record, entry, min(start, stop), stop)
+
+
+def _question(keys: tuple[str, ...], timeout_ns: int, *, asks_all: bool) -> Callable[[int], on.ReadKeys]:
+    return lambda request: on.ReadKeys(request, keys, timeout_ns, asks_all)
 
 
 def _may_hold(space: str, prefix: str) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bellande_mesh_sync import Mesh
+from bellande_mesh_sync import Mesh, replicate_data, sync_with_peers
 from bellande_mesh_sync.errors import (
     AckTimeoutError,
     ConfigError,
@@ -229,5 +229,21 @@ def test_it_is_told_who_holds_what(play: Play) -> None:
         assert set(placed.names) == {"a", "c"}
         assert placed.is_placed
         assert not (await second.placement_of("other/key")).is_placed
+
+    play(scenario)
+
+
+def test_it_is_waited_for_all_replicas_of_a_key(play: Play) -> None:
+    async def scenario(maker: MeshMaker) -> None:
+        nodes = await five(maker, 4)
+        await nodes[0].put(KEYS[0], b"v")
+        owners = sorted((await nodes[0].placement_of(KEYS[0])).owners)
+        for node in nodes:
+            assert await replicate_data(node, KEYS[0]) == owners
+            assert await sync_with_peers(node) == 3
+        await nodes[0].put("other/key", b"on all")
+        assert len(await replicate_data(nodes[1], "other/key")) == 4
+        with pytest.raises(NotFoundError):
+            await replicate_data(nodes[2], "fleet/nothing")
 
     play(scenario)

@@ -61,6 +61,8 @@ class ReadKeys(Struct, frozen=True, gc=False):
     request: int
     keys: tuple[str, ...]
     timeout_ns: int
+    asks_all: bool = False
+    """Ask every owner, and everybody else in reach, to learn who has what is held."""
 
 
 class ScanKeys(Struct, frozen=True, gc=False):
@@ -73,6 +75,12 @@ class ScanKeys(Struct, frozen=True, gc=False):
     after: str
     limit: int
     timeout_ns: int
+
+
+class SyncNow(Struct, frozen=True, gc=False):
+    """Compare with every linked node what is held, now. Resolves to how many those are."""
+
+    request: int
 
 
 class FetchValue(Struct, frozen=True, gc=False):
@@ -364,6 +372,7 @@ Event: TypeAlias = (
     | ReadKeys
     | ScanKeys
     | FetchValue
+    | SyncNow
     | SendNote
     | Leave
     | AddMember

@@ -41,21 +41,6 @@ class StoredState(Struct, frozen=True, gc=False):
     """Records that were set aside, and have neither come back nor been replaced since."""
 
 
-class ScannedPage(Protocol):
-    """Keys in order with their siblings; `cursor` is the last key, "" at the end."""
-
-    @property
-    def entries(self) -> tuple[tuple[str, tuple[Record, ...]], ...]: ...
-
-    @property
-    def cursor(self) -> str: ...
-
-    @property
-    def damaged(self) -> tuple[str, ...]:
-        """Keys of which a record could not be read."""
-        ...
-
-
 class RecordReader(Protocol):
     def siblings(self, keys: Sequence[str]) -> list[tuple[Record, ...]]:
         """For each key its committed live records (values and tombstones), in no particular order.
@@ -69,7 +54,7 @@ class RecordReader(Protocol):
         """Whether a record of the key was found damaged and is still in its place. Cost: a look-up."""
         ...
 
-    def scan(self, prefix: str, after: str, limit: int) -> ScannedPage:
-        """Up to `limit` keys that start with `prefix`, above `after`, in order, with their live records.
-        Keys that have nothing but tombstones are left out."""
+    def scan_keys(self, prefix: str, after: str, limit: int) -> list[str]:
+        """Up to `limit` keys that start with `prefix`, above `after`, in order; those with nothing but
+        tombstones too."""
         ...

@@ -29,7 +29,6 @@ from bellande_mesh_sync.keys import shard_of
 from bellande_mesh_sync.sim import log_end
 from bellande_mesh_sync.sim.platter import Platter, missing_chunks
 from bellande_mesh_sync.sim.world import MICROSECOND_NS, MILLISECOND_NS, World
-from bellande_mesh_sync.store.interface import ScanPage
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,13 +306,10 @@ class SimDisk:
             self._told_damaged.update((each.dot, None) for each in news)
             self.post(DamageFound(tuple(news)))
 
-    def scan(self, prefix: str, after: str, limit: int) -> ScanPage:
+    def scan_keys(self, prefix: str, after: str, limit: int) -> list[str]:
         """As a store's."""
-        found = sorted(key for key in self._visible if key.startswith(prefix) and key > after)
-        pages = [(key, self.shown(key)) for key in found]
-        live = [(key, held) for key, held in pages if not all(record.is_tombstone for record in held)]
-        cursor = live[limit - 1][0] if len(live) > limit else ""
-        return ScanPage(tuple(live[:limit]), cursor)
+        keys = (key for key in self.visible_keys() if key.startswith(prefix) and key > after)
+        return sorted(keys)[:limit]
 
     def is_damaged(self, key: str) -> bool:
         return any(self._is_rotten(record) for record in self.shown(key))

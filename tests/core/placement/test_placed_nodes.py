@@ -167,6 +167,21 @@ def test_every_node_reads_and_lists_every_key() -> None:
     assert (missing.siblings, missing.is_sure) == ((), True)
 
 
+def test_what_was_deleted_is_not_listed_though_a_hint_of_it_is_still_held() -> None:
+    world = mesh(*NAMES)
+    key = KEYS[0]
+    writer, owners = stranger_to(world, key), owners_of(world, key)
+    writer.submit(write(key, b"v"), ack="all")
+    world.run()
+    owners[0].submit(deletion(key))
+    world.run()
+    assert holders(world, key) == {writer.name, *(owner.name for owner in owners)}
+    for node in world.nodes.values():
+        assert scan(world, node, "fleet/").entries == ()
+        (found,) = read(world, node, key)
+        assert values(found) == {None}
+
+
 def test_a_write_elsewhere_replaces_what_its_writer_has_read_there() -> None:
     world = mesh(*NAMES)
     key = KEYS[0]
@@ -348,7 +363,11 @@ def come_to_rest(world: World) -> None:
 
 @pytest.mark.parametrize("seed", range(12))
 def test_whatever_happens_nothing_is_let_go_too_early_and_owners_hold_it_all_in_the_end(seed: int) -> None:
-    rng = random.Random(seed)
+    play(random.Random(seed), seed)
+
+
+def play(rng: random.Random, seed: int) -> None:
+    """One run of a seed: disorder, watched at each step, and then rest."""
     world = World(*NAMES[: rng.choice([3, 4, 5])], config=CONFIG, seed=seed)
     link_all(world)
     watchman = Watchman(world)

@@ -48,6 +48,8 @@ class Lookup:
     late: dict[int, tuple[NodeId, tuple[int, ...]]] = field(default_factory=dict)
     """Those that we wait for no more; their answers still count."""
     has_asked_strangers: bool = False
+    asks_all: bool = False
+    """An owner that is sure does not end it."""
 
 
 class Lookups:
@@ -80,10 +82,11 @@ class Lookups:
         until_ns = now.mono_ns + command.timeout_ns
         question = KeyQuestion(command.request, until_ns, command.keys, shards)
         held = self._replica.siblings(command.keys)
-        lookup = Lookup(question, {})
+        lookup = Lookup(question, {}, asks_all=command.asks_all)
         for item, key in enumerate(command.keys):
             question.add_own(item, held[key])
-            if not self._knows(shards[item], now) or self._replica.is_damaged(key):
+            is_unknown = not self._knows(shards[item], now) or self._replica.is_damaged(key)
+            if is_unknown or command.asks_all:
                 lookup.open[item] = None
         return self._start(lookup, now)
 
@@ -149,9 +152,10 @@ class Lookups:
         batches: dict[NodeId, list[int]] = {}
         for item in lookup.open:
             tried = lookup.tried.setdefault(item, set())
+            shard = lookup.question.shards[item]
             left = [
                 owner
-                for owner in self._placement.owners(lookup.question.shards[item])
+                for owner in (self._placement.owners(shard) if self._placement.is_placed(shard) else ())
                 if owner != self._local and owner not in tried and self._links.to(owner) is not None
             ]
             if left:
@@ -223,7 +227,7 @@ class Lookups:
 
     def _heard(self, lookup: Lookup, item: int, peer: NodeId, *, is_sure: bool) -> None:
         lookup.heard.setdefault(item, set()).add(peer)
-        if is_sure:
+        if is_sure and not lookup.asks_all:
             lookup.open.pop(item, None)
 
     def link_gone(self, link: Link, now: Now) -> list[Effect]:
@@ -253,7 +257,7 @@ class Lookups:
         """No owner is sure, but each has said what it has, and so has everybody else in reach."""
         shard = lookup.question.shards[item]
         heard = lookup.heard.get(item, set()) | {self._local}
-        owners = self._placement.owners(shard)
+        owners = self._placement.owners(shard) if self._placement.is_placed(shard) else ()
         return not self._wholeness.is_minority and all(owner in heard for owner in owners)
 
     # -- answering
@@ -282,25 +286,26 @@ class Lookups:
         return [Send(link.link, self._scanned(want, now))]
 
     def _scanned(self, want: ScanWant, now: Now) -> ScanAnswer:
-        """What this node holds of these shards. One page of the store, whatever share of it is theirs."""
+        """What this node holds of these shards, deletes too: somebody may still hold what was deleted."""
         shards = {placed_shard(want.space, want.count, index): index for index in want.shards}
-        page = self._reader.scan(want.prefix, want.after, min(want.limit, KEYS_MAX))
+        limit = min(want.limit, KEYS_MAX)
+        keys = self._reader.scan_keys(want.prefix, want.after, limit)
+        asked_for = [key for key in keys if self._placement.shard_of(key) in shards]
+        held = self._replica.siblings(asked_for)
         records: list[Record] = []
-        cursor = page.cursor
+        cursor = keys[-1] if len(keys) == limit else ""
         size_bytes = 0
-        before = ""
-        for key, siblings in page.entries:
-            if self._placement.shard_of(key) not in shards:
-                before = key
-                continue
-            size_bytes += sum(weight_of(record) for record in siblings)
+        before = want.after
+        for key in asked_for:
+            size_bytes += sum(weight_of(record) for record in held[key])
             if records and size_bytes > ANSWER_BYTES_MAX:
                 cursor = before
                 break
-            records += siblings
+            records += held[key]
             before = key
+        damaged = tuple(key for key in asked_for if self._replica.is_damaged(key))
         unsure = tuple(index for shard, index in shards.items() if not self._wholeness.is_whole(shard, now))
-        return ScanAnswer(want.number, tuple(records), cursor, unsure, page.damaged)
+        return ScanAnswer(want.number, tuple(records), cursor, unsure, damaged)
 
 
 def _busy(request: int) -> Effect:

@@ -22,7 +22,9 @@ class KeyFound(Struct, frozen=True, gc=False):
     is_sure: bool
     """An owner that lacks nothing has answered, or all of them have. Else there may be more elsewhere."""
     holders: tuple[NodeId, ...]
-    """Other nodes that have it, and its chunks."""
+    """Other nodes that have all of it, with the chunks; those that have some of it, if nobody has all."""
+    is_all_there: bool
+    """Whether `holders` have all of it."""
 
 
 class ScanFound(Struct, frozen=True, gc=False):
@@ -59,7 +61,7 @@ class KeyQuestion(Question):
         super().__init__(request, until_ns, shards)
         self._keys = tuple(keys)
         self._found: list[list[tuple[Record, ...]]] = [[] for _ in keys]
-        self._holders: list[list[NodeId]] = [[] for _ in keys]
+        self._holders: list[dict[NodeId, tuple[Record, ...]]] = [{} for _ in keys]
 
     def want(self, number: int, items: Sequence[int]) -> ReadWant:
         return ReadWant(number, tuple(self._keys[item] for item in items))
@@ -72,13 +74,22 @@ class KeyQuestion(Question):
             held = tuple(record for record in siblings if record.key == self._keys[item])
             if held:
                 self._found[item].append(held)
-                self._holders[item].append(peer)
+                self._holders[item][peer] = held
 
     def result(self, is_sure: Sequence[bool]) -> tuple[KeyFound, ...]:
         return tuple(
-            KeyFound(joined(found), sure, tuple(holders))
+            _key_found(found, holders, is_sure=sure)
             for found, sure, holders in zip(self._found, is_sure, self._holders, strict=True)
         )
+
+
+def _key_found(
+    found: Sequence[tuple[Record, ...]], holders: dict[NodeId, tuple[Record, ...]], *, is_sure: bool
+) -> KeyFound:
+    siblings = joined(found)
+    dots = {record.dot for record in siblings}
+    having = [node for node, held in holders.items() if dots <= {record.dot for record in held}]
+    return KeyFound(siblings, is_sure, tuple(having or holders), bool(having))
 
 
 class ScanQuestion(Question):

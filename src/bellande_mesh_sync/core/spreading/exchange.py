@@ -29,6 +29,7 @@ from bellande_mesh_sync.core.events import (
     FetchValue,
     MissingFound,
     PageRead,
+    SyncNow,
     WriteMany,
 )
 from bellande_mesh_sync.core.messages import (
@@ -174,6 +175,11 @@ class Exchange:
         if len(links) > REPAIR_PEERS_MAX:
             links = self._rng.sample(links, REPAIR_PEERS_MAX)
         return self.summaries(links, now)
+
+    def sync_now(self, command: SyncNow, now: Now) -> list[Effect]:
+        links = self.links.records_links()
+        effects = self.summaries(links, now) + self.custody.tick(now)
+        return [*effects, Resolve(command.request, len(links))]
 
     def summaries(self, links: Sequence[Link], now: Now) -> list[Effect]:
         """Tell peers all that is durable here and that they are to have too; they ask for what they lack."""
