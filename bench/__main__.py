@@ -10,7 +10,11 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import (
+    acked_puts,
+    catching_up,
+    first_sync,
     history,
+    in_step,
     large_file,
     members,
     members_large,
@@ -30,6 +34,10 @@ BENCHMARKS: dict[str, Callable[[int], Report]] = {
     "small_records": small_records.run,
     "large_file": large_file.run,
     "put_latency": put_latency.run,
+    "acked_puts": acked_puts.run,
+    "catching_up": catching_up.run,
+    "in_step": in_step.run,
+    "first_sync": first_sync.run,
     "history": history.run,
     "postgresql": postgresql.run,
     "planning": planning.run,
@@ -39,7 +47,7 @@ BENCHMARKS: dict[str, Callable[[int], Report]] = {
     "members": members.run,
     "members_large": members_large.run,
 }
-LONG = ("members_large",)
+LONG = ("members_large", "in_step", "first_sync")
 """Only when asked for: a gigabyte of memory, and minutes even on an idle machine."""
 
 BUSY_CORES_MAX = 0.3

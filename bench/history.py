@@ -7,23 +7,16 @@ import secrets
 import time
 from pathlib import Path
 
-from blake3 import blake3
-
-from bellande_mesh_sync.core.data.clock import HybridClock
 from bellande_mesh_sync.core.data.history import HistoryPolicies, HistoryPolicy
-from bellande_mesh_sync.core.data.record import VALUE
-from bellande_mesh_sync.core.data.replica import Replica
-from bellande_mesh_sync.core.data.space_policies import SpacePolicies
-from bellande_mesh_sync.core.events import Write
-from bellande_mesh_sync.ids import NodeId, Now, author_of
+from bellande_mesh_sync.ids import NodeId
 from bellande_mesh_sync.store.sqlite import SqliteStore
+from bench.filling import open_replica, values_of, write_all
 from bench.measure import Report, progress
 from bench.meshes import fresh_folder
 
 KEYS = 20_000
 WRITES = 50_000
 VALUE_BYTES = 100
-BATCH = 1_000
 KEPT = (0, 1, 3, 10, 100)
 
 
@@ -47,34 +40,17 @@ def one_run(versions: int) -> tuple[float, float]:
     """Overwrites a second, synced a thousand at a time, and the size of the database in MiB."""
     with fresh_folder() as root:
         store = SqliteStore(root / "data", root / "chunks", new_epoch=lambda: secrets.token_bytes(8))
-        state = store.open()
         try:
-            policies = HistoryPolicies(HistoryPolicy(versions))
-            author = author_of(NodeId(bytes(32)), state.epoch)
-            replica = Replica(author, HybridClock(60_000), store, state, SpacePolicies(), policies)
-            rng = random.Random(5)
-            _write(replica, store, [f"bench/history/{number:06d}" for number in range(KEYS)], rng)
+            replica = open_replica(store, NodeId(bytes(32)), HistoryPolicies(HistoryPolicy(versions)))
+            rng, value = random.Random(5), values_of(VALUE_BYTES, seed=5)
+            write_all(replica, store, [f"bench/history/{number:06d}" for number in range(KEYS)], value)
             began = time.perf_counter()
-            _write(replica, store, [f"bench/history/{rng.randrange(KEYS):06d}" for _ in range(WRITES)], rng)
+            keys = [f"bench/history/{rng.randrange(KEYS):06d}" for _ in range(WRITES)]
+            write_all(replica, store, keys, value)
             seconds = time.perf_counter() - began
         finally:
             store.close()
         return WRITES / seconds, _size_mib(root / "data")
-
-
-def _write(replica: Replica, store: SqliteStore, keys: list[str], rng: random.Random) -> None:
-    for start in range(0, len(keys), BATCH):
-        writes = [_write_of(key, rng.randbytes(VALUE_BYTES)) for key in keys[start : start + BATCH]]
-        replica.write(writes, Now(time.monotonic_ns(), time.time_ns() // 1_000_000))
-        commit = replica.seal()
-        assert commit is not None, "there is something to commit"
-        store.apply([commit.batch])
-        store.publish([commit.batch])
-        replica.committed(commit.commit)
-
-
-def _write_of(key: str, value: bytes) -> Write:
-    return Write(key, VALUE, len(value), blake3(value).digest(), "", value)
 
 
 def _size_mib(folder: Path) -> float:

@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from bench import floors
+from bench import floors, rsync_peer
 from bench.measure import PeakMemory, Report, cpu_seconds, progress
 from bench.meshes import embedded, fresh_folder, joined_homes, run_as_a_node
 from demo.story import make_blob
@@ -35,7 +35,7 @@ def run(runs: int) -> Report:
     report.add("peak memory rise, receiver", "MiB", [result["receiver_rise_mib"] for result in results], bar)
     report.add("CPU of both nodes", "s", [result["cpu_seconds"] for result in results])
     floors.tls_throughput(report, runs)
-    floors.rsync_file(report, runs, SIZE_MIB)
+    rsync_peer.one_file(report, runs, SIZE_MIB)
     return report
 
 

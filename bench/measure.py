@@ -30,18 +30,27 @@ class Figure:
     note: str = ""
     at_most: float | None = None
     """The goal: no value is above it."""
+    at_least: float | None = None
+    """The goal: no value is below it. For a ratio, either goal is one for the median."""
+    is_ratio: bool = False
+    """Ours by a peer's, both measured in the same run, so that the machine's moods count for both."""
 
     @property
     def is_met(self) -> bool | None:
         """Whether the goal is reached; None without one."""
-        return None if self.at_most is None else max(self.values) <= self.at_most
+        values = [self.median] if self.is_ratio else self.values
+        if self.at_most is not None:
+            return max(values) <= self.at_most
+        return None if self.at_least is None else min(values) >= self.at_least
 
     @property
     def remark(self) -> str:
         """What stands beside the figure: its goal and whether that is reached, or the note."""
-        if self.at_most is None:
+        if self.is_met is None:
             return self.note
-        return f"at most {short(self.at_most)}: {'ok' if self.is_met else 'NOT MET'}"
+        bound = f"at most {short(self.at_most)}" if self.at_most is not None else ""
+        bound = bound or f"at least {short(self.at_least or 0.0)}"
+        return f"{bound}: {'ok' if self.is_met else 'NOT MET'}"
 
     @property
     def median(self) -> float:
@@ -71,6 +80,15 @@ class Report:
         self, name: str, unit: str, values: Sequence[float], note: str = "", at_most: float | None = None
     ) -> None:
         self.figures.append(Figure(name, unit, list(values), note, at_most))
+
+    def add_ratio(
+        self, name: str, ours: Sequence[float], theirs: Sequence[float], *,
+        at_most: float | None = None, at_least: float | None = None,
+    ) -> None:  # fmt: skip
+        """Ours by theirs, run by run. Nothing is added where the peer was not measured."""
+        if theirs:
+            ratios = [one / other for one, other in zip(ours, theirs, strict=True)]
+            self.figures.append(Figure(name, "x", ratios, "", at_most, at_least, is_ratio=True))
 
     def save(self, machine: dict[str, str]) -> Path:
         RESULTS.mkdir(exist_ok=True)

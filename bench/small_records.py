@@ -8,7 +8,7 @@ import random
 import time
 
 from bellande_mesh_sync import Mesh
-from bench import floors
+from bench import floors, redis_peer
 from bench.measure import Report, cpu_seconds, progress
 from bench.meshes import embedded, fresh_folder, joined_homes, run_as_a_node, wait_for_records
 
@@ -33,7 +33,7 @@ def run(runs: int) -> Report:
     report.add("the same, until on the writer's own disk", "records/s", [RECORDS / s for s in written])
     report.add("CPU of all three nodes and the writer", "us/record", [s / RECORDS * 1e6 for s in cpu])
     floors.sqlite_append(report, runs, RECORDS, VALUE_BYTES)
-    floors.redis_replication(report, runs, RECORDS, VALUE_BYTES)
+    redis_peer.replication(report, runs, RECORDS, VALUE_BYTES)
     return report
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 PACKAGE = "bellande_mesh_sync"
 SOURCE = Path(__file__).resolve().parent.parent / "src"
 
-BASE = frozenset({"errors", "ids", "keys", "plan_wish", "times", "values"})
+BASE = frozenset({"errors", "ids", "keys", "plan_wish", "shared_paths", "times", "values"})
 PURE = frozenset({*BASE, "core", "wire", "search_path"})
 """Rooms whose code must give the same outputs for the same inputs."""
 
@@ -43,13 +43,25 @@ _CLIENT = frozenset(
 )
 _EVERYDAY = BASE | _SETTINGS | {"core", "wire", "store", "security", "observe", "loading"}
 _MESH_PARTS = frozenset(
-    {"mesh_conflicts", "mesh_history", "mesh_members", "mesh_placement", "mesh_sweep", "mesh_verify"}
+    {
+        "mesh_certificates",
+        "mesh_conflicts",
+        "mesh_history",
+        "mesh_members",
+        "mesh_placement",
+        "mesh_sweep",
+        "mesh_verify",
+        "mesh_watch",
+    }
 )
 """What a mesh can do, a room for each kind of calls."""
 
 ARROWS: dict[str, frozenset[str]] = {
     **dict.fromkeys(BASE, BASE),
     "search_path": BASE,
+    # Questions as JSON, and their answers; what computes is loaded with the first.
+    "path_questions": BASE,
+    "path_answers": BASE | {"search_path", "path_questions"},
     "core": BASE,
     "wire": BASE | {"core"},
     **dict.fromkeys(_SETTINGS, BASE | _SETTINGS | {"core"}),
@@ -63,18 +75,23 @@ ARROWS: dict[str, frozenset[str]] = {
     | {"observe.views", "observe.conflicts", "observe.past"},
     "shell": _EVERYDAY,
     # A mesh starts its own HTTP servers; they know it only by the calls in api.needs.
-    **dict.fromkeys(_MESH_PARTS, _EVERYDAY | {"arguments", "shell"}),
+    **dict.fromkeys(_MESH_PARTS, _EVERYDAY | {"arguments", "feeds", "shell"}),
     "mesh": _EVERYDAY | _MESH_PARTS | {"arguments", "feeds", "shell", "api.servers"},
+    "together": BASE | {"search_path"},
     "loading": BASE,
     "arguments": BASE | {"core", "store"},
     "feeds": BASE,
     # What both ends of an import or export must agree on is with the server.
     **dict.fromkeys(_CLIENT, BASE | _SETTINGS | _CLIENT | {"api.framing"}),
     "functions": _EVERYDAY | {"feeds", "shell", "mesh", "api"},
-    "api": _EVERYDAY | {"search_path", "shell", "mesh", "functions"},
+    "api": _EVERYDAY
+    | {"shell", "mesh", "functions", "path_questions", "path_answers", "search_path", "together"},
     **dict.fromkeys(
         ("cli", "__main__"),
-        _EVERYDAY | _CLIENT | {"shell", "mesh", "functions", "api", "cli", "search_path", "share", "sim"},
+        _EVERYDAY
+        | _CLIENT
+        | {"shell", "mesh", "functions", "api", "cli", "share", "sim"}
+        | {"path_questions", "path_answers", "search_path", "together"},
     ),
     # Of the command line it takes only what reads and lands files.
     "share": BASE | _SETTINGS | _CLIENT | {"core.data.context", "cli.landing", "cli.reading"},

@@ -405,9 +405,23 @@ class Client(PlacementClient, ConflictCalls, HistoryClient, PlanningCalls):
         if damaged:
             raise damaged_key(damaged[0])
 
-    def watch(self, prefix: str = "", *, on_ready: Callable[[], object] | None = None) -> Iterator[Change]:
-        """Changes as they happen, without end. `on_ready` is called when nothing is missed any more."""
-        with self._stream("GET", "/v1/watch", params={"prefix": check_prefix(prefix)}) as answer:
+    def watch(
+        self,
+        prefix: str = "",
+        *,
+        cursor: str | None = None,
+        on_ready: Callable[[], object] | None = None,
+        on_cursor: Callable[[str], object] | None = None,
+    ) -> Iterator[Change]:
+        """Changes as they happen, without end.
+
+        Args:
+            cursor: go on from where another watch was, as `Mesh.watch` does; "": from the beginning.
+            on_ready: called when nothing is missed any more.
+            on_cursor: told from where to go on, once all changes up to there have been given.
+        """
+        wanted = {"prefix": check_prefix(prefix), **({} if cursor is None else {"cursor": cursor})}
+        with self._stream("GET", "/v1/watch", params=wanted) as answer:
             for line in lines(answer.iter_raw()):
                 told = msgspec.json.decode(line, type=dict[str, Any])
                 if told["event"] == "change":
@@ -416,6 +430,8 @@ class Client(PlacementClient, ConflictCalls, HistoryClient, PlanningCalls):
                     raise error_in(told)
                 elif told["event"] == "watching" and on_ready is not None:
                     on_ready()
+                elif told["event"] == "cursor" and on_cursor is not None:
+                    on_cursor(told["cursor"])
 
     # -- many values ---------------------------------------------------------------------------
 

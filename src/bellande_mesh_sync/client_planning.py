@@ -22,12 +22,21 @@ class PlanningCalls(ABC):
     @abstractmethod
     def _stream(self, method: str, path: str, **options: Any) -> AbstractContextManager[Any]: ...
 
-    def plan(self, wish: PlanWish, *, on_progress: Callable[[Path], object] | None = None) -> Path:
-        """Let the node plan. As `search_path.plan`; each shorter path is told as it is found."""
+    def plan(
+        self, wish: PlanWish, *, share: str = "", on_progress: Callable[[Path], object] | None = None
+    ) -> Path:
+        """Let the node plan. As `search_path.plan`; each shorter path is told as it is found.
+
+        Args:
+            share: a prefix of keys; plan together with all that plan this scene there.
+        """
         with self._stream(
-            "POST", "/v1/path/plan", params={"progress": "true"}, content=msgspec.json.encode(wish),
+            "POST",
+            "/v1/path/plan",
+            params={"progress": "true", "share": share},
+            content=msgspec.json.encode(wish),
             headers={"content-type": "application/json"},
-        ) as answer:  # fmt: skip
+        ) as answer:
             for line in lines(answer.iter_raw()):
                 told = msgspec.json.decode(line, type=dict[str, Any])
                 if told["event"] == "done":

@@ -89,6 +89,7 @@ class Settings:
     built-in engine in the home's `data/`."""
     cert_path: Path | None
     key_path: Path | None
+    certificate_days: float
     max_connections: int
     max_retries: int
     rebalance_bytes_per_s: int
@@ -160,6 +161,7 @@ def resolve(config: Config, options: MeshOptions | None = None, home: Path | Non
         db_url=_db_url(config.db_url, persistence, chosen),
         cert_path=None if options.cert_path is None else Path(options.cert_path),
         key_path=None if options.key_path is None else Path(options.key_path),
+        certificate_days=options.certificate_days,
         max_connections=options.max_connections,
         max_retries=options.max_retries,
         rebalance_bytes_per_s=round(config.rebalance_rate),

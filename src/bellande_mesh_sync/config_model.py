@@ -191,6 +191,10 @@ class MeshOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
     """This node's certificate (PEM), if it is kept outside the home's `identity/`; with `key_path`."""
     key_path: str | None = None
     """The private key of `cert_path` (PEM, readable by its owner only)."""
+    certificate_days: Annotated[float, Meta(gt=0, le=3650)] = 30.0
+    """How long the certificates are valid that this node issues, if it can: to those who join, and to members
+    when they are renewed. Members ask when a third is left, so they may be out of reach for that long: a
+    fleet that is seldom together wants more. 1 to 400."""
     dev_mode: bool = False
     """Try things out on one machine: a throwaway authority shared by this user's dev nodes, no `bms
     init` needed. Loopback only."""

@@ -172,16 +172,23 @@ class InvalidNumberError(PathError):
     template = "{what} must be {wanted}"
 
 
-class InvalidExpressionError(PathError):
-    code = "invalid_expression"
-    template = "the formula {text!r} cannot be used: {reason}"
-
-
 class InvalidSceneError(PathError):
     """What is to be planned cannot be: shapes differ, or start or goal is where nothing can be."""
 
     code = "invalid_scene"
     template = "the scene's {what}: {reason}"
+
+
+class InvalidExpressionError(PathError):
+    code = "invalid_expression"
+    template = "the formula {text!r} cannot be used: {reason}"
+
+
+class QuestionTooLargeError(UsageError):
+    """A node answers for everybody: what would keep it busy for long is for a program of your own."""
+
+    code = "question_too_large"
+    template = "the question takes {work:.2g} steps, and {limit:.2g} are allowed; ask for less at once"
 
 
 class MethodNotAllowedError(UsageError):
@@ -208,6 +215,16 @@ class HistoryGoneError(RequestError):
     template = "this node's history of {key!r} does not reach back to {what}; another node's may"
 
 
+class CursorGoneError(RequestError):
+    """What a watcher has missed since its cursor is no longer known. Go on with an empty cursor: it tells all
+    there is, then what happens. Nothing changed."""
+
+    code = "cursor_gone"
+    template = (
+        "the watch cannot go on from this cursor: {reason}; watch from the beginning, with an empty one"
+    )
+
+
 class ConflictError(RequestError):
     """`if_match` names another version than the visible one. Nothing was written."""
 
@@ -232,6 +249,14 @@ class NoPathError(RequestError):
     template = (
         "no path was found in {samples} samples and {seconds:g} s; there may be one: allow more of both"
     )
+
+
+class ReservedError(RequestError):
+    """A tube in space and time was not granted. The claim is withdrawn."""
+
+    code = "reserved"
+    retryable = True
+    template = "the reservation was not granted: {reason}"
 
 
 class StillMemberError(RequestError):

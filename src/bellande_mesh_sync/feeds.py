@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import fnmatch
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Generic, TypeVar
 
 from bellande_mesh_sync.errors import BusyError
@@ -14,6 +14,8 @@ from bellande_mesh_sync.values import Change, MeshMessage
 T = TypeVar("T")
 
 FEED_ITEMS_MAX = 100_000
+
+NextPage = Callable[[], Awaitable[list[Change]]]
 
 
 class Feed(AsyncIterator[T], Generic[T]):
@@ -70,11 +72,54 @@ class Feed(AsyncIterator[T], Generic[T]):
 
 
 class Watch(Feed[Change]):
-    """Changes of keys that start with `prefix`, from the moment it is made."""
+    """Changes of keys that start with `prefix`.
 
-    def __init__(self, prefix: str, on_close: Callable[[Feed[Change]], None]) -> None:
+    While a replay of what was missed goes on, what happens meanwhile is kept by key, and comes after it.
+    """
+
+    def __init__(
+        self,
+        prefix: str,
+        on_close: Callable[[Feed[Change]], None],
+        cursor_now: Callable[[], str] = lambda: "",
+        cursor: str = "",
+    ) -> None:
         super().__init__("the watch queue", on_close, FEED_ITEMS_MAX)
         self.prefix = prefix
+        self._cursor_now = cursor_now
+        self._cursor = cursor
+        self._next_page: NextPage | None = None
+        self._meanwhile: dict[str, Change] = {}
+
+    def replay(self, next_page: NextPage) -> None:
+        """Give these changes first, a page at a time; an empty one is the end."""
+        self._next_page = next_page
+
+    @property
+    def cursor(self) -> str:
+        """Where to go on if this watch ends here: never ahead of what was read from it, and up to date
+        whenever nothing is waiting to be read. Cost: O(authors of writes to these keys)."""
+        is_current = self._next_page is None and not self._items and not self._is_overrun
+        if is_current:
+            self._cursor = self._cursor_now() or self._cursor
+        return self._cursor
+
+    def offer(self, item: Change) -> None:
+        if self._next_page is None:
+            super().offer(item)
+        elif item.key in self._meanwhile or len(self._meanwhile) < self._items_max:
+            self._meanwhile[item.key] = item
+        else:
+            self._is_overrun = True
+
+    async def __anext__(self) -> Change:
+        while not self._items and self._next_page is not None and self._is_open:
+            self._items.extend(await self._next_page())
+            if not self._items:
+                self._next_page = None
+                self._items.extend(self._meanwhile.values())
+                self._meanwhile.clear()
+        return await super().__anext__()
 
 
 class Subscription(Feed[MeshMessage]):
@@ -95,8 +140,13 @@ class Feeds:
         self._watches: list[Watch] = []
         self._subscriptions: list[Subscription] = []
 
-    def watch(self, prefix: str) -> Watch:
-        watch = Watch(prefix, self._closed)
+    def watch(self, prefix: str, cursor_now: Callable[[], str] = lambda: "", cursor: str = "") -> Watch:
+        """
+        Args:
+            cursor_now: the cursor of a watch that has been told all that happened by now.
+            cursor: where this one begins.
+        """
+        watch = Watch(prefix, self._closed, cursor_now, cursor)
         self._watches.append(watch)
         return watch
 

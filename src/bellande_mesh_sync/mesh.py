@@ -44,15 +44,17 @@ from bellande_mesh_sync.errors import (
     UsageError,
     damaged_key,
 )
-from bellande_mesh_sync.feeds import Feeds, Subscription, Watch
+from bellande_mesh_sync.feeds import Feeds, Subscription
 from bellande_mesh_sync.ids import NodeId
 from bellande_mesh_sync.keys import check_key, check_prefix, space_of
+from bellande_mesh_sync.mesh_certificates import CertificateCalls
 from bellande_mesh_sync.mesh_conflicts import ConflictCalls
 from bellande_mesh_sync.mesh_history import HistoryCalls
 from bellande_mesh_sync.mesh_members import MemberCalls
 from bellande_mesh_sync.mesh_placement import PlacementCalls, SoughtStream, stream_of
 from bellande_mesh_sync.mesh_sweep import SweepCalls
 from bellande_mesh_sync.mesh_verify import VerifyCalls
+from bellande_mesh_sync.mesh_watch import WatchCalls
 from bellande_mesh_sync.observe import views
 from bellande_mesh_sync.observe.conflicts import counts_shown, entry_of_version, to_settle
 from bellande_mesh_sync.security.admission import JoinDesk
@@ -82,7 +84,10 @@ LIST_STEP = 250
 """Entries of a listing that are made in one go."""
 
 
-class Mesh(PlacementCalls, MemberCalls, ConflictCalls, HistoryCalls, VerifyCalls, SweepCalls):
+class Mesh(
+    PlacementCalls, MemberCalls, ConflictCalls, HistoryCalls, VerifyCalls, SweepCalls, CertificateCalls,
+    WatchCalls,
+):  # fmt: skip
     """One node. Make it with `init`; use it as `async with`, or call `start` and `stop`.
 
     All calls belong to the event loop that started it. Node ids and versions are text.
@@ -125,6 +130,7 @@ class Mesh(PlacementCalls, MemberCalls, ConflictCalls, HistoryCalls, VerifyCalls
             self._identity = self._node.identity
             self._started_s = time.monotonic()
             await self._start_http()
+            self._start_renewal(self._node)
             if self._failure is not None:
                 raise self._failure  # It came while there was nothing to stop yet.
         except BaseException:
@@ -160,6 +166,7 @@ class Mesh(PlacementCalls, MemberCalls, ConflictCalls, HistoryCalls, VerifyCalls
     async def _tear_down(self) -> None:
         self._feeds.close()
         self._stop_verifying()
+        await self._stop_renewal()
         if self._http is not None:
             await self._http.stop()
             self._http = None
@@ -492,26 +499,13 @@ class Mesh(PlacementCalls, MemberCalls, ConflictCalls, HistoryCalls, VerifyCalls
 
     # -- listening
 
-    def watch(self, prefix: str = "") -> Watch:
-        """Changes of keys with this prefix from now on, wherever made, once they are durable here."""
-        self._alive()
-        return self._feeds.watch(check_prefix(prefix))
-
     def subscribe(self, pattern: str = "**") -> Subscription:
         """Messages by topic: `*` is one segment, `**` any number of them. Direct ones have topic ""."""
         return self._feeds.subscribe(pattern)
 
-    def _changed(self, effect: do.Changed) -> None:
-        if not self._feeds.has_watches:
-            return
-        keys = {record.key: record for record in effect.records if self._feeds.is_watched(record.key)}
-        wall_ms = now().wall_ms
-        stored = self._alive().store.siblings(list(keys))
-        for record, siblings in zip(keys.values(), stored, strict=True):
-            found = self._entry(siblings, wall_ms)
-            self._feeds.changed(views.change_of(record, found[1] if found else None))
-
     def _arrived(self, effect: do.Deliver) -> None:
+        if self._is_about_certificates(effect):
+            return
         delivered = self._feeds.message(MeshMessage(effect.sender.hex(), effect.topic, effect.body))
         self._started().core.counters["notes_delivered" if delivered else "notes_unheard"] += 1
 
@@ -590,9 +584,14 @@ class Mesh(PlacementCalls, MemberCalls, ConflictCalls, HistoryCalls, VerifyCalls
         self._alive()
         return await asyncio.to_thread(self._desk().handle_join_request, body, address)
 
+    def _show_over_https(self, identity: Identity) -> None:
+        if self._http is not None:
+            self._http.use(identity)
+
     def _desk(self) -> JoinDesk:
         addresses = self._started().core.me.addresses
-        return JoinDesk.open(self.identity, self._started().ground.identity_dir, lambda: addresses)
+        identity_dir, days = self._started().ground.identity_dir, self.settings.certificate_days
+        return JoinDesk.open(self.identity, identity_dir, lambda: addresses, days=days)
 
     def authorize(self, token: str) -> str:
         """The role that an API token gives; UnauthorizedError if it is none of ours. Constant time."""

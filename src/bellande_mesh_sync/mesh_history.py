@@ -66,7 +66,7 @@ class HistoryCalls(ABC):
     async def history(self, key: str) -> History:
         """All versions of a key that are here, the latest first. NotFoundError if there are none."""
         story = await self._story(key)
-        if not story.live:
+        if not story.live and not story.old:
             raise NotFoundError(what="key", name=key)
         return past.history_of(story)
 
@@ -139,7 +139,7 @@ class HistoryCalls(ABC):
             if not await self._alive().history.has_chunks(record):
                 raise ChunkMissingError(chunk="some", key=key)
             alone = None if record.is_tombstone else self._entry((record,), stamp_ms(record.stamp))
-            writes = (self._write_again(alone[0] if alone else None, story.live),)
+            writes = (self._write_again(key, alone[0] if alone else None, story.live),)
             return (await self._submit(self._alive(), writes, ack, timeout))[0]
 
     async def restore_page(
@@ -219,9 +219,9 @@ class HistoryCalls(ABC):
             plan.unchanged += 1
             return
         plan.changes.append(change)
-        plan.writes.append(self._write_again(then[0] if then else None, story.live))
+        plan.writes.append(self._write_again(story.key, then[0] if then else None, story.live))
 
-    def _write_again(self, record: Record | None, live: Sequence[Record]) -> Write:
+    def _write_again(self, key: str, record: Record | None, live: Sequence[Record]) -> Write:
         """The write that puts this value, or a delete, in the place of what is live."""
         key = live[0].key
         replica = self._alive().core.replica

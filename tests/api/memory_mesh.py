@@ -73,7 +73,9 @@ class MemoryStream:
 
 
 class MemoryWatch:
-    def __init__(self, mesh: MemoryMesh, prefix: str) -> None:
+    def __init__(self, mesh: MemoryMesh, prefix: str, begins: str | None = None) -> None:
+        self.begins = begins
+        self.cursor = "c0"
         self.mesh = mesh
         self.prefix = prefix
         self.queue: asyncio.Queue[Change | Exception] = asyncio.Queue(1000)
@@ -422,8 +424,9 @@ class MemoryMesh(MemoryPast):
             await self.stall.wait()
         return SweepReport(0.1, 5, 50, 2, 20, 1, 10, 30)
 
-    def watch(self, prefix: str = "") -> MemoryWatch:
-        watch = MemoryWatch(self, prefix)
+    def watch(self, prefix: str = "", *, cursor: str | None = None) -> MemoryWatch:
+        self._fail("watch")
+        watch = MemoryWatch(self, prefix, cursor)
         self.watches.append(watch)
         return watch
 

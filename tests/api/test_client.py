@@ -190,6 +190,49 @@ class TestWatch:
             for _ in client.watch(on_ready=lambda: served.call(fail)):
                 pass
 
+    def test_a_cursor_goes_there_and_comes_back_behind_what_it_stands_for(
+        self, served: Served, client: Client
+    ) -> None:
+        told: list[str] = []
+
+        def write() -> None:
+            assert [watch.begins for watch in served.mesh.watches] == ["before"]
+            with served.client() as writer:
+                writer.put("a/1", b"1")
+
+        def keep(cursor: str) -> None:
+            told.append(cursor)
+            served.mesh.watches[0].queue.put_nowait(tree.BusyError(what="watch queue", limit=1))
+
+        changes = client.watch("a/", cursor="before", on_ready=write, on_cursor=keep)
+        assert next(changes).key == "a/1"
+        assert not told
+        with pytest.raises(tree.BusyError):
+            next(changes)
+        assert told == ["c0"]
+
+    def test_an_empty_cursor_is_not_the_same_as_none(self, served: Served, client: Client) -> None:
+        begins: list[str | None] = []
+
+        def look() -> None:
+            begins.append(served.mesh.watches[0].begins)
+            served.mesh.watches[0].queue.put_nowait(tree.BusyError(what="watch queue", limit=1))
+
+        for cursor in ("", None):
+            with pytest.raises(tree.BusyError):
+                list(client.watch(cursor=cursor, on_ready=lambda: served.call(look)))
+            wait_until(lambda: not served.mesh.watches)
+        assert begins == ["", None]
+
+    def test_a_cursor_that_is_gone_is_refused_before_anything_is_told(
+        self, served: Served, client: Client
+    ) -> None:
+        served.mesh.faults["watch"] = tree.CursorGoneError(reason="it is of another mesh")
+        with pytest.raises(tree.CursorGoneError):
+            list(client.watch(cursor="old"))
+        with served.http() as http:
+            assert http.get("/v1/watch?cursor=old").status_code == 410
+
 
 class TestErrors:
     @pytest.mark.parametrize("code", sorted(classes_by_code()))

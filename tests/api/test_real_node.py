@@ -6,6 +6,7 @@ import asyncio
 import os
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from bellande_mesh_sync.errors import (
     InvalidKeyError,
     NotFoundError,
     UnauthorizedError,
+    UsageError,
     UsedTokenError,
 )
 from bellande_mesh_sync.home import Home
@@ -180,6 +182,33 @@ def test_a_watch_tells_of_puts_and_deletes(node: Node, client: Client) -> None:
     client.delete("space/key")
     thread.join(10)
     assert [(change.key, change.kind) for change in seen] == [("space/key", "put"), ("space/key", "delete")]
+
+
+def test_a_watch_goes_on_from_a_cursor(node: Node, client: Client) -> None:
+    cursors: list[str] = []
+
+    def first() -> None:
+        with node.client() as watcher:
+            for _ in watcher.watch("space/", on_ready=ready.set, on_cursor=cursors.append):
+                seen.set()
+
+    ready, seen = threading.Event(), threading.Event()
+    threading.Thread(target=first, daemon=True).start()
+    assert ready.wait(10)
+    client.put("space/old", b"1")
+    assert seen.wait(10)
+    deadline = time.monotonic() + 10
+    while not cursors:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    client.delete("space/old")
+    client.put("space/new", LARGE)
+    with node.client() as watcher:
+        missed = watcher.watch("space/", cursor=cursors[-1])
+        found = {change.key: change.kind for change in (next(missed), next(missed))}
+    assert found == {"space/old": "delete", "space/new": "put"}
+    with pytest.raises(UsageError):
+        list(client.watch("", cursor=cursors[-1]))
 
 
 def test_the_node_describes_itself(node: Node, client: Client) -> None:

@@ -94,3 +94,14 @@ def test_the_path_is_drawn_into_a_file(bms: Bms, scene: Path, tmp_path: Path) ->
     assert b"<svg" in drawn.read_bytes()
     ran = bms("path", "plan", str(scene), "--samples", "300", "--plot", str(tmp_path / "path.xyz"), "--json")
     assert (ran.code, ran.error) == (2, "usage")
+
+
+@pytest.mark.parametrize("where", [[], ["--remote"]])
+def test_who_shares_a_prefix_later_begins_with_the_best(
+    bms: Bms, scene: Path, space: str, where: list[str]
+) -> None:
+    first = bms("path", "plan", str(scene), "--share", space, *where, "--time-limit", "0.3", "--json")
+    assert first.code == 0, first.err
+    second = bms("path", "plan", str(scene), "--share", f"{space}/", "--samples", "1", "--json")
+    assert second.json["first_cost"] <= first.json["cost"] * (1 + 1e-5)
+    assert bms("list", f"{space}/best/", "--json").text.count("/best/") == 1

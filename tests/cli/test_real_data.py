@@ -7,6 +7,8 @@ import os
 import pty
 import signal
 import subprocess
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -176,6 +178,38 @@ def test_a_watch_tells_changes_and_ends_at_ctrl_c(bms: Bms, space: str) -> None:
         os.kill(watch.pid, signal.SIGINT)
         assert watch.wait(20) == 0
         assert watch.stdout.read() == ""
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_watch_with_a_cursor_file_goes_on_where_it_was(bms: Bms, space: str, tmp_path: Path) -> None:
+    kept = tmp_path / "seen"
+    with start_watch(bms, f"{space}/", "--cursor-file", str(kept)) as watch:
+        assert watch.stdout is not None
+        until(kept.exists)
+        before = kept.read_text()
+        assert bms("put", f"{space}/k", "one").code == 0
+        assert watch.stdout.readline().split("\t")[:2] == ["put", f"{space}/k"]
+        until(lambda: kept.read_text() != before)
+        watch.kill()
+    assert bms("put", f"{space}/missed", "x").code == 0
+    assert bms("delete", f"{space}/k").code == 0
+    with start_watch(bms, f"{space}/", "--cursor-file", str(kept)) as watch:
+        assert watch.stdout is not None
+        lines = sorted(watch.stdout.readline().split("\t")[:2] for _ in range(2))
+        assert lines == [["delete", f"{space}/k"], ["put", f"{space}/missed"]]
+        watch.kill()
+    with start_watch(bms, f"{space}/", "--cursor", "") as watch:
+        assert watch.stdout is not None
+        assert watch.stdout.readline().split("\t")[:2] == ["put", f"{space}/missed"]
+        watch.kill()
+    refused = bms.process("watch", "--cursor", "nonsense", "--json")
+    assert (refused.returncode, json.loads(refused.stderr)["error"]["code"]) == (2, "usage")
 
 
 def test_a_watch_ends_when_its_reader_goes_even_if_nothing_changes(bms: Bms, space: str) -> None:

@@ -178,9 +178,9 @@ def test_a_database_of_another_program_is_refused_and_left_alone(tmp_path: Path,
 def test_a_database_of_a_later_format_is_refused(tmp_path: Path, make: Reopen) -> None:
     fill(make, 1)
     connection = sqlite3.connect(database(tmp_path))
-    connection.execute("PRAGMA user_version=2")
+    connection.execute("PRAGMA user_version=3")
     connection.close()
-    with pytest.raises(CorruptStoreError, match="its format is 2"):
+    with pytest.raises(CorruptStoreError, match="its format is 3"):
         make().open()
 
 

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from bench.measure import Figure, PeakMemory, percentile, short
+from bench.measure import Figure, PeakMemory, Report, percentile, short
 
 
 def test_a_percentile_is_one_of_the_samples() -> None:
@@ -33,6 +33,20 @@ def test_a_goal_is_reached_only_if_every_run_reaches_it() -> None:
     assert Figure("puts", "ms", [3.0, 1.0, 2.0], at_most=3).remark == "at most 3: ok"
     assert Figure("puts", "ms", [3.0, 1.0, 2.0], at_most=2.9).remark == "at most 2.9: NOT MET"
     assert Figure("puts", "ms", [3.0], "floor").remark == "floor"
+
+
+def test_a_goal_may_be_a_lower_bound() -> None:
+    assert Figure("puts", "1/s", [3.0, 1.0, 2.0], at_least=1).remark == "at least 1: ok"
+    assert Figure("puts", "1/s", [3.0, 1.0, 2.0], at_least=1.5).remark == "at least 1.5: NOT MET"
+
+
+def test_a_ratio_to_a_peer_is_taken_run_by_run_and_judged_by_its_median() -> None:
+    report = Report("ratios")
+    report.add_ratio("ours by theirs", [10.0, 20.0, 30.0], [10.0, 10.0, 10.0], at_least=2)
+    report.add_ratio("the peer is not here", [10.0], [], at_least=2)
+    (figure,) = report.figures
+    assert figure.values == [1, 2, 3]
+    assert figure.remark == "at least 2: ok"
 
 
 @pytest.mark.skipif(

@@ -22,6 +22,8 @@ from bellande_mesh_sync.core.messages import (
     Hello,
     HoldAnswer,
     HoldWant,
+    LiveDots,
+    LiveWant,
     MemberDatagram,
     MemberStream,
     Message,
@@ -96,11 +98,11 @@ EXAMPLES: tuple[Message, ...] = (
     Ping(1),
     Pong(NUMBER_MAX),
     MemberStream(StreamPing(7, 3)),
-    Summary((ShardSummary(SHARD, DOTS, HASH),)),
+    Summary((ShardSummary(SHARD, DOTS, HASH, False, ((AUTHOR, 4),), ((AUTHOR, 3), (AUTHOR_2, 1))),)),
     Have(SHARD, DOTS),
     Want(1, SHARD, DOTS),
     Records(SHARD, 0, (INLINE, CHUNKED, DELETED)),
-    StreamEnd(1, SHARD, DOTS),
+    StreamEnd(1, SHARD, DOTS, True, ((AUTHOR, 3),)),
     Credit(65_536),
     Note(b"0123456789abcdef", "alerts/dock", b"\x00\xffbody"),
     ChunkWant((HASH, bytes(32))),
@@ -113,6 +115,8 @@ EXAMPLES: tuple[Message, ...] = (
     RelayedNote(NODE, OTHER, b"0123456789abcdef", "alerts/dock", b"\x00\xffbody", bytes(range(64)), True),
     SurveyWant(1),
     SurveyReport(1, (LinkReport(OTHER, 1_500, 10, True), LinkReport(NODE, UNKNOWN, UNKNOWN, False))),
+    LiveWant(1, SHARD),
+    LiveDots(1, SHARD, DOTS, DOTS, ((AUTHOR, 3),), True),
     HoldWant(1, PLACED_SHARD, DOTS),
     HoldAnswer(1, True),
     ReadWant(1, ("fleet/dock", "fleet/gone")),
@@ -146,6 +150,7 @@ def _sorted_by_author(found: dict[Author, Any]) -> tuple[tuple[Author, Any], ...
     return tuple(sorted(found.items()))
 
 
+cuts = st.dictionaries(authors, numbers, max_size=3).map(_sorted_by_author)
 deltas = st.dictionaries(authors, ranges, max_size=4).map(_sorted_by_author)
 
 
@@ -242,11 +247,18 @@ messages: st.SearchStrategy[Message] = st.one_of(
     st.builds(Ping, st.integers(0, NUMBER_MAX)),
     st.builds(Pong, st.integers(0, NUMBER_MAX)),
     st.builds(MemberStream, stream_messages),
-    st.builds(Summary, st.lists(st.builds(ShardSummary, shards, deltas, hashes), max_size=3).map(tuple)),
+    st.builds(
+        Summary,
+        st.lists(st.builds(ShardSummary, shards, deltas, hashes, st.booleans(), cuts, cuts), max_size=3).map(
+            tuple
+        ),
+    ),
     st.builds(Have, shards, deltas),
     st.builds(Want, numbers, shards, deltas),
     records_messages(),
-    st.builds(StreamEnd, numbers, shards, deltas),
+    st.builds(StreamEnd, numbers, shards, deltas, st.booleans(), cuts),
+    st.builds(LiveWant, numbers, shards),
+    st.builds(LiveDots, numbers, shards, deltas, deltas, cuts, st.booleans()),
     st.builds(Credit, st.integers(0, 1 << 40)),
     st.builds(Note, st.binary(max_size=64), st.text(max_size=200), st.binary(max_size=500)),
     st.builds(ChunkWant, hash_lists),

@@ -21,6 +21,8 @@ from bellande_mesh_sync.core.messages import (
     Goodbye,
     Have,
     Hello,
+    LiveDots,
+    LiveWant,
     MemberDatagram,
     MemberStream,
     Message,
@@ -158,6 +160,15 @@ BROKEN: dict[str, Any] = {
     "dots above 63 bits": Have(SHARD, ((AUTHOR, ((1, BIG),)),)),
     "want of stream 0": Want(0, SHARD, DOTS),
     "end of stream 0": StreamEnd(0, SHARD, DOTS),
+    "summary with an unsorted cut": change(
+        SUMMARY, shards=(change(SUMMARY.shards[0], stable=((AUTHOR_2, 1), (AUTHOR, 1))),)
+    ),
+    "cut of a short author": StreamEnd(1, SHARD, DOTS, True, ((b"x", 1),)),  # type: ignore[arg-type]
+    "cut at zero": StreamEnd(1, SHARD, DOTS, True, ((AUTHOR, 0),)),
+    "cut above 63 bits": LiveDots(1, SHARD, DOTS, (), ((AUTHOR, BIG),), True),
+    "live want of a negative number": LiveWant(-1, SHARD),
+    "live want of a bad shard": LiveWant(1, Shard("x")),
+    "live dots overlapping": LiveDots(1, SHARD, (), ((AUTHOR, ((1, 5), (5, 6))),), (), True),
     "records of a negative stream": Records(SHARD, -1, ()),
     "credit below zero": Credit(-1),
     "credit beyond all measure": Credit(2**41),

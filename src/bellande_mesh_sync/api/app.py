@@ -20,8 +20,10 @@ from bellande_mesh_sync.api import (
     messages,
     nodes,
     openapi,
+    paths,
     placement,
     planning,
+    published,
     sweeping,
     system,
     verifying,
@@ -55,6 +57,8 @@ OPERATIONS: Final = (
     *nodes.OPERATIONS,
     *messages.OPERATIONS,
     *joining.OPERATIONS,
+    *paths.OPERATIONS,
+    *published.OPERATIONS,
     Operation("GET", "/openapi.json", get_openapi, "OpenAPI", "observer", answer=dict[str, Any]),
 )
 

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
+from bellande_mesh_sync.api.auth import check_role
 from bellande_mesh_sync.api.calls import Call
 from bellande_mesh_sync.api.errors import encode_json, text_of
 from bellande_mesh_sync.api.operations import JSON_LINES, Operation
 from bellande_mesh_sync.errors import BellandeMeshError, BusyError, UsageError
+from bellande_mesh_sync.keys import check_key
 from bellande_mesh_sync.plan_wish import PlanWish
 from bellande_mesh_sync.values import Path
 
@@ -34,6 +36,8 @@ _under_way: Final = threading.BoundedSemaphore(AT_ONCE_MAX)
 
 class PlanQuery(Struct, forbid_unknown_fields=True, kw_only=True):
     progress: bool = False
+    share: Annotated[str, Meta(max_length=512)] = ""
+    """A prefix of keys: plan together with all that plan this scene there. Needs the role writer."""
 
 
 async def plan(call: Call) -> Path | None:
@@ -45,11 +49,14 @@ async def plan(call: Call) -> Path | None:
     wish = await call.json(PlanWish, WISH_BYTES_MAX)
     if wish.time_limit > TIME_LIMIT_S_MAX:
         raise UsageError(reason=f"a node plans for {TIME_LIMIT_S_MAX:g} s at most")
+    if query.share:
+        check_role(call.scope["bms.role"], "writer")
+        check_key(f"{query.share}/best")
     if not _under_way.acquire(blocking=False):
         raise BusyError(what="the planner of this node", limit=f"{AT_ONCE_MAX} at a time")
     told: asyncio.Queue[Path] = asyncio.Queue()
     ends = threading.Event()
-    searching = asyncio.ensure_future(_search(wish, told, ends))
+    searching = asyncio.ensure_future(_search(call, wish, query.share, told, ends))
     searching.add_done_callback(lambda _: _under_way.release())
     try:
         if query.progress:
@@ -66,7 +73,9 @@ async def plan(call: Call) -> Path | None:
         await asyncio.wait({searching})
 
 
-async def _search(wish: PlanWish, told: asyncio.Queue[Path], ends: threading.Event) -> Path:
+async def _search(
+    call: Call, wish: PlanWish, share: str, told: asyncio.Queue[Path], ends: threading.Event
+) -> Path:
     loop = asyncio.get_running_loop()
 
     def tell(path: Path) -> None:
@@ -79,6 +88,10 @@ async def _search(wish: PlanWish, told: asyncio.Queue[Path], ends: threading.Eve
         # NumPy and the compiled loops are loaded by the first search, and not by every node.
         from bellande_mesh_sync.search_path.wishes import plan_wished
 
+        if share:
+            from bellande_mesh_sync.together import MeshDoor, plan_shared
+
+            return plan_shared(MeshDoor(call.mesh, loop), share, wish, on_progress=tell, ends=ends)
         return plan_wished(wish, on_progress=tell, take_part=go_on)
 
     return await asyncio.to_thread(run)

@@ -13,7 +13,7 @@ import logging
 import os
 import socket
 import ssl
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.config import Config as UvicornConfig
@@ -23,6 +23,9 @@ from bellande_mesh_sync.api.app import create_app
 from bellande_mesh_sync.api.needs import MeshCalls
 from bellande_mesh_sync.api.protocol import IDLE_TIMEOUT_S, LimitedProtocol, Shared
 from bellande_mesh_sync.errors import ConfigError, PortInUseError
+
+if TYPE_CHECKING:
+    from bellande_mesh_sync.security.identity import Identity
 
 log = logging.getLogger("bellande_mesh_sync.api")
 
@@ -67,6 +70,7 @@ class HttpServers:
         self._mesh = mesh
         self._servers: list[asyncio.Server] = []
         self._shared: Shared | None = None
+        self._context: ssl.SSLContext | None = None
         self.http_address = ""
         self.https_address = ""
 
@@ -111,7 +115,15 @@ class HttpServers:
     def _https_context(self) -> ssl.SSLContext:
         from bellande_mesh_sync.shell.tls import https_context
 
-        return https_context(self._mesh.identity)
+        self._context = https_context(self._mesh.identity)
+        return self._context
+
+    def use(self, identity: Identity) -> None:
+        """Show this certificate to whoever connects next."""
+        from bellande_mesh_sync.shell.tls import take_certificate
+
+        if self._context is not None:
+            take_certificate(self._context, identity)
 
 
 def _uvicorn_config(app: ASGIApp) -> UvicornConfig:

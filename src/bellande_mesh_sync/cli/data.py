@@ -163,20 +163,42 @@ def list_keys(session: Session, prefix: str, limit: int | None) -> None:
                 output.table(("KEY", "SIZE", "WRITTEN", "TYPE", "VERSION"), rows)
 
 
-@click.command(cls=Command, section=_SECTION, examples=("bms watch fleet/", "bms watch --json | jq -r .key"))
+@click.command(
+    cls=Command,
+    section=_SECTION,
+    examples=("bms watch fleet/", "bms watch --json | jq -r .key", "bms watch fleet/ --cursor-file seen"),
+)
 @click.argument("prefix", default="")
+@click.option(
+    "--cursor",
+    metavar="CURSOR",
+    help="Go on from where another watch was: what changed since comes first. An empty one is the beginning.",
+)
+@click.option(
+    "--cursor-file",
+    type=click.Path(dir_okay=False),
+    help="Keep the cursor in this file, and go on from it if it is there.",
+)
 @click.pass_obj
-def watch(session: Session, prefix: str) -> None:
+def watch(session: Session, prefix: str, cursor: str | None, cursor_file: str | None) -> None:
     """Show changes of keys that start with PREFIX, as they happen, until Ctrl-C.
 
     Columns: put or delete, key, size in bytes, version.
+
+    A cursor is good at every node of the mesh. A key that was written several times meanwhile is shown once,
+    as it is now; what came in the last second before the end may be shown again.
     """
+    from bellande_mesh_sync.cli.cursor_file import CursorFile
     from bellande_mesh_sync.cli.streams import interrupted_when_unread
 
     output = session.output()
+    kept = CursorFile(cursor_file) if cursor_file is not None else None
+    if kept is not None and cursor is None:
+        cursor = kept.read()
     with contextlib.suppress(KeyboardInterrupt), session.client() as client, interrupted_when_unread():
         ready = lambda: output.note("watching; Ctrl-C ends it")  # noqa: E731
-        for change in client.watch(prefix, on_ready=ready):
+        on_cursor = kept.write if kept is not None else None
+        for change in client.watch(prefix, cursor=cursor, on_ready=ready, on_cursor=on_cursor):
             output.event(change, _change_line(change, output))
 
 

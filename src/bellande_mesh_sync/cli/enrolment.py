@@ -157,7 +157,7 @@ def accept(session: Session, file: str, pin: str) -> None:
     """Take the answer to this machine's request.
 
     A newcomer knows no authority yet, so it compares the pin: given here, given to 'bms request', or, on a
-    terminal, asked for. A member needs none. A running node uses a new certificate from its next start on.
+    terminal, asked for. A member needs none. A running node takes a new certificate within a minute.
     """
     from bellande_mesh_sync.security import enrolment
     from bellande_mesh_sync.security.identity import has_identity

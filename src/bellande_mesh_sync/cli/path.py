@@ -10,5 +10,13 @@ path = CommandGroup(
     help="Search paths through spaces of any dimension. They need the extra 'path'.",
     members={
         "plan": "path_plan:plan",
+        "step": "path_ask:step",
+        "limit": "path_ask:limit",
+        "importance": "path_ask:importance",
+        "particle": "path_ask:particle",
+        "probability": "path_ask:probability",
+        "motion": "path_ask:motion",
+        "tree": "path_ask:tree",
+        "segment": "path_ask:segment",
     },
 )

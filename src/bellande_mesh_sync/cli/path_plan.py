@@ -27,6 +27,7 @@ _POINTS_SHOWN_MAX = 40
     examples=(
         "bms path plan scene.json",
         "bms path plan scene.toml --time-limit 5s --seed 7 --json",
+        "bms path plan scene.json --share plans/dock --seed 2",
         "bms path plan - --remote < scene.json",
     ),
 )
@@ -43,24 +44,34 @@ _POINTS_SHOWN_MAX = 40
     "--engine", type=click.Choice(["auto", "compiled", "numpy"]), help="[default: the file's, or auto]"
 )
 @click.option("--plot", metavar="FILE", help="Draw the scene and the path: .svg, .png or .pdf.")
+@click.option("--share", metavar="PREFIX", help="Plan together with all that plan this scene under PREFIX.")
 @click.option("--remote", is_flag=True, help="Let the node plan instead of this process.")
 @click.pass_obj
 def plan(
     session: Session, scene: str, time_limit: float | None, samples: int | None, seed: int | None,
-    algorithm: str | None, engine: str | None, plot: str | None, remote: bool,
+    algorithm: str | None, engine: str | None, plot: str | None, share: str | None, remote: bool,
 ) -> None:  # fmt: skip
     """Find a path through the obstacles of SCENE, and shorter ones for as long as there is time.
 
     SCENE is a file, JSON or TOML (- for JSON on standard input), with start, goal, environment and
     obstacles, and what else `search_path.plan` takes. The first call on a machine compiles for some
     seconds before the search; that is shown, and not part of the time limit.
+
+    With --share the search starts with the best path that any of those nodes has found for this scene, and
+    each shorter one is theirs at once; obstacles under PREFIX/obstacles/ count for all. Give each another
+    --seed.
     """
     output = session.output()
     wish = _wish_of(scene, time_limit, samples, seed, algorithm, engine)
     with _told(output.as_json) as tell:
         if remote:
             with session.client() as client:
-                path = client.plan(wish, on_progress=tell)
+                path = client.plan(wish, share=share or "", on_progress=tell)
+        elif share is not None:
+            from bellande_mesh_sync.together import ClientDoor, plan_shared
+
+            with session.client() as client:
+                path = plan_shared(ClientDoor(client), share, wish, on_progress=tell)
         else:
             from bellande_mesh_sync.search_path.wishes import plan_wished
 

@@ -108,6 +108,8 @@ class Batch(Struct, frozen=True, gc=False):
     """Just this is known of these authors from now on, before `intervals` go in."""
     healed: tuple[tuple[Shard, Dot], ...] = ()
     """Dots set aside that have come back or were replaced: their keys are no longer damaged by them."""
+    collected: tuple[tuple[Shard, Author, int], ...] = ()
+    """Tombstones up to these numbers of these authors were dropped, with this batch or before it."""
 
 
 class Commit(Struct, frozen=True, gc=False):

@@ -10,6 +10,7 @@ from typing import Final, TypeAlias
 
 from msgspec import Struct
 
+from bellande_mesh_sync.core.data.cuts import CutTold
 from bellande_mesh_sync.core.data.knowledge import Delta
 from bellande_mesh_sync.core.data.record import ChunkRef, Record
 from bellande_mesh_sync.core.members.member import MemberRecord
@@ -81,6 +82,11 @@ class ShardSummary(Struct, frozen=True, array_like=True):
 
     All zero beside a part of a knowledge that was too large for one message.
     """
+    is_part: bool = False
+    """Whether this is a part of a knowledge that was too large for one message."""
+    stable: CutTold = ()
+    collected: CutTold = ()
+    """The sender's cuts of these names (see core/data/cuts.py)."""
 
 
 class Have(Struct, frozen=True, array_like=True, tag=7):
@@ -121,6 +127,9 @@ class StreamEnd(Struct, frozen=True, array_like=True, tag=10):
     shard: Shard
     knowledge: Delta
     is_last: bool = True
+    collected: CutTold = ()
+    """The sender's cut of this name: what did not come may be a tombstone up to here, which nobody sends any
+    more. Who does not know all up to here was left behind, and concludes nothing before it has compared."""
 
 
 class Credit(Struct, frozen=True, array_like=True, gc=False, tag=11):
@@ -206,6 +215,26 @@ class SurveyWant(Struct, frozen=True, array_like=True, gc=False, tag=21):
 class SurveyReport(Struct, frozen=True, array_like=True, tag=22):
     number: int
     reports: tuple[LinkReport, ...]
+
+
+class LiveWant(Struct, frozen=True, array_like=True, gc=False, tag=30):
+    """Which dots that you know of this shard have no live record with you? The sender was left behind."""
+
+    number: int
+    shard: Shard
+
+
+class LiveDots(Struct, frozen=True, array_like=True, tag=31):
+    """The answer to a LiveWant, in parts, of one moment at which the shard's records were all read and were
+    what they should be."""
+
+    number: int
+    shard: Shard
+    knowledge: Delta
+    absent: Delta
+    """Those dots of `knowledge` without a live record."""
+    collected: CutTold
+    is_last: bool
 
 
 class PlacedSummary(Struct, frozen=True, array_like=True, tag=46):
@@ -295,6 +324,8 @@ Message: TypeAlias = (
     | RelayedNote
     | SurveyWant
     | SurveyReport
+    | LiveWant
+    | LiveDots
     | HoldWant
     | HoldAnswer
     | ReadWant

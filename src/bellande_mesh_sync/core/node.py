@@ -73,6 +73,8 @@ from bellande_mesh_sync.core.messages import (
     Hello,
     HoldAnswer,
     HoldWant,
+    LiveDots,
+    LiveWant,
     MemberDatagram,
     MemberStream,
     Note,
@@ -113,7 +115,7 @@ from bellande_mesh_sync.core.timers import (
     Timer,
     WakeDue,
 )
-from bellande_mesh_sync.ids import Now
+from bellande_mesh_sync.ids import NodeId, Now
 
 SIGNS_OF_LIFE = frozenset({Ping, Pong, MemberStream, MemberDatagram, Summary, PlacedSummary})
 """What a link carries even if nobody needs it."""
@@ -160,7 +162,7 @@ class NodeCore:
         )  # fmt: skip
         self.commands = MemberCommands(self.membership, self.switchboard, self.links)
         self.membership.on_doubt = self.commands.doubt
-        self.membership.on_forgotten = self.switchboard.forget
+        self.membership.on_forgotten = self._forgotten
         self._rng = rng
         self._handlers = self._route_events()
         self._timers = self._route_timers()
@@ -240,6 +242,8 @@ class NodeCore:
             StreamEnd: exchange.pulls.handle_end,
             Summary: exchange.handle_summary,
             PlacedSummary: exchange.handle_summary,
+            LiveWant: exchange.returning.handle_want,
+            LiveDots: exchange.returning.handle_told,
             MemberStream: lambda link, told, now: membership.handle_stream(link.peer, told.message, now),
             MemberDatagram: lambda link, told, now: membership.handle_datagram(link.peer, told.datagram, now),
             Ping: lambda link, ping, now: [Send(link.link, Pong(ping.number))],
@@ -299,6 +303,7 @@ class NodeCore:
             "acks_waiting": len(self.acks),
             "fetches": len(self.fetcher),
             "streams": len(self.pulls),
+            "comparisons": len(self.exchange.returning),
             "notes": len(self.notes),
             "surveys": len(self.surveys),
             "lookups": len(self.exchange.custody.lookups),
@@ -323,12 +328,17 @@ class NodeCore:
         effects += self.switchboard.hang_up_all("closing", self.switchboard.closed_because, now)
         return [*effects, Resolve(command.request, None)]
 
+    def _forgotten(self, node: NodeId) -> None:
+        self.switchboard.forget(node)
+        self.exchange.collector.forget(node)
+
     # -- timers
 
     def _tick(self, now: Now) -> list[Effect]:
         effects: list[Effect] = [SetTimer(Tick(), now.mono_ns + self.config.tick_ns)]
         effects += self.membership.tick(now)
         effects += self._look_at_owners(now)
+        self.exchange.collect(now)
         return effects + self.switchboard.look_after(now) + self.switchboard.dial(now)
 
     def _look_at_owners(self, now: Now) -> list[Effect]:
@@ -357,7 +367,8 @@ class NodeCore:
         self.replica.try_again()
         self._meet_a_stranger()
         pause_ns = round(self.config.sync_interval_ns * (0.9 + 0.2 * self._rng.random()))
-        effects = self.exchange.mending.retry(now)
+        effects = self.exchange.mending.retry(now) + self.exchange.returning.retry(now)
+        self.exchange.collector.work_out(self.directory.keepers(self.links.linked_peers()))
         effects += [*self.exchange.compare(now), SetTimer(RepairDue(), now.mono_ns + pause_ns)]
         return effects
 

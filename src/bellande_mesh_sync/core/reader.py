@@ -10,13 +10,15 @@ from msgspec import Struct
 from bellande_mesh_sync.core.data.knowledge import Delta
 from bellande_mesh_sync.core.data.record import Record
 from bellande_mesh_sync.core.members.member import MemberRecord
-from bellande_mesh_sync.ids import Dot, Shard
+from bellande_mesh_sync.ids import Author, Dot, Shard
 
 
 class StoredShard(Struct, frozen=True, gc=False):
     shard: Shard
     knowledge: Delta
     fingerprint: int
+    collected: tuple[tuple[Author, int], ...] = ()
+    """The last `Batch.collected` of each author."""
 
 
 class DamagedRecord(Struct, frozen=True, gc=False):
@@ -48,6 +50,10 @@ class RecordReader(Protocol):
         A key that was never written costs one look-up in memory; another one a point read.
         Records found damaged are left out, and `is_damaged` knows their keys from then on.
         """
+        ...
+
+    def deleted_keys(self, after: str, limit: int) -> Sequence[str]:
+        """Up to `limit` keys above `after` that have nothing but tombstones, in order. Cost: O(limit)."""
         ...
 
     def is_damaged(self, key: str) -> bool:

@@ -31,7 +31,7 @@ def time_of(given: Time, now_ms: int) -> int:
 
 def history_of(story: KeyStory) -> History:
     live = {record.dot for record in story.live}
-    current = max(story.live, key=order_of)
+    current = max(story.live, key=order_of, default=None)
     found = [(record, "current" if record is current else "sibling", None) for record in story.live]
     replaced = [(record, "replaced", until) for until, record in story.old if record.dot not in live]
     latest_first = sorted([*found, *replaced], key=lambda each: order_of(each[0]), reverse=True)
@@ -55,7 +55,8 @@ def _version(record: Record, state: str, until: Stamp | None) -> Version:
 
 
 def moment_of(story: KeyStory, time_ms: int) -> Moment:
-    return as_of(story.versions(), end_of(time_ms))
+    stamp = end_of(time_ms)
+    return as_of(story.versions(), stamp, story.ended(stamp))
 
 
 def found_in(

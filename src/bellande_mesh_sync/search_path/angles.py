@@ -17,4 +17,4 @@ def heading(degrees: FloatArray) -> FloatArray:
 
 def bearing(degrees: FloatArray) -> FloatArray:
     """The same direction, above -180 and up to 180: the shorter way to turn."""
-    return -(np.mod(TURN / 2 - degrees, TURN) - TURN / 2)
+    return TURN / 2 - np.mod(TURN / 2 - degrees, TURN)

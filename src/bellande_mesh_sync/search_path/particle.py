@@ -27,7 +27,7 @@ from bellande_mesh_sync.search_path.boxes import Obstacles, boxes_of
 from bellande_mesh_sync.search_path.seeds import Seed, generator_of
 
 COUNT_MAX = 10_000_000
-DRAWS_MAX = 1000
+DRAWS_MAX = 200
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -121,7 +121,7 @@ def create_random(
     """`count` particles anywhere from (0, 0) to (width, height) and outside all obstacles.
 
     Returns: shape (count, 4), each with a heading from 0 to 360 and the weight 1 / count.
-    Raises PathError where no free place was found in 1000 draws for each.
+    Raises PathError where no free place was found in 200 draws for each.
     """
     wanted = whole("count", count, 1, COUNT_MAX)
     space = np.array([positive("width", width), positive("height", height)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -143,11 +144,14 @@ class Teller:
         self._began = began
         self._first_path_s: float | None = None if search.way is None else 0.0
         self._told = search.cost
+        self._scene = search.scene
 
     def seconds(self) -> float:
         return now() - self._began
 
     def look(self) -> None:
+        if self._search.scene is not self._scene:  # What is the shortest in another scene may be longer.
+            self._scene, self._told = self._search.scene, math.inf
         if self._search.cost >= self._told:
             return
         if self._first_path_s is None:

@@ -19,7 +19,7 @@ from bellande_mesh_sync.search_path.step import advance
 
 
 def published_step(
-    node0: Sequence[float], node1: Sequence[float], limit: int, dimensions: int
+    node0: Sequence[float], node1: Sequence[float], limit: float, dimensions: int
 ) -> list[float]:
     """The point as the published Step gives it; `node1` as it came where that is within the limit.
 

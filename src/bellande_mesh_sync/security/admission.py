@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from bellande_mesh_sync.errors import ConfigError, UnsupportedError, UsageError
-from bellande_mesh_sync.security.building import check_name
+from bellande_mesh_sync.security.building import LEAF_DAYS, check_name
 from bellande_mesh_sync.security.certificates import der_of, load_pem
 from bellande_mesh_sync.security.identity import Identity
 from bellande_mesh_sync.security.invites import CSR_BYTES_MAX, InviteBook, csr_public_key, load_csr
@@ -54,10 +54,15 @@ class JoinDesk:
     book: InviteBook
     bootstrap: Callable[[], Sequence[str]]
     """Addresses of members a newcomer may call first, as `host:port`."""
+    days: float = LEAF_DAYS
+    """How long the certificates of newcomers are valid."""
 
     @classmethod
-    def open(cls, identity: Identity, identity_dir: Path, bootstrap: Callable[[], Sequence[str]]) -> JoinDesk:
-        return cls(identity, identity_dir, InviteBook(identity_dir / INVITES_FOLDER), bootstrap)
+    def open(
+        cls, identity: Identity, identity_dir: Path, bootstrap: Callable[[], Sequence[str]], *,
+        days: float = LEAF_DAYS,
+    ) -> JoinDesk:  # fmt: skip
+        return cls(identity, identity_dir, InviteBook(identity_dir / INVITES_FOLDER), bootstrap, days)
 
     def invite(
         self, *, role: str, expires_s: float, uses: int, addresses: Sequence[str],
@@ -89,7 +94,7 @@ class JoinDesk:
             request.token_id, proof, csr_pem, server_der, address, time.time() if now is None else now
         )
         public_key = csr_public_key(load_csr(csr_pem))
-        certificate_pem = authority.issue(public_key, name=request.name, role=invite.role)
+        certificate_pem = authority.issue(public_key, name=request.name, role=invite.role, days=self.days)
         answer = JoinAnswer(
             certificate=certificate_pem.decode("ascii"),
             authority=self.identity.authority_pem.decode("ascii"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import math
 import ssl
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -113,6 +114,8 @@ class Link:
         self._chunk_turn = asyncio.Lock()
         self._deadline: asyncio.TimerHandle | None = None
         self._proven: NodeId | None = None
+        self.ends_s = math.inf
+        """When the certificate that the peer showed ends, in seconds since 1970."""
         self._told_s = 0.0
         self._has_spoken = False  # Whether our Hello was sent.
         self.transport = LinkTransport(
@@ -164,10 +167,11 @@ class Link:
         if session is not None:
             assert self._hub.identity is not None
             try:
-                self._proven = verified_peer(session, self._hub.identity).node
+                member = verified_peer(session, self._hub.identity)
             except AuthenticationError as error:
                 self._turn_away(Refusal(error.code, str(error)))
                 return
+            self._proven, self.ends_s = member.node, member.not_after.timestamp()
         if self.request is None:
             return  # The one who dialled speaks first, so that a stranger gets no word out of us.
         if self._proven is not None:

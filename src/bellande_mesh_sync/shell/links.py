@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import random
 import socket
 import ssl
+import time
 from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any, Final
@@ -31,6 +34,10 @@ log = logging.getLogger("bellande_mesh_sync")
 __all__ = ["LinkConfig", "LinkEvent", "LinkSink", "Links"]
 
 REFUSALS_KEPT: Final = 32
+ENDS_EVERY_S: Final = 1.0
+ENDS_SPREAD_S: Final = 3600.0
+"""Links with one certificate do not all end in one moment, but spread over the last tenth of the time that is
+left for them, an hour at most."""
 
 
 class Links:
@@ -66,8 +73,7 @@ class Links:
         if config.encrypted:
             if identity is None:
                 raise ValueError("encrypted links need an identity")
-            self._server_context = server_context(identity)
-            self._client_context = client_context(identity)
+            self.use(identity)
         self._loop = asyncio.get_running_loop()
         self.buffers = Buffers()
         self._shared = memoryview(bytearray(READ_BYTES))
@@ -80,6 +86,9 @@ class Links:
         self._dials: set[asyncio.Task[None]] = set()
         self._unflushed: dict[int, Link] = {}
         self._flush_handle: asyncio.Handle | None = None
+        self._ends: dict[int, float] = {}
+        """Open link -> when it is to end for its peer's certificate."""
+        self._end_watch = self._loop.call_later(ENDS_EVERY_S, self._watch_ends)
         self._last_message: Message | None = None
         self._last_encoded = b""
         self._is_closing = False
@@ -90,6 +99,13 @@ class Links:
         """The last of them: address, code, reason."""
 
     # -- for the runner
+
+    def use(self, identity: Identity) -> None:
+        """Show this certificate, and trust these authorities, on every link from now on. Open ones stay."""
+        self.identity = identity
+        if self.config.encrypted:
+            self._server_context = server_context(identity)
+            self._client_context = client_context(identity)
 
     async def listen(self, host: str, port: int) -> tuple[str, int]:
         """Accept links on `host:port`; returns the address bound. May be called for several addresses.
@@ -180,6 +196,7 @@ class Links:
         Takes at most a little over `close_flush_s`.
         """
         self._is_closing = True
+        self._end_watch.cancel()
         for listener in self._listeners:
             await listener.close()
         self._listeners.clear()
@@ -224,11 +241,15 @@ class Links:
         if self._is_closing or len(self._open) >= self.config.links_max:
             return False
         self._open[link.number] = link
+        if math.isfinite(link.ends_s):
+            left_s = max(0.0, link.ends_s - time.time())
+            self._ends[link.number] = link.ends_s - random.uniform(0, min(ENDS_SPREAD_S, left_s / 10))
         self._leave_gate(link)
         return True
 
     def forget(self, link: Link) -> None:
         self._open.pop(link.number, None)
+        self._ends.pop(link.number, None)
         self._unflushed.pop(link.number, None)
 
     def released(self, link: Link) -> None:
@@ -238,6 +259,13 @@ class Links:
             self._all_gone.set()
 
     # -- inside
+
+    def _watch_ends(self) -> None:
+        """Close links whose peer's certificate ended meanwhile: with a newer one it comes back at once."""
+        now_s = time.time()
+        for number in [number for number, end_s in self._ends.items() if end_s <= now_s]:
+            self.hangup(number, "certificate_expired", "the certificate shown for this link ends")
+        self._end_watch = self._loop.call_later(ENDS_EVERY_S, self._watch_ends)
 
     def _admit(self, address: str) -> bool:
         if self._gate.enter(address):

@@ -63,7 +63,7 @@ class Runner:
         on_stop: Callable[[BellandeMeshError], None],
     ) -> None:  # fmt: skip
         self._store = store
-        self._executor = executor
+        self._executor = self.executor = executor
         self._on_stop = on_stop
         self._loop = asyncio.get_running_loop()
         self._pending: deque[on.Event] = deque()

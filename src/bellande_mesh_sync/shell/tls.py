@@ -47,6 +47,12 @@ def https_context(identity: Identity) -> ssl.SSLContext:
     return context
 
 
+def take_certificate(context: ssl.SSLContext, identity: Identity) -> None:
+    """From now on show this certificate, to whoever connects next."""
+    with _as_file(identity.certificate_pem + identity.private_key_pem()) as path:
+        context.load_cert_chain(path)
+
+
 def verified_peer(session: ssl.SSLObject | ssl.SSLSocket, identity: Identity) -> MemberCertificate:
     """Who is at the other end of a finished handshake, by its certificate.
 
@@ -85,8 +91,7 @@ def _tls13(protocol: int, identity: Identity) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.maximum_version = ssl.TLSVersion.TLSv1_3
     context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION
-    with _as_file(identity.certificate_pem + identity.private_key_pem()) as path:
-        context.load_cert_chain(path)
+    take_certificate(context, identity)
     return context
 
 

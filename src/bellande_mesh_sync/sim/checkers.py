@@ -17,6 +17,7 @@ from bellande_mesh_sync.core.events import Receipt, Write
 from bellande_mesh_sync.ids import Author, Dot, NodeId, Shard, Stamp, author_of, parse_version
 from bellande_mesh_sync.keys import shard_of, space_of
 from bellande_mesh_sync.sim.platter import FINGERPRINT_MODULUS, Platter, missing_chunks
+from bellande_mesh_sync.sim.tombstone_checker import TombstoneChecker
 from bellande_mesh_sync.sim.trace import in_words
 
 
@@ -76,6 +77,9 @@ class DiskChecker:
         self._mirrors = [_Mirror() for _ in nodes]
         self._lost: list[list[_Mirror]] = [[] for _ in nodes]
         """What was known on disks that are gone."""
+        self._by_key: dict[str, dict[Dot, Record]] = {}
+        """`seen`, by key."""
+        self.tombstones = TombstoneChecker(self._ever_knew, lambda key: self._by_key.get(key, {}).values())
 
     # -- each batch
 
@@ -98,7 +102,9 @@ class DiskChecker:
                     "unclaimed", name, f"{in_words(record)} is on disk without being known", record.key
                 )
         for shard, key, dot in batch.drops:
-            self._check_drop(disk, name, shard, key, Dot(*dot))
+            self._check_drop(disk, name, shard, key, Dot(*dot), batch)
+        for shard, key, dot in batch.drops:
+            self._check_dropped_context(disk, name, shard, key, Dot(*dot))
 
     def refused(self, digest: bytes, code: str) -> None:
         """The only writer of this value was told `code`: nothing was written, now or later."""
@@ -146,6 +152,7 @@ class DiskChecker:
 
     def _check_dot(self, name: str, shard: Shard, record: Record) -> None:
         first = self.seen.setdefault((shard, record.dot), record)
+        self._by_key.setdefault(record.key, {}).setdefault(record.dot, record)
         if record.digest:
             self._digests.add(record.digest)
         if first is not record and first != record:
@@ -235,20 +242,34 @@ class DiskChecker:
         siblings = platter.by_key.get(key, {})
         if dot in siblings or any(covers(other.context, *dot) for other in siblings.values()):
             return
+        if self.tombstones.is_gone(key, dot):
+            return
         what = in_words(record or dot)
         raise Violation(
             "knowledge", name, f"claims {what} of {shard}, and has neither it nor a successor", key
         )
 
-    def _check_drop(self, disk: Disk, name: str, shard: Shard, key: str, dot: Dot) -> None:
-        """What is dropped, and all it stood for, must be covered by what is there now."""
+    def _check_drop(self, disk: Disk, name: str, shard: Shard, key: str, dot: Dot, batch: Batch) -> None:
+        """What is dropped has a successor here, or is a delete that everybody has, or deleted by one."""
         record = self.seen.get((shard, dot))
         if record is None or record.key != key:
             raise Violation("drops", name, f"drops {in_words(dot)} of {key}, which never was there", key)
         live = [other.context for other in disk.platter.by_key.get(key, {}).values()]
         if not any(covers(context, *dot) for context in live):
-            raise Violation("drops", name, f"drops {in_words(record)} with no successor on disk", key)
-        for author, base, extras in record.context:
+            dropped = {Dot(*other) for _, name_of, other in batch.drops if name_of == key}
+            before = [
+                *disk.platter.by_key.get(key, {}).values(),
+                *(self.seen[shard, each] for each in dropped),
+            ]
+            objection = self.tombstones.objection(record, before, batch)
+            if objection:
+                text = f"drops {in_words(record)} with no successor on disk: {objection}"
+                raise Violation("drops", name, text, key)
+
+    def _check_dropped_context(self, disk: Disk, name: str, shard: Shard, key: str, dot: Dot) -> None:
+        """All that it stood for must be accounted for as well."""
+        live = [other.context for other in disk.platter.by_key.get(key, {}).values()]
+        for author, base, extras in self.seen[shard, dot].context:
             # A base is covered when its last dot is, for a base covers all before it; extras one by one.
             for sequence in (base, *extras) if base else extras:
                 if not _is_accounted(live, disk.platter.by_key.get(key, {}), Dot(author, sequence)):
@@ -292,9 +313,16 @@ class DiskChecker:
         return any(self._knows(mirror, shard_of(key), dot) for mirror in self._lost[disk.index])
 
     def holds(self, disk: Disk, key: str, dot: Dot) -> bool:
-        """Whether the version, or a successor of it, is durable on this disk."""
+        """Whether the version or a successor is durable here; or was deleted, and that is forgotten."""
         siblings = disk.platter.by_key.get(key, {})
-        return dot in siblings or any(covers(other.context, *dot) for other in siblings.values())
+        if dot in siblings or any(covers(other.context, *dot) for other in siblings.values()):
+            return True
+        is_known = self._knows(self._mirrors[disk.index], shard_of(key), dot)
+        return is_known and self.tombstones.is_gone(key, dot)
+
+    def _ever_knew(self, index: int, shard: Shard, dot: Dot) -> bool:
+        mirrors = (self._mirrors[index], *self._lost[index])
+        return any(self._knows(mirror, shard, dot) for mirror in mirrors)
 
 
 def _is_accounted(contexts: Iterable[Context], siblings: dict[Dot, Record], dot: Dot) -> bool:
@@ -434,7 +462,9 @@ class AckChecker:
             raise Violation("if_match", name, f"{in_words(record)} does not replace {write.if_match}")
         place = (index, write.key)
         heads = [
-            (dot, at_ns) for dot, at_ns in self._heads.get(place, []) if not covers(record.context, *dot)
+            (dot, at_ns)
+            for dot, at_ns in self._heads.get(place, [])
+            if not covers(record.context, *dot) and not self._seen.tombstones.is_gone(write.key, dot)
         ]
         for dot, at_ns in heads:
             if write.context is None and at_ns < asked_ns:
@@ -496,13 +526,13 @@ def differences(disks: Sequence[Disk]) -> list[str]:
     found: list[str] = []
     first = disks[0]
     shards = sorted({shard for disk in disks for shard in disk.platter.intervals})
-    live = {shard: first.platter.live.get(shard, {}) for shard in shards}
+    live = {shard: _shown(first.platter, shard) for shard in shards}
     for disk in disks[1:]:
         where = f"n{first.index} and n{disk.index}"
         for shard in shards:
             if disk.platter.knowledge(shard) != first.platter.knowledge(shard):
                 found.append(f"{where} know different dots of {shard}")
-            elif _without_empty(disk.platter.live.get(shard, {})) != _without_empty(live[shard]):
+            elif _shown(disk.platter, shard) != live[shard]:
                 found.append(f"{where} know the same of {shard} and hold different records")
             elif disk.platter.fingerprints.get(shard, 0) != first.platter.fingerprints.get(shard, 0):
                 found.append(f"{where} have different fingerprints of {shard}")
@@ -513,5 +543,11 @@ def differences(disks: Sequence[Disk]) -> list[str]:
     return found
 
 
-def _without_empty(authors: dict[Author, dict[int, Record]]) -> dict[Author, dict[int, Record]]:
-    return {author: records for author, records in authors.items() if records}
+def _shown(platter: Platter, shard: Shard) -> dict[Author, dict[int, Record]]:
+    """The live records, less the keys that have nothing but tombstones: these go at different times."""
+    found: dict[Author, dict[int, Record]] = {}
+    for author, records in platter.live.get(shard, {}).items():
+        for sequence, record in records.items():
+            if any(not other.is_tombstone for other in platter.by_key[record.key].values()):
+                found.setdefault(author, {})[sequence] = record
+    return found

@@ -311,6 +311,15 @@ class SimDisk:
         keys = (key for key in self.visible_keys() if key.startswith(prefix) and key > after)
         return sorted(keys)[:limit]
 
+    def deleted_keys(self, after: str, limit: int) -> list[str]:
+        """As `RecordReader.deleted_keys`."""
+        found = (
+            key
+            for key, siblings in self._visible.items()
+            if key > after and siblings and all(record.is_tombstone for record in siblings.values())
+        )
+        return sorted(found)[:limit]
+
     def is_damaged(self, key: str) -> bool:
         return any(self._is_rotten(record) for record in self.shown(key))
 

@@ -47,14 +47,22 @@ class HistoryChecker:
         for old in batch.history:
             self._versions.setdefault(old.record.key, {})[old.record.dot] = old.record
             by_key.setdefault(old.record.key, []).append(old)
+        let_go: dict[str, set[Dot]] = {}
         for _, key, dot in batch.drops:
             self._check_drop(disk, key, Dot(*dot), by_key.get(key, []))
-        for kept in by_key.values():
+            if not any(covers(live.context, *dot) for live in disk.platter.by_key.get(key, {}).values()):
+                let_go.setdefault(key, set()).add(Dot(*dot))
+        for key, kept in by_key.items():
             for old in kept:
-                self._check_old(disk, old)
+                self._check_old(disk, old, is_let_go=old.record.dot in let_go.get(key, ()))
         for key in self._kept[disk.index] if batch.expired_ms else ():
             by_key.setdefault(key, [])
         for key in by_key:
+            if not self._policy(key).versions and key in let_go:
+                if disk.platter.history.get(key):
+                    raise _violation(disk, f"{key} is gone, and some of its history is not", key)
+                self._kept[disk.index].pop(key, None)
+                continue
             self._check_kept(disk, key, by_key[key], batch.expired_ms)
 
     def _policy(self, key: str) -> HistoryPolicy:
@@ -64,16 +72,20 @@ class HistoryChecker:
         if self._policy(key).versions and not any(old.record.dot == dot for old in kept):
             raise _violation(disk, f"{in_words(dot)} of {key} is dropped and not kept", key)
 
-    def _check_old(self, disk: Disk, old: OldVersion) -> None:
+    def _check_old(self, disk: Disk, old: OldVersion, *, is_let_go: bool) -> None:
         key, dot, policy = old.record.key, old.record.dot, self._policy(old.record.key)
         what = in_words(old.record)
-        if not policy.versions or old.versions != policy.versions:
-            raise _violation(disk, f"{what} is kept as one of {old.versions}, not {policy.versions}", key)
+        # A delete that nobody needs any more is kept beside the versions that it ended.
+        versions = policy.versions + (is_let_go and old.record.is_tombstone and policy.versions > 0)
+        if old.versions != versions or not (versions or is_let_go):
+            raise _violation(disk, f"{what} is kept as one of {old.versions}, not {versions}", key)
         expires_ms = stamp_ms(old.until) + policy.for_ms if policy.for_ms else 0
         if old.expires_ms != expires_ms:
             raise _violation(disk, f"{what} expires at {old.expires_ms}, not {expires_ms}", key)
         if dot in disk.platter.by_key.get(key, {}):
             raise _violation(disk, f"{what} is kept as an old version, and live", key)
+        if is_let_go:
+            return  # Nothing that anybody still has came in its place.
         successors = [v for v in self._versions[key].values() if covers(v.context, *dot)]
         if all(successor.stamp != old.until for successor in successors):
             raise _violation(disk, f"nothing replaced {what} at {old.until}", key)
@@ -83,7 +95,7 @@ class HistoryChecker:
         before = {old.record.dot: old for old in self._kept[disk.index].get(key, ())}
         before.update((old.record.dot, old) for old in more)
         latest = sorted((old.until for old in before.values()), reverse=True)
-        versions = self._policy(key).versions
+        versions = max([old.versions for old in more], default=self._policy(key).versions)
         floor = latest[versions - 1] if 0 < versions <= len(latest) else 0
         # A limit counts where something is written; what expired goes whenever a batch says the time.
         wanted = {dot for dot, old in before.items() if not more or old.until >= floor}
@@ -110,11 +122,14 @@ class HistoryChecker:
         for disk in disks:
             for key in disk.platter.by_key:
                 self._check_past(disk, key)
+            for key in disk.platter.history.keys() - disk.platter.by_key.keys():
+                self._check_gone(disk, key)
 
     def _check_past(self, disk: Disk, key: str) -> None:
         live = tuple(disk.platter.by_key[key].values())
         kept = disk.platter.history.get(key, ())
-        story = KeyStory(key, live, tuple((old.until, old.record) for old in kept)).versions()
+        told_of = KeyStory(key, live, tuple((old.until, old.record) for old in kept))
+        story = told_of.versions()
         # What was lost with the only disk that had it was never replaced, and nobody can tell of it.
         everything = [
             version
@@ -125,12 +140,20 @@ class HistoryChecker:
         stamps = sorted({version.stamp for version in everything})
         for stamp in stamps[:: 1 + len(stamps) // STAMPS_MAX]:
             for moment in (Stamp(stamp - 1), stamp):
-                told = as_of(story, moment)
+                told = as_of(story, moment, told_of.ended(moment))
                 there = [v for v, end in zip(everything, ends, strict=True) if v.stamp <= moment < end]
                 if told.is_known and _winner(told.siblings) != _winner(there):
                     raise _violation(disk, f"{key} had another value at {moment} than is told", key)
         if not as_of(story, max(version.stamp for version in everything)).is_known:
             raise _violation(disk, f"of {key} not even the present is known", key)
+
+    def _check_gone(self, disk: Disk, key: str) -> None:
+        """Of a key that is gone, no version is told to be there now."""
+        kept = disk.platter.history[key]
+        story = KeyStory(key, (), tuple((old.until, old.record) for old in kept))
+        now = max((old.until for old in kept), default=Stamp(0))
+        if _winner(as_of(story.versions(), now, story.ended(now)).siblings) is not None:
+            raise _violation(disk, f"{key} is gone, and told to be there", key)
 
 
 def _end_of(version: Record, versions: Sequence[Record]) -> float:
@@ -141,7 +164,7 @@ def _end_of(version: Record, versions: Sequence[Record]) -> float:
 
 def _winner(siblings: Sequence[Record]) -> Dot | None:
     winner = max(siblings, key=order_of, default=None)
-    return None if winner is None else winner.dot
+    return None if winner is None or winner.is_tombstone else winner.dot
 
 
 def _violation(disk: Disk, text: str, key: str) -> Violation:

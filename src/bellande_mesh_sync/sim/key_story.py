@@ -82,6 +82,11 @@ class KeyStory:
             read = self._by_version[version]
             write.covers |= read.bit | read.covers
             write.may |= read.bit | read.may
+        # A delete that stands alone at its node gives way to it, with all that this has replaced.
+        by_now = (1 << len(self.writes)) - 1
+        for other in self.writes:
+            if other.asked.value == TOMBSTONE:
+                write.may |= other.bit | (other.may & by_now)
 
     def _doubt(self, node: int, asked: AskedWrite) -> str:
         """Why this if_match cannot hold at this node, as far as clients know."""
@@ -191,6 +196,8 @@ class KeyStory:
             explained |= write.may
         gone = self._gone.get(node, 0)
         lost = self._floors.get(node, 0) & ~shown & ~explained
+        if lost:
+            lost &= ~self._deleted()
         if (covered | gone) & shown:
             self._tell_back(node, shown, covered, gone)
         if lost:
@@ -200,6 +207,22 @@ class KeyStory:
             )
         self._floors[node] = shown
         self._gone[node] = gone | covered
+
+    def _deleted(self) -> int:
+        """What may be gone without a trace: deletes, which are forgotten once all have them, and what these
+        may have replaced."""
+        found = 0
+        for write in self.writes:
+            if write.asked.value == TOMBSTONE and not write.is_refused:
+                found |= write.bit | write.may
+        return found
+
+    def _deletes_in(self, bits: int) -> int:
+        found = 0
+        for write in self._of(bits):
+            if write.asked.value == TOMBSTONE:
+                found |= write.bit
+        return found
 
     def _tell_back(self, node: int, shown: int, covered: int, gone: int) -> NoReturn:
         if covered & shown:
@@ -299,8 +322,10 @@ class KeyStory:
     def check_agreement(self, nodes: Sequence[int]) -> None:
         """These nodes have just been read: they show the same, and nothing that any of them knows as gone."""
         first = nodes[0]
+        shown = {node: self._floors.get(node, 0) for node in nodes}
+        values = {node: bits & ~self._deletes_in(bits) for node, bits in shown.items()}
         for node in nodes[1:]:
-            if self._floors.get(node, 0) != self._floors.get(first, 0):
+            if values[node] != values[first]:
                 text = (
                     f"n{first} shows {self.names(self._floors.get(first, 0))} of {self.label}, "
                     f"n{node} shows {self.names(self._floors.get(node, 0))}"

@@ -61,7 +61,9 @@ class Excuses:
             self._everywhere_ns,
         )
         is_member = subject.is_running and subject.index not in self._network.outsiders
-        return not is_member or last_ns >= since_ns or self._loses_much(subject, nodes)
+        # Whose first messages are lies is turned away by all.
+        is_shut_out = subject.index in self._network.liars
+        return not is_member or is_shut_out or last_ns >= since_ns or self._loses_much(subject, nodes)
 
     def _loses_much(self, subject: SimNode, nodes: Sequence[SimNode]) -> bool:
         others = (other.index for other in nodes if other is not subject)

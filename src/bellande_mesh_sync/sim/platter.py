@@ -43,6 +43,7 @@ class Platter:
         """Replaced versions by key, in the order in which they were replaced."""
         self.intervals: dict[Shard, dict[Author, dict[int, int]]] = {}
         self.fingerprints: dict[Shard, int] = {}
+        self.collected: dict[Shard, dict[Author, int]] = {}
         self.chunks: dict[bytes, bytes] = {}
         self.rotten: dict[tuple[str, Dot], None] = {}
         """Records whose bytes are no longer what was written, by key and dot."""
@@ -68,6 +69,7 @@ class Platter:
             shard: {author: dict(held) for author, held in authors.items()}
             for shard, authors in self.intervals.items()
         }
+        copy.collected = {shard: dict(cut) for shard, cut in self.collected.items()}
         copy.fingerprints, copy.chunks = dict(self.fingerprints), dict(self.chunks)
         copy.damaged, copy.ever_rotten = dict(self.damaged), dict(self.ever_rotten)
         copy.rotten, copy.rotten_chunks = dict(self.rotten), dict(self.rotten_chunks)
@@ -94,6 +96,8 @@ class Platter:
             self._change(change)
         for shard, amount in batch.fingerprints:
             self.fingerprints[shard] = (self.fingerprints.get(shard, 0) + amount) % FINGERPRINT_MODULUS
+        for shard, author, number in batch.collected:
+            self.collected.setdefault(shard, {})[author] = number
         for node in batch.forgotten:
             self.members.pop(node, None)
         for member in batch.members:
@@ -133,7 +137,13 @@ class Platter:
         return StoredState(
             self.epoch,
             tuple(
-                StoredShard(shard, self.knowledge(shard), self.fingerprints.get(shard, 0)) for shard in shards
+                StoredShard(
+                    shard,
+                    self.knowledge(shard),
+                    self.fingerprints.get(shard, 0),
+                    tuple(sorted(self.collected.get(shard, {}).items())),
+                )
+                for shard in shards
             ),
             tuple(self.members[node] for node in sorted(self.members)),
             self.clock,

@@ -80,6 +80,7 @@ class Simulation:
         self.ack_checker.has_left = lambda index, node, since_ns: self.members.has_left(
             index, node, since_ns, self.world.now_ns
         )
+        self.disk_checker.tombstones.keepers = self._keepers
         self.history_checker = HistoryChecker(scenario.core.history, len(self.disks))
         self.context_checker = ContextChecker()
         self.workload.resolved = self.context_checker.resolved
@@ -131,6 +132,13 @@ class Simulation:
         for node in self.nodes:
             if node.takes_clients and rng.random() < self.scenario.newer_ratio:
                 self.network.bent[node.index] = bend_to_next_version
+
+    def _keepers(self) -> list[int]:
+        """Whose disks must have a delete before it is forgotten; who may have been forgotten needs not."""
+        if self.scenario.core.forget_after_ns < HOUR_NS:
+            return []
+        excused = self.ack_checker.left | self.apart
+        return [disk.index for disk in self.disks if disk.index not in excused]
 
     def settled(self) -> list[SimNode]:
         """The nodes that must agree in the end."""

@@ -51,6 +51,8 @@ class StoreCounts(Struct, frozen=True, gc=False):
     disk_bytes: int
     chunk_bytes: int = 0
     """What of `disk_bytes` is in chunks, those that nothing refers to among them."""
+    deleted: int = 0
+    """Keys with nothing but tombstones."""
 
 
 class ChangesView(Protocol):
@@ -111,6 +113,10 @@ class Store(Protocol):
         """As `RecordReader.siblings`."""
         ...
 
+    def deleted_keys(self, after: str, limit: int) -> Sequence[str]:
+        """As `RecordReader.deleted_keys`."""
+        ...
+
     def is_damaged(self, key: str) -> bool:
         """As `RecordReader.is_damaged`."""
         ...
@@ -125,7 +131,7 @@ class Store(Protocol):
         ...
 
     def scan_keys(self, prefix: str, after: str, limit: int) -> list[str]:
-        """As `scan`, the keys alone, and with those that have nothing but tombstones."""
+        """As `scan`, the keys alone, and with those that have nothing but tombstones, or old versions."""
         ...
 
     def old_versions(self, keys: Sequence[str], size_bytes_max: int) -> list[OldVersions]:

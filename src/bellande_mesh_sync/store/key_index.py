@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from bellande_mesh_sync.store.conflict_keys import ConflictKeys
 from bellande_mesh_sync.store.key_order import KeyOrder
+from bellande_mesh_sync.store.key_set import KeySet
 
 RecordIds: TypeAlias = int | tuple[int, ...]
 """One id for nearly every key; a tuple while siblings stand beside each other. Tombstones are negative."""
@@ -28,7 +29,10 @@ class KeyIndex:
         self._record_count = 0
         self.conflicts = ConflictKeys()
         """The keys with several records of which at least one is a value, as of the last `settle`."""
-        # Keys that had several records since then. A write that replaces another one has two for a moment.
+        self.deleted = KeySet()
+        """The keys that have nothing but tombstones, as of the last `settle`."""
+        # Keys that had several records, or a tombstone, since then. A write that replaces another one has two
+        # for a moment.
         self._unsettled: dict[str, None] = {}
 
     @property
@@ -44,6 +48,8 @@ class KeyIndex:
         ids = self._ids
         for key, record_id in rows:
             self._record_count += 1
+            if record_id < 0:
+                self._unsettled[key] = None
             held = ids.setdefault(key, record_id)
             if held is not record_id:
                 ids[key] = (held, record_id) if isinstance(held, int) else (*held, record_id)
@@ -54,8 +60,11 @@ class KeyIndex:
         self._order.prepare()
         self.settle()
         self.conflicts.prepare()
+        self.deleted.prepare()
 
     def add(self, key: str, record_id: int) -> None:
+        if record_id < 0:
+            self._unsettled[key] = None
         held = self._ids.get(key)
         if held is None:
             self._ids[key] = record_id
@@ -78,6 +87,8 @@ class KeyIndex:
         if held == record_id:
             del self._ids[key]
             self._order.removed(key)
+            if record_id < 0:
+                self._unsettled[key] = None
         elif isinstance(held, tuple) and record_id in held:
             rest = tuple(other for other in held if other != record_id)
             self._ids[key] = rest if len(rest) > 1 else rest[0]
@@ -88,10 +99,13 @@ class KeyIndex:
         return True
 
     def settle(self) -> None:
-        """Bring `conflicts` up to date, after a group of changes. Cost: O(keys that had several records)."""
+        """Bring `conflicts` and `deleted` up to date, after a group of changes. Cost: O(keys that had several
+        records, or a tombstone)."""
         ids, conflicts = self._ids, self.conflicts
         for key in self._unsettled:
             held = ids.get(key)
+            newest = held if isinstance(held, int) else max(held) if held else 0
+            self.deleted.mark(key, is_in=newest < 0)
             if isinstance(held, tuple):
                 conflicts.mark(key, in_conflict=max(held) > 0)
             elif key in conflicts.keys:

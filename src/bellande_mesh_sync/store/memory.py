@@ -229,6 +229,7 @@ class MemoryStore:
         self._logs: dict[tuple[Shard, Author], _Log] = {}
         self._knowledge: dict[Shard, dict[Author, dict[int, int]]] = {}
         self._fingerprints: dict[Shard, int] = {}
+        self._collected: dict[Shard, dict[Author, int]] = {}
         self._members: dict[NodeId, MemberRecord] = {}
         self._history = MemoryHistory()
         self._damaged: dict[tuple[Shard, Dot], DamagedRecord] = {}
@@ -250,7 +251,8 @@ class MemoryStore:
         return StoredState(self._epoch, tuple(map(self._stored_shard, shards)), members, self._clock, damaged)
 
     def _stored_shard(self, shard: Shard) -> StoredShard:
-        return StoredShard(shard, self._knowledge_of(shard), self._fingerprints.get(shard, 0))
+        collected = tuple(sorted(self._collected.get(shard, {}).items()))
+        return StoredShard(shard, self._knowledge_of(shard), self._fingerprints.get(shard, 0), collected)
 
     def _knowledge_of(self, shard: Shard) -> Delta:
         authors = self._knowledge.get(shard, {})
@@ -283,6 +285,8 @@ class MemoryStore:
             self._change_interval(change)
         for shard, amount in batch.fingerprints:
             self._fingerprints[shard] = (self._fingerprints.get(shard, 0) + amount) % FINGERPRINT_MODULUS
+        for shard, author, number in batch.collected:
+            self._collected.setdefault(shard, {})[author] = number
         for node in batch.forgotten:
             self._members.pop(node, None)
         for member in batch.members:
@@ -349,7 +353,8 @@ class MemoryStore:
         return ScanPage(entries, found[limit - 1] if len(found) > limit else "")
 
     def scan_keys(self, prefix: str, after: str, limit: int) -> list[str]:
-        return [key for key, _ in islice(self._index.scan(prefix, after), limit)]
+        live = (key for key, _ in islice(self._index.scan(prefix, after), limit))
+        return sorted({*live, *self._history.keys(prefix, after, limit)})[:limit]
 
     def old_versions(self, keys: Sequence[str], size_bytes_max: int) -> list[OldVersions]:
         return self._history.read(keys, size_bytes_max)
@@ -357,7 +362,7 @@ class MemoryStore:
     def counts(self) -> StoreCounts:
         index = self._index
         chunk_bytes = self._chunks.size_bytes
-        return StoreCounts(index.key_count, index.record_count, chunk_bytes, chunk_bytes)
+        return StoreCounts(index.key_count, index.record_count, chunk_bytes, chunk_bytes, len(index.deleted))
 
     def conflict_counts(self) -> Mapping[str, int]:
         return self._index.conflicts.counts
@@ -375,6 +380,9 @@ class MemoryStore:
         return MemoryChangesView(found, self._knowledge_of(shard))
 
     # -- damage
+
+    def deleted_keys(self, after: str, limit: int) -> Sequence[str]:
+        return list(islice(self._index.deleted.scan(after), limit))
 
     def is_damaged(self, key: str) -> bool:
         return False  # Memory keeps what it was given.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from heapq import heapify, heappop, heappush
+from heapq import heapify, heappop, heappush, nsmallest
 
 from bellande_mesh_sync.core.data.history import OldVersion, remaining
 from bellande_mesh_sync.core.data.record import Record
@@ -58,6 +58,11 @@ class MemoryHistory:
     def records(self) -> list[Record]:
         """All old versions."""
         return [old.record for kept in self._kept.values() for old in kept]
+
+    def keys(self, prefix: str, after: str, limit: int) -> list[str]:
+        """Up to `limit` keys with this prefix above `after` that have old versions, in order."""
+        found = (key for key in list(self._kept) if key > after and key.startswith(prefix))
+        return nsmallest(limit, found)
 
     def read(self, keys: Sequence[str], size_bytes_max: int) -> list[OldVersions]:
         found: list[OldVersions] = []

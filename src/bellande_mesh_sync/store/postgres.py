@@ -275,6 +275,9 @@ class PostgresStore:
     def open_changes(self, shard: Shard, dots: Delta) -> ChangesView:
         return self._copy.open_changes(shard, dots)
 
+    def deleted_keys(self, after: str, limit: int) -> Sequence[str]:
+        return self._copy.deleted_keys(after, limit)
+
     # -- damage
 
     def is_damaged(self, key: str) -> bool:

@@ -23,6 +23,7 @@ _encode: Final = msgspec.msgpack.Encoder().encode
 _LOGS: Final = {"log": "integer", "shard": "text", "author": "bytea"}
 RECORD_COLUMNS: Final = {"log": "integer", "sequence": "bigint", **VERSION_COLUMNS}
 _KNOWLEDGE: Final = {"log": "integer", "low": "bigint", "high": "bigint"}
+_COLLECTED: Final = {"log": "integer", "number": "bigint"}
 _SHARDS: Final = {"shard": "text", "fingerprint": "bytea"}
 _MEMBERS: Final = {"node": "bytea", "body": "bytea"}
 
@@ -47,6 +48,7 @@ class ServerChanges:
         self._relearned = Relearned()
         self._amounts: dict[Shard, int] = {}
         self._history = ServerHistory()
+        self._collected: dict[int, int] = {}
         self._clock = 0
         for batch in batches:
             self._take(batch)
@@ -65,6 +67,7 @@ class ServerChanges:
             or self._history
             or self._damage
             or self._relearned
+            or self._collected
             or self._clock
         )
 
@@ -90,6 +93,8 @@ class ServerChanges:
         for member in batch.members:
             self._members[member.node] = _encode(member)
         self._history.take(batch)
+        for shard, author, number in batch.collected:
+            self._collected[self._log(shard, author)] = number
         self._clock = batch.clock or self._clock
 
     def _log(self, shard: Shard, author: Author) -> int:
@@ -120,6 +125,7 @@ class ServerChanges:
             delete(connection, "knowledge", ("log", "low"), gone)
             kept = [(*place, high) for place, high in self._intervals.items() if high is not None]
             upsert(connection, "knowledge", _KNOWLEDGE, 2, kept)
+            upsert(connection, "collected", _COLLECTED, 1, list(self._collected.items()))
             shards = [(shard, value.to_bytes(32, "big")) for shard, value in self.fingerprints.items()]
             upsert(connection, "shards", _SHARDS, 1, shards)
             forgotten = [node for node, body in self._members.items() if body is None]

@@ -121,6 +121,7 @@ def _fill(connection: Connection, writer: sqlite3.Connection, server: str) -> No
         raise CorruptStoreError(path=server, reason=f"a record cannot be decoded: {error}") from error
     for table, columns in (
         ("knowledge", "log, low, high"),
+        ("collected", "log, number"),
         ("shards", "shard, fingerprint"),
         ("members", "node, body"),
     ):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 SERVER_VERSION_MIN: Final = 13
 
 # `store` has one row. Keys are ordered by code points, as everywhere else.
@@ -73,6 +73,10 @@ CREATE TABLE knowledge(
     high bigint NOT NULL,
     PRIMARY KEY (log, low)
 );
+CREATE TABLE collected(
+    log integer PRIMARY KEY,
+    number bigint NOT NULL
+);
 CREATE TABLE shards(
     shard text PRIMARY KEY,
     fingerprint bytea NOT NULL
@@ -98,7 +102,8 @@ COMMENT ON TABLE history IS 'Replaced versions, as in `records`; `until` is the 
 COMMENT ON TABLE damaged IS 'Records that were found damaged on the node and have not come back.';
 COMMENT ON TABLE set_aside IS 'What the server has of these.';
 COMMENT ON TABLE knowledge IS 'Which numbers of each log this node has taken.';
-COMMENT ON TABLE shards IS 'The sum of what is live in each shard, modulo 2^256.';
+COMMENT ON TABLE collected IS 'Up to which number of each log tombstones have been dropped here.';
+COMMENT ON TABLE shards IS 'The sum of the live values of each shard, modulo 2^256.';
 COMMENT ON TABLE members IS 'The members of the mesh as this node knows them, MessagePack.';
 COMMENT ON VIEW live_values IS 'What people read: keys and their values; several rows of a key are siblings.';
 """

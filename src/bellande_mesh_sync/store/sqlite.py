@@ -280,6 +280,9 @@ class SqliteStore:
         found = self._read([record_id for held in ids for record_id in held])
         return [self._sound(key, held, found) for key, held in zip(keys, ids, strict=True)]
 
+    def deleted_keys(self, after: str, limit: int) -> Sequence[str]:
+        return list(islice(self._index.deleted.scan(after), limit))
+
     def is_damaged(self, key: str) -> bool:
         return self._rot.has(key)
 
@@ -358,7 +361,8 @@ class SqliteStore:
         return ScanPage(tuple(entries), cursor, tuple(damaged))
 
     def scan_keys(self, prefix: str, after: str, limit: int) -> list[str]:
-        return [key for key, _ in islice(self._index.scan(prefix, after), limit)]
+        live = (key for key, _ in islice(self._index.scan(prefix, after), limit))
+        return sorted({*live, *self._history.keys(prefix, after, limit)})[:limit]
 
     def old_versions(self, keys: Sequence[str], size_bytes_max: int) -> list[OldVersions]:
         return self._history.read(keys, size_bytes_max)
@@ -369,7 +373,7 @@ class SqliteStore:
             with suppress(FileNotFoundError):
                 disk_bytes += path.stat().st_size
         index = self._index
-        return StoreCounts(index.key_count, index.record_count, disk_bytes, chunk_bytes)
+        return StoreCounts(index.key_count, index.record_count, disk_bytes, chunk_bytes, len(index.deleted))
 
     def conflict_counts(self) -> Mapping[str, int]:
         return self._index.conflicts.counts

@@ -43,6 +43,7 @@ class Changes:
         self.fingerprint_amounts: dict[Shard, int] = {}
         self._members: dict[bytes, bytes | None] = {}  # None: gone.
         self._history = HistoryChanges()
+        self._collected: dict[int, int] = {}
         self.set_aside: dict[int, DamagedRecord] = {}
         self._damaged: dict[int, str | None] = {}  # None: damaged no more.
         self._relearned: dict[int, None] = {}  # Logs whose intervals so far are void.
@@ -64,6 +65,7 @@ class Changes:
             or self.clock
             or self._damaged
             or self._relearned
+            or self._collected
         )
 
     def _take(self, batch: Batch, records: dict[int, Record]) -> None:
@@ -95,6 +97,8 @@ class Changes:
             self.fingerprint_amounts[shard] = self.fingerprint_amounts.get(shard, 0) + amount
         for shard, dot in batch.healed:
             self._damaged[self._row_id(shard, dot.author, dot.sequence)] = None
+        for shard, author, number in batch.collected:
+            self._collected[self._log(shard, author)] = number
         self._members.update(dict.fromkeys(batch.forgotten))
         for member in batch.members:
             self._members[member.node] = _encode(member)
@@ -140,6 +144,7 @@ class Changes:
             self._history.write(connection)
         self._write_damaged(connection)
         self._write_intervals(connection)
+        insert_rows(connection, "collected", list(self._collected.items()))
         insert_rows(
             connection,
             "shards",

@@ -39,6 +39,7 @@ DELETE FROM history WHERE id IN (
   SELECT id FROM history WHERE expires_ms > 0 AND expires_ms <= ?1 ORDER BY expires_ms LIMIT ?2)
 """
 
+_KEYS: Final = "SELECT DISTINCT key FROM history WHERE key >= ?1 AND key > ?2 ORDER BY key LIMIT ?3"
 _SIZES: Final = """
 SELECT group_concat(place), group_concat(size) FROM (
   SELECT wanted.key AS place, sum(length(body)) AS size FROM json_each(?1) AS wanted
@@ -100,6 +101,16 @@ class HistoryTable:
             connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
+
+    def keys(self, prefix: str, after: str, limit: int) -> list[str]:
+        """Up to `limit` keys with this prefix above `after` that have old versions, in order.
+
+        Raises CorruptStoreError, StorageError. Cost: O(their old versions).
+        """
+        with self._lock, disk_errors(self._path):
+            assert self._connection is not None, "the store is not open"
+            rows = self._connection.execute(_KEYS, (prefix, after, limit)).fetchall()
+        return [key for (key,) in rows if key.startswith(prefix)]
 
     def read(self, keys: Sequence[str], size_bytes_max: int) -> list[OldVersions]:
         """As `Store.old_versions`. Raises CorruptStoreError, StorageError."""

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from bellande_mesh_sync.core.data.cuts import CutTold
 from bellande_mesh_sync.core.data.knowledge import Delta, Ranges
 from bellande_mesh_sync.core.members.member import MemberRecord
 from bellande_mesh_sync.core.reader import DamagedRecord, StoredShard
@@ -67,11 +68,12 @@ def load_state(path: Path, wal_path: Path, index: KeyIndex) -> LoadedState:
             )
             packs_end = json.loads(meta["packs_end"]) if "packs_end" in meta else None
             knowledge = _load_knowledge(reader, names)
+            collected = _load_collected(reader, names)
             damaged = _load_damaged(reader, names)
         except (msgspec.MsgspecError, ValueError, KeyError) as error:
             raise CorruptStoreError(path=str(path), reason=f"a row cannot be decoded: {error}") from error
     shards = tuple(
-        StoredShard(shard, knowledge.get(shard, ()), fingerprints.get(shard, 0))
+        StoredShard(shard, knowledge.get(shard, ()), fingerprints.get(shard, 0), collected.get(shard, ()))
         for shard in sorted(knowledge.keys() | fingerprints.keys())
     )
     return LoadedState(
@@ -109,6 +111,14 @@ def _load_damaged(reader: sqlite3.Connection, names: dict[int, LogName]) -> tupl
         shard, author = names[number >> schema.SEQUENCE_BITS]
         found.append(DamagedRecord(shard, Dot(author, number & schema.SEQUENCE_MAX), key))
     return tuple(found)
+
+
+def _load_collected(reader: sqlite3.Connection, names: dict[int, LogName]) -> dict[Shard, CutTold]:
+    shards: dict[Shard, list[tuple[Author, int]]] = {}
+    for log, number in reader.execute("SELECT log, number FROM collected"):
+        shard, author = names[log]
+        shards.setdefault(shard, []).append((author, number))
+    return {shard: tuple(sorted(cut)) for shard, cut in shards.items()}
 
 
 def _load_knowledge(reader: sqlite3.Connection, names: dict[int, LogName]) -> dict[Shard, Delta]:

@@ -8,7 +8,8 @@ from typing import Final
 
 from bellande_mesh_sync.errors import CorruptStoreError
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
+"""2: tombstones are in no fingerprint, and up to where they were collected is noted."""
 _APPLICATION_ID: Final = 0x424D5331  # "BMS1"
 
 SEQUENCE_BITS: Final = 40
@@ -28,6 +29,7 @@ CREATE TABLE records(id INTEGER PRIMARY KEY, key TEXT NOT NULL, kind INTEGER NOT
                      crc INTEGER NOT NULL, body BLOB NOT NULL);
 CREATE TABLE knowledge(log INTEGER, low INTEGER, high INTEGER NOT NULL,
                        PRIMARY KEY(log, low)) WITHOUT ROWID;
+CREATE TABLE collected(log INTEGER PRIMARY KEY, number INTEGER NOT NULL);
 CREATE TABLE shards(shard TEXT PRIMARY KEY, fingerprint BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE chunks(hash BLOB PRIMARY KEY, pack INTEGER NOT NULL, position INTEGER NOT NULL,
                     size INTEGER NOT NULL) WITHOUT ROWID;

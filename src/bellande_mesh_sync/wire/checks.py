@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from bellande_mesh_sync.core.data.context import Context
+from bellande_mesh_sync.core.data.cuts import CutTold
 from bellande_mesh_sync.core.data.knowledge import Delta
 from bellande_mesh_sync.core.data.record import (
     CHUNK_BYTES_MAX,
@@ -35,6 +36,8 @@ from bellande_mesh_sync.core.messages import (
     Hello,
     HoldAnswer,
     HoldWant,
+    LiveDots,
+    LiveWant,
     MemberDatagram,
     MemberStream,
     Note,
@@ -246,6 +249,16 @@ def check_delta(delta: Delta) -> None:
     require(ranges_count <= limits.DELTA_RANGES_MAX, "a set of dots has too many ranges")
 
 
+def check_cut(cut: CutTold) -> None:
+    """Authors sorted, numbers within bounds. Cost: O(authors)."""
+    require(len(cut) <= limits.DELTA_AUTHORS_MAX, "a cut has too many authors")
+    previous = b""
+    for author, number in cut:
+        if len(author) != AUTHOR_BYTES or author <= previous or not 0 < number <= SEQUENCE_MAX:
+            raise DecodeError(reason="a cut is not a sorted list of authors with their numbers")
+        previous = author
+
+
 # -- members -----------------------------------------------------------------------------------
 
 
@@ -296,6 +309,8 @@ def _check_summary(message: Summary | PlacedSummary) -> None:
     for summary in message.shards:
         check_shard(summary.shard)
         check_delta(summary.knowledge)
+        check_cut(summary.stable)
+        check_cut(summary.collected)
         require(len(summary.fingerprint) == HASH_BYTES, "a fingerprint has not 32 bytes")
 
 
@@ -325,6 +340,20 @@ def _check_stream_end(message: StreamEnd) -> None:
     require(0 < message.stream <= NUMBER_MAX, "a stream's number is out of range")
     check_shard(message.shard)
     check_delta(message.knowledge)
+    check_cut(message.collected)
+
+
+def _check_live_want(message: LiveWant) -> None:
+    check_number(message.number)
+    check_shard(message.shard)
+
+
+def _check_live_dots(message: LiveDots) -> None:
+    check_number(message.number)
+    check_shard(message.shard)
+    check_delta(message.knowledge)
+    check_delta(message.absent)
+    check_cut(message.collected)
 
 
 def _check_records_message(message: Records) -> None:
@@ -415,6 +444,8 @@ _CHECKS: Final[dict[type, Callable[[Any], None]]] = {
     ReadAnswer: lambda answer: check_read_answer(answer, check_records),
     ScanWant: check_scan_want,
     ScanAnswer: lambda answer: check_scan_answer(answer, check_records),
+    LiveWant: _check_live_want,
+    LiveDots: _check_live_dots,
 }
 
 assert AUTHOR_BYTES == NODE_ID_BYTES + EPOCH_BYTES

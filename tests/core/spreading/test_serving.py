@@ -25,7 +25,9 @@ class Counter:
         self.link = link_to("bob", credit=credit)
         self.links.add(self.link)
         self.counters = Counters()
-        self.serving = Serving(CoreConfig(streams_max=streams_max), self.links, self.counters)
+        self.serving = Serving(
+            CoreConfig(streams_max=streams_max), self.links, self.counters, lambda shard: ()
+        )
 
     def want(self, stream: int) -> list[Effect]:
         return self.serving.handle_want(self.link, Want(stream, SHARD, DOTS))

@@ -35,6 +35,16 @@ def covers(context: Context, author: Author, sequence: int) -> bool:
     return False
 
 
+def includes(context: Context, other: Context) -> bool:
+    """Whether the writer of `context` had surely seen all that the writer of `other` had."""
+    known = {author: (base, extras) for author, base, extras in context}
+    for author, base, extras in other:
+        seen_base, seen_extras = known.get(author, (0, ()))
+        if base > seen_base or any(extra > seen_base and extra not in seen_extras for extra in extras):
+            return False
+    return True
+
+
 def join(
     contexts: Iterable[Context], dots: Iterable[Dot], contiguous: Callable[[Author], int], *,
     names_each: bool = False,

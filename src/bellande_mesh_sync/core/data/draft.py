@@ -22,7 +22,9 @@ class Draft:
         "_history",
         "_intervals",
         "_puts",
+        "collected",
         "credits",
+        "emptied",
         "epoch",
         "expired_ms",
         "fingerprints",
@@ -72,6 +74,10 @@ class Draft:
         """Damaged dots that have come back, or were replaced, with this batch."""
         self.released: list[tuple[Shard, Delta, list[str]]] = []
         """What was handed over and is held here no more: shard, all that was known of it, its keys."""
+        self.collected: dict[tuple[Shard, Author], int] = {}
+        """Up to which numbers tombstones are dropped with this batch."""
+        self.emptied: list[str] = []
+        """Keys from which something was taken that nothing of this batch replaces."""
         self.epoch = b""
         self.syncs_chunks = False
         """There are chunks that no record of this batch brings along, and that must be durable."""
@@ -114,7 +120,7 @@ class Draft:
         has_members = self.members or self.forgotten
         has_records = self._puts or self._drops or self._intervals or self._history or self.expired_ms
         is_mending = self.set_aside or self.unlearned or self.healed or self.syncs_chunks
-        return not (has_records or has_members or self.epoch or is_mending or self.released)
+        return not (has_records or has_members or self.epoch or is_mending or self.collected or self.released)
 
     def batch(self, clock: int) -> Batch:
         return Batch(
@@ -133,4 +139,5 @@ class Draft:
             set_aside=tuple(self.set_aside),
             relearned=tuple(self.relearned),
             healed=tuple(self.healed),
+            collected=tuple((*log, number) for log, number in self.collected.items()),
         )

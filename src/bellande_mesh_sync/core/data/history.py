@@ -6,7 +6,7 @@ forgotten was replaced before all that is left, and versions that were replaced 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from msgspec import Struct
@@ -89,6 +89,11 @@ class KeyStory(Struct, frozen=True, gc=False):
     old: tuple[tuple[Stamp, Record], ...]
     """Replaced versions, each with the stamp of what replaced it."""
 
+    def ended(self, stamp_max: Stamp) -> set[Dot]:
+        """What had been replaced by then, whether or not what replaced it is still known here."""
+        live = {record.dot for record in self.live}
+        return {record.dot for until, record in self.old if until <= stamp_max} - live
+
     def versions(self) -> list[Record]:
         """Each version once; a version may be live and old while its replacement is being committed."""
         found = {record.dot: record for _, record in self.old}
@@ -106,7 +111,7 @@ class Moment(Struct, frozen=True, gc=False):
 
 def is_after(live: Sequence[Record], stamp_max: Stamp) -> bool:
     """Whether the key has changed since, so that only its history can tell what was there."""
-    return any(record.stamp > stamp_max for record in live)
+    return not live or any(record.stamp > stamp_max for record in live)
 
 
 def end_of(time_ms: int) -> Stamp:
@@ -114,8 +119,12 @@ def end_of(time_ms: int) -> Stamp:
     return stamp_of(time_ms, LAST_COUNTER)
 
 
-def as_of(versions: Sequence[Record], stamp_max: Stamp) -> Moment:
+def as_of(versions: Sequence[Record], stamp_max: Stamp, ended: Collection[Dot] = ()) -> Moment:
     """What the versions stamped up to `stamp_max` say that the key held then.
+
+    Args:
+        ended: those that were gone by then, though nothing here need say so: a delete that was collected
+            is neither live nor, everywhere, in the history.
 
     Whatever is missing was replaced, and its replacement, or that one's, is here and names it in its
     context. So a later version whose context names a dot that neither is here nor was replaced by then
@@ -124,7 +133,7 @@ def as_of(versions: Sequence[Record], stamp_max: Stamp) -> Moment:
     """
     by_then = [version for version in versions if version.stamp <= stamp_max]
     replaced = [version.context for version in by_then]
-    siblings = tuple(v for v in by_then if not _is_covered(replaced, v.dot))
+    siblings = tuple(v for v in by_then if v.dot not in ended and not _is_covered(replaced, v.dot))
     here = {version.dot for version in versions}
     for version in versions:
         if version.stamp > stamp_max:

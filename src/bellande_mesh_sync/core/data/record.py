@@ -79,6 +79,11 @@ def order_of(record: Record) -> tuple[int, bytes, int]:
 
 
 def fingerprint_of(record: Record) -> int:
-    """The record's share in its shard's additive fingerprint (modulo 2**256)."""
+    """The record's share in its shard's additive fingerprint (modulo 2**256).
+
+    A tombstone has none: nodes drop theirs at different times, and hold the same all the while.
+    """
+    if record.kind == TOMBSTONE:
+        return 0
     head = b"%b%d %d %b" % (record.author, record.sequence, record.kind, record.digest)
     return int.from_bytes(blake3(head + record.key.encode()).digest(), "little")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import TypeAlias
 
 from msgspec import Struct
 
 from bellande_mesh_sync.core.data.arrivals import Arrivals
 from bellande_mesh_sync.core.data.clock import HybridClock
-from bellande_mesh_sync.core.data.context import Context, covers, join
+from bellande_mesh_sync.core.data.context import Context, covers, includes, join
+from bellande_mesh_sync.core.data.cuts import Cut, CutTold, is_within, raise_by
 from bellande_mesh_sync.core.data.damage import Damage
 from bellande_mesh_sync.core.data.draft import FINGERPRINT_MODULUS, Draft
 from bellande_mesh_sync.core.data.history import NO_HISTORY, HistoryPolicies, HistoryPolicy, replaced_by
@@ -33,12 +35,16 @@ Held: TypeAlias = dict[str, tuple[Record, ...]]
 class ShardState:
     """One shard's knowledge, twice: what is durable, and what will be once all open commits are."""
 
-    __slots__ = ("committed", "fingerprint", "seen")
+    __slots__ = ("collected", "committed", "fingerprint", "seen", "stable")
 
-    def __init__(self, delta: Delta = (), fingerprint: int = 0) -> None:
+    def __init__(self, delta: Delta = (), fingerprint: int = 0, collected: CutTold = ()) -> None:
         self.committed = Knowledge(delta)
         self.seen = Knowledge(delta)
         self.fingerprint = fingerprint
+        self.stable: Cut = {}
+        """See `cuts`. Kept in memory: after a restart the others say anew what they have."""
+        self.collected: dict[Author, int] = dict(collected)
+        """Raised when a batch is made, before it is durable: too high is safe, too low is not."""
 
 
 class OpenCommit(Struct, frozen=True, gc=False):
@@ -76,7 +82,7 @@ class Replica:
         self.clock = clock
         self.arrivals = Arrivals()
         self._reader = reader
-        self._shards = {s.shard: ShardState(s.knowledge, s.fingerprint) for s in state.shards}
+        self._shards = {s.shard: ShardState(s.knowledge, s.fingerprint, s.collected) for s in state.shards}
         self._overlay: dict[str, Overlay] = {}
         self.damage = Damage(state.damaged)
         self._open: deque[OpenCommit] = deque()
@@ -226,6 +232,10 @@ class Replica:
     ) -> Record:
         if write.context is not None:
             context = _without_future(write.context, self.author, sequence)
+            if siblings and is_deleted(siblings):
+                # A delete that stands alone gives way to whatever is written where it is known: elsewhere it
+                # may have been collected already, and a conflict with it could not be told from there.
+                context = join([context, *(s.context for s in siblings)], [s.dot for s in siblings], _nothing)
         elif siblings:
             context = self._joined(shard, siblings, self.shard(shard).seen)
         else:
@@ -276,7 +286,10 @@ class Replica:
             siblings = held[record.key]
             if siblings and any(covers(s.context, record.author, record.sequence) for s in siblings):
                 self._keep_late(shard, record, siblings, now)
+                held[record.key] = self._apply_late(shard, record, siblings, now)
                 continue
+            if siblings and not record.is_tombstone and is_deleted(siblings):
+                siblings = self._without_stable(shard, record, siblings, now)
             held[record.key] = self._place(shard, record, siblings, now)
         for author, low, high in _runs(records):
             self._claim(shard, author, low, high)
@@ -303,6 +316,9 @@ class Replica:
             replaced = [s for s in siblings if covers(record.context, s.author, s.sequence)]
             for sibling in replaced:
                 draft.drop(shard, sibling)
+            for sibling in replaced:
+                if not includes(record.context, sibling.context):
+                    self._note_collected(shard, sibling)
             if replaced:
                 self._keep(shard, replaced, record.stamp, now)
                 kept = tuple(s for s in siblings if s not in replaced)
@@ -354,6 +370,78 @@ class Replica:
         self._overlay.update(dict.fromkeys(keys, Overlay((), self._next_commit)))
         if last:
             self._claim(shard, self.author, last + 1, last + 1)
+
+    # -- what goes without a successor
+
+    def _without_stable(
+        self, shard: Shard, record: Record, siblings: tuple[Record, ...], now: Now
+    ) -> tuple[Record, ...]:
+        """These tombstones, less those that the writer of `record` may have known and dropped."""
+        stable = self.shard(shard).stable
+        gone = [s for s in siblings if not covers(record.context, *s.dot) and is_within(s, stable)]
+        for tombstone in gone:
+            self.collect(shard, tombstone, now)
+        return tuple(s for s in siblings if s not in gone)
+
+    def collect(self, shard: Shard, tombstone: Record, now: Now) -> None:
+        """Drop a tombstone that nobody needs any more. The dots of what it replaced stay known."""
+        self._let_go(shard, tombstone, now)
+        self._note_collected(shard, tombstone)
+
+    def _note_collected(self, shard: Shard, record: Record) -> None:
+        """From now on nothing here tells what this record had replaced."""
+        state = self._kept(shard)
+        raise_by(state.collected, record)
+        for author in (record.author, *(author for author, _, _ in record.context)):
+            self._draft.collected[shard, author] = state.collected[author]
+
+    def _apply_late(
+        self, shard: Shard, record: Record, siblings: tuple[Record, ...], now: Now
+    ) -> tuple[Record, ...]:
+        """Of a record that was replaced before it came: what it has replaced goes as well.
+
+        Its successor would have taken that away, if its writer had not dropped a tombstone in between.
+        """
+        if any(includes(s.context, record.context) for s in siblings):
+            return siblings
+        stale = [s for s in siblings if covers(record.context, *s.dot)]
+        for sibling in stale:
+            self._keep(shard, (sibling,), record.stamp, now)
+            self._take_out(shard, sibling)
+        self._note_collected(shard, record)
+        return tuple(s for s in siblings if s not in stale)
+
+    def drop_stale(self, shard: Shard, records: Sequence[Record], now: Now) -> int:
+        """Drop these of the live records here: all others have replaced them. How many were still there."""
+        held = self.siblings([record.key for record in records])
+        stale = [record for record in records if record in held[record.key]]
+        for record in stale:
+            self._let_go(shard, record, now)
+        return len(stale)
+
+    def adopt(self, shard: Shard, collected: CutTold) -> None:
+        """Take tombstones up to this cut as collected here: all that it covers is known and gone."""
+        state = self._kept(shard)
+        for author, number in collected:
+            if number > state.collected.get(author, 0):
+                state.collected[author] = self._draft.collected[shard, author] = number
+
+    def _let_go(self, shard: Shard, record: Record, now: Now) -> None:
+        """Into the history, if its space keeps any: a delete beside the versions that it ended.
+
+        If it keeps none, what is left there of the key goes, or it would look as if it had come back.
+        """
+        policy = self._history_of(shard)
+        versions = policy.versions + record.is_tombstone if policy.versions else 0
+        policy = replace(policy, versions=versions)
+        self._draft.keep(shard, record, self.clock.next(now), policy, now.wall_ms)
+        self._take_out(shard, record)
+
+    def _take_out(self, shard: Shard, record: Record) -> None:
+        self._draft.drop(shard, record)
+        left = tuple(s for s in self.siblings([record.key])[record.key] if s != record)
+        self._overlay[record.key] = Overlay(left, self._next_commit)
+        self._draft.emptied.append(record.key)
 
     # -- damage
 
@@ -450,10 +538,10 @@ class Replica:
         for shard, amount in draft.fingerprints.items():
             state = self._kept(shard)
             state.fingerprint = (state.fingerprint + amount) % FINGERPRINT_MODULUS
-        for record in draft.records:
-            over = overlay.get(record.key)
+        for key in (*(record.key for record in draft.records), *draft.emptied):
+            over = overlay.get(key)
             if over is not None and over.commit == commit.number:
-                del overlay[record.key]
+                del overlay[key]
 
     def _uncover(self, keys: Sequence[str], commit: int) -> None:
         for key in keys:
@@ -475,6 +563,15 @@ def joined(held: Iterable[Sequence[Record]]) -> tuple[Record, ...]:
         for record in every.values()
         if not any(covers(other.context, *record.dot) for other in every.values() if other is not record)
     )
+
+
+def is_deleted(siblings: Sequence[Record]) -> bool:
+    """Whether there is nothing but tombstones."""
+    return all(record.is_tombstone for record in siblings)
+
+
+def _nothing(author: Author) -> int:
+    return 0
 
 
 def _context_of(siblings: Sequence[Record], knowledge: Knowledge, *, names_each: bool) -> Context:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from bellande_mesh_sync.core.config import CoreConfig
@@ -159,6 +160,15 @@ class Directory:
             elif standing == DEAD:
                 dead.append(view.record(index))
         return live, dead
+
+    def keepers(self, linked: Iterable[NodeId]) -> set[NodeId]:
+        """Who must have a tombstone before anybody may drop it: all that are or may come back members.
+
+        Also those that are asleep or dead, until they are forgotten; and whoever there is a link with.
+        """
+        gone = (MemberState.LEFT, MemberState.REVOKED)
+        kept = {node for node, shown in self._shown.items() if shown.state not in gone}
+        return {self._node, *kept, *linked}
 
     def owners(self, now: Now) -> frozenset[NodeId]:
         """The nodes whose disks count for `quorum` and `all`: members not left, nor down for long."""

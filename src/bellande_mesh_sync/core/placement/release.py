@@ -16,14 +16,14 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from bellande_mesh_sync.core.counters import Counters
-from bellande_mesh_sync.core.data.knowledge import Delta, count_of, parts_of
+from bellande_mesh_sync.core.data.knowledge import Delta, parts_of
 from bellande_mesh_sync.core.data.replica import Replica
 from bellande_mesh_sync.core.effects import CloseChanges, Effect, NextPage, OpenChanges, Send
 from bellande_mesh_sync.core.events import PageRead
 from bellande_mesh_sync.core.messages import HoldAnswer, HoldWant
 from bellande_mesh_sync.core.placement.placement import Placement
 from bellande_mesh_sync.core.session.links import Link, Links
-from bellande_mesh_sync.ids import Dot, NodeId, Now, Shard, node_of
+from bellande_mesh_sync.ids import Dot, NodeId, Now, Shard
 
 ASKED_PER_TICK: Final = 64
 """Shards that owners are asked about at once."""
@@ -31,6 +31,8 @@ ASK_AGAIN_NS: Final = 5_000_000_000
 KNOWLEDGE_RANGES_MAX: Final = 8_192
 """Ranges in one question, so that it fits a frame."""
 READING_AT_ONCE: Final = 2
+FIRST_READING: Final = -(1 << 40)
+"""Numbers of views from here down are given here; others have those above."""
 
 
 @dataclass(slots=True, eq=False)
@@ -75,8 +77,10 @@ class Release:
         """Those that all owners have said yes to."""
         self._readings: dict[int, Reading] = {}
         self._numbers: dict[int, Shard] = {}
+        self._left: dict[Shard, Delta] = {}
+        """What was still known of a shard after it was let go."""
         self._next_number = 1
-        self._next_reading = -1
+        self._next_reading = FIRST_READING
         self.unreached: tuple[NodeId, ...] = ()
         """Owners that have to be asked, and that there is no link with."""
 
@@ -100,14 +104,15 @@ class Release:
             if self._placement.is_placed(shard)
             and self._placement.fits(shard)
             and not self._placement.is_mine(shard)
-            and not self._is_let_go(shard, state.committed.delta(), state.fingerprint)
+            and not self._is_let_go(shard, state.committed.delta())
         ]
 
-    def _is_let_go(self, shard: Shard, known: Delta, fingerprint: int) -> bool:
-        """Nothing is left but a number of our own that stands for no record (see `Replica.release`)."""
-        if fingerprint or self._replica.shard(shard).seen.delta() != known:
-            return False
-        return count_of(known) <= len(known) and all(node_of(author) == self._local for author, _ in known)
+    def _is_let_go(self, shard: Shard, known: Delta) -> bool:
+        """Nothing is left but a number of our own that stands for no record (see `Replica.release`).
+
+        After a restart nobody remembers that it is one: then the owners are asked about it once more.
+        """
+        return self._replica.shard(shard).seen.delta() == known and known in ((), self._left.get(shard))
 
     # -- the half that asks
 
@@ -205,5 +210,6 @@ class Release:
     def _forget(self, round: Round, rows: Sequence[tuple[str, Dot]]) -> None:
         del self._rounds[round.shard]
         self._replica.release(round.shard, rows)
+        self._left[round.shard] = self._replica.shard(round.shard).seen.delta()
         self._counters["shards_let_go"] += 1
         self._counters["records_let_go"] += len(rows)

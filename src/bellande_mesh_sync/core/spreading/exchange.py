@@ -14,6 +14,7 @@ from blake3 import blake3
 from bellande_mesh_sync.core.config import CoreConfig, LocalNode
 from bellande_mesh_sync.core.counters import Counters
 from bellande_mesh_sync.core.data.clock import HybridClock
+from bellande_mesh_sync.core.data.cuts import CutTold, told
 from bellande_mesh_sync.core.data.knowledge import Delta, Knowledge, parts_of
 from bellande_mesh_sync.core.data.record import Record
 from bellande_mesh_sync.core.data.replica import Replica, ShardState
@@ -45,15 +46,18 @@ from bellande_mesh_sync.core.messages import (
 from bellande_mesh_sync.core.placement.custody import Custody
 from bellande_mesh_sync.core.placement.placed_acks import placed_waiting, shards_of_records
 from bellande_mesh_sync.core.placement.placement import Placement
+from bellande_mesh_sync.core.placement.release import FIRST_READING
 from bellande_mesh_sync.core.placement.rendezvous import Candidate
 from bellande_mesh_sync.core.reader import RecordReader, StoredState
 from bellande_mesh_sync.core.session.links import Link, Links
 from bellande_mesh_sync.core.spreading.acks import Acks, Waiting, need_of
+from bellande_mesh_sync.core.spreading.collecting import Collector
 from bellande_mesh_sync.core.spreading.fetching import Fetch, Fetcher
 from bellande_mesh_sync.core.spreading.held_off import HeldOff
 from bellande_mesh_sync.core.spreading.mending import Mending
 from bellande_mesh_sync.core.spreading.pulls import Pull, Pulls
 from bellande_mesh_sync.core.spreading.push import HAVE_RANGES_MAX, news_of, spread
+from bellande_mesh_sync.core.spreading.returning import Returning
 from bellande_mesh_sync.core.spreading.serving import Serving
 from bellande_mesh_sync.core.spreading.weight import weight_of
 from bellande_mesh_sync.core.timers import AckOverdue
@@ -89,7 +93,7 @@ class Exchange:
             author, self.clock, reader, state, policies, config.history, self.placement.shard_of
         )
         self.acks = Acks(me.node)
-        self.serving = Serving(config, links, counters)
+        self.serving = Serving(config, links, counters, self._collected_in)
         self.fetcher = Fetcher(config, links, counters)
         self.held_off = HeldOff(self.clock)
         self.pulls = Pulls(
@@ -102,6 +106,10 @@ class Exchange:
             config, me.node, self.placement, links, self.replica, reader, state, counters, self._told,
             self.pulls.held.__contains__,
         )  # fmt: skip
+        self.returning = Returning(self.replica, links, self.mending, counters)
+        self.mending.on_clean = self.returning.examined
+        self.pulls.on_behind = self.returning.begin
+        self.collector = Collector(me.node, self.replica, reader, counters)
         self._rng = rng
         self._new_epoch = new_epoch
         self.is_disk_refusing = False
@@ -204,15 +212,20 @@ class Exchange:
             if not fits:
                 effects += misfit
                 continue
+            if not self.placement.is_placed(theirs.shard):
+                self.collector.note(link.peer, theirs)
             mine = self.replica.shard(theirs.shard)
-            if is_whole and not _is_part(theirs):
+            if is_whole and not theirs.is_part:
                 self.custody.compared(theirs, mine)
+            is_left_out = self.collector.was_left_out(theirs.shard, theirs.collected)
+            if is_left_out and self.placement.is_mine(theirs.shard):
+                effects += self.returning.begin(link.link, theirs.shard, now)
             if mine.committed.delta() != theirs.knowledge:
                 effects += self._told(link, theirs.shard, theirs.knowledge, now)
                 effects += self._offer_back(link, theirs, mine)
                 continue
             effects += self._acked(link, theirs.shard, theirs.knowledge)
-            if theirs.fingerprint not in (NO_FINGERPRINT, mine.fingerprint.to_bytes(32, "little")):
+            if not theirs.is_part and theirs.fingerprint != mine.fingerprint.to_bytes(32, "little"):
                 self.counters["fingerprint_mismatches"] += 1
                 self.trouble_ns["replicas"] = now.mono_ns
                 facts = {"shard": theirs.shard, "peer": link.peer.hex()}
@@ -222,7 +235,7 @@ class Exchange:
 
     def _offer_back(self, link: Link, theirs: ShardSummary, mine: ShardState) -> list[Effect]:
         """Tell a peer what its summary shows it to lack, so that one summary repairs both ways."""
-        if _is_part(theirs):
+        if theirs.is_part:
             return []  # A part only: what it does not name may be in the next one.
         lacking = Knowledge(theirs.knowledge).missing_from(mine.committed.delta())
         parts = parts_of(lacking, HAVE_RANGES_MAX) if lacking else ()
@@ -440,6 +453,16 @@ class Exchange:
         effects += self._give_up(given_up)
         return effects + self.fetcher.pump(link.peer, now) + self.mending.chunks_refused(hashes, now)
 
+    # -- tombstones, and who missed them
+
+    def _collected_in(self, shard: Shard) -> CutTold:
+        return told(self.replica.shard(shard).collected)
+
+    def collect(self, now: Now) -> None:
+        """Drop some of the tombstones that nobody needs any more."""
+        busy = [shard for shard, _ in self.replica.shards() if self.mending.is_reading(shard)]
+        self.collector.tick([*busy, *self.returning.shards], now)
+
     # -- the disk
 
     def handle_committed(self, event: Committed, now: Now) -> list[Effect]:
@@ -469,6 +492,7 @@ class Exchange:
                 effects += self._give_credit(link, amount)
         effects += self.mending.committed([commit.draft for commit in commits])
         effects += self.pulls.committed(streams, shards, now)
+        effects += self.returning.committed(now)
         if changed:
             effects.append(Changed(tuple(changed)))
         return effects
@@ -484,6 +508,7 @@ class Exchange:
                     effects += self._give_credit(link, amount)
         self.pulls.taint_all()
         self.mending.commits_failed()
+        effects += self.returning.commits_failed()
         self.counters["commits_failed"] += 1
         self.is_disk_refusing = True
         effects.append(Log("error", event.code, {"reason": event.reason}))
@@ -493,6 +518,7 @@ class Exchange:
         """Forget what was under way over a link that is no longer among the open ones."""
         effects = self.serving.link_closed(link.link)
         self.pulls.link_closed(link.link)
+        effects += self.returning.link_closed(link.link)
         retries, given_up = self.fetcher.link_closed(link.link, now)
         effects += self._give_up(given_up) + retries
         return effects + self.custody.link_gone(link, now)
@@ -500,8 +526,11 @@ class Exchange:
     # -- reading for others
 
     def handle_page(self, page: PageRead, now: Now) -> list[Effect]:
-        if page.reading < 0:
+        """Views with numbers below 0 are `returning`'s own, and far below those of what is let go."""
+        if page.reading <= FIRST_READING:
             return self.custody.handle_page(page)
+        if page.reading < 0:
+            return self.returning.handle_page(page, now)
         if self._is_placed(page.reading):
             self.custody.pace.took(page.records, now)
         return self.custody.pace.slowed(self.serving.handle_page(page), self._is_placed, now)
@@ -519,11 +548,6 @@ class Exchange:
         return effects + self.compare(now) if is_news else effects
 
 
-def _is_part(summary: ShardSummary) -> bool:
-    """Of a knowledge too large for one message."""
-    return summary.fingerprint == NO_FINGERPRINT and bool(summary.knowledge)
-
-
 def _summary_parts(shards: Iterable[tuple[Shard, ShardState]]) -> Iterator[tuple[ShardSummary, ...]]:
     """What fits into one message each."""
     part: list[ShardSummary] = []
@@ -532,6 +556,7 @@ def _summary_parts(shards: Iterable[tuple[Shard, ShardState]]) -> Iterator[tuple
         for summary in _summaries_of(shard, state):
             part.append(summary)
             count += 4 + sum(4 + len(ranges) for _, ranges in summary.knowledge)
+            count += 3 * (len(summary.stable) + len(summary.collected))
             if count > SUMMARY_RANGES_MAX:
                 yield tuple(part)
                 part, count = [], 0
@@ -542,8 +567,11 @@ def _summary_parts(shards: Iterable[tuple[Shard, ShardState]]) -> Iterator[tuple
 def _summaries_of(shard: Shard, state: ShardState) -> list[ShardSummary]:
     """All that is durable of a shard, in as many parts as it takes."""
     pieces = list(parts_of(state.committed.delta(), SUMMARY_RANGES_MAX))
-    fingerprint = state.fingerprint.to_bytes(32, "little") if len(pieces) == 1 else NO_FINGERPRINT
-    return [ShardSummary(shard, piece, fingerprint) for piece in pieces]
+    if len(pieces) > 1:
+        return [ShardSummary(shard, piece, NO_FINGERPRINT, is_part=True) for piece in pieces]
+    fingerprint = state.fingerprint.to_bytes(32, "little")
+    cuts = told(state.stable), told(state.collected)
+    return [ShardSummary(shard, pieces[0], fingerprint, False, *cuts)]
 
 
 def _ranges(

@@ -64,6 +64,8 @@ class Mending:
         self._askings = 0
         self._asked: dict[int, tuple[ChunkRef, ...]] = {}
         """What is being looked for on this disk before it is asked for, by the number of that look."""
+        self.on_clean: Callable[[Examination, Now], list[Effect]] = lambda found, now: []
+        """Who wants to know what a shard holds, once it is known to be that."""
         self.must_start_over = False
         """What this node told its peers that it knows is no longer true: their links have to be made anew."""
 
@@ -103,6 +105,14 @@ class Mending:
         self._doubted_ns[shard] = now.mono_ns
         return self._examine(shard)
 
+    def read(self, shard: Shard) -> list[Effect]:
+        """Read a shard through, from now on; `on_clean` hears what is in it, once it is mended."""
+        return self._examine(shard)
+
+    def is_reading(self, shard: Shard) -> bool:
+        """Whether what is known of this shard is in doubt now."""
+        return shard in self._states
+
     def _examine(self, shard: Shard) -> list[Effect]:
         if shard in self._states:
             self._states[shard] = _AGAIN if self._states[shard] == _EXAMINING else self._states[shard]
@@ -130,7 +140,7 @@ class Mending:
             return []
         if found.is_clean and state != _AGAIN:
             self._replica.damage.forget(shard, self._suspects.pop(shard, ()))
-            return self._pulls.release(shard, now)
+            return [*self._pulls.release(shard, now), *self.on_clean(found, now)]
         if found.is_clean:
             return self._examine(shard)
         self._mend(found)

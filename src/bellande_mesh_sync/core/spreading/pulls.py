@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from bellande_mesh_sync.core.config import CoreConfig
 from bellande_mesh_sync.core.counters import Counters
+from bellande_mesh_sync.core.data.cuts import Cut, highest, is_known
 from bellande_mesh_sync.core.data.knowledge import Delta, Knowledge, count_of
 from bellande_mesh_sync.core.data.record import Record
 from bellande_mesh_sync.core.data.replica import Replica
@@ -46,6 +47,8 @@ class Pull:
     """The sender's knowledge, as far as it has come."""
     knowledge: Delta | None = None
     """All of it, once the stream has ended."""
+    collected: Cut = field(default_factory=dict)
+    """Up to where the sender had dropped tombstones, which nobody sends any more."""
     mark: int = 0
     """Raised by any progress."""
     lacks: Dot | None = None
@@ -71,6 +74,7 @@ class Pull:
         self.came.merge(other.came.delta())
         self.told.merge(other.told.delta())
         self.knowledge = self.told.delta()
+        self.collected = highest(self.collected, other.collected)
         self.mark += 1
         # What one lacked of the other's dots is obsolete now, so waiting for it would be in vain.
         lacked = [dot for dot in (self.lacks, other.lacks) if dot and not self.dots.contains(*dot)]
@@ -100,6 +104,8 @@ class Pulls:
         self._arriving = arriving
         """The dots whose records are here and wait for their chunks."""
         self._held_off = held_off
+        self.on_behind: Callable[[int, Shard, Now], list[Effect]] = lambda link, shard, now: []
+        """The peer on this link has dropped tombstones that never came here."""
         self.held: set[Shard] = set()
         """Shards in which nothing is concluded now: what is known of them is in doubt."""
         self._pulls: dict[int, Pull] = {}
@@ -221,6 +227,7 @@ class Pulls:
             return []
         pull.mark += 1
         pull.told.merge(end.knowledge)
+        pull.collected = highest(pull.collected, dict(end.collected))
         if not end.is_last:
             return []
         pull.knowledge = pull.told.delta()
@@ -262,7 +269,8 @@ class Pulls:
             lacking[pull.stream] = state.committed.missing_from(pull.knowledge)
             absent = pull.came.missing_from(state.seen.missing_from(pull.knowledge))
             obsolete[pull.stream] = _common(absent, pull.dots)
-        done = [pull for pull in ended if not pull.is_tainted]
+        behind = [pull for pull in ended if obsolete[pull.stream] and _is_behind(pull, state.committed)]
+        done = [pull for pull in ended if not pull.is_tainted and pull not in behind]
         while True:
             claimed = Knowledge()
             for pull in done:
@@ -291,6 +299,9 @@ class Pulls:
                 assert pull.knowledge is not None, "a stream that has all has ended"
                 effects += self.handle_pull_due(link.link, now)
                 effects += self.offered(link, shard, pull.knowledge, now)
+        for pull in behind:
+            if _is_behind(pull, state.seen):
+                effects += self.on_behind(pull.link, shard, now)
         return effects
 
     def _join_surplus(self, waiting: Sequence[Pull]) -> None:
@@ -326,6 +337,14 @@ class Pulls:
 
     def __len__(self) -> int:
         return len(self._pulls)
+
+
+def _is_behind(pull: Pull, knowledge: Knowledge) -> bool:
+    """Whether some of what did not come may be a tombstone that its sender has dropped.
+
+    Then nothing here tells which records it had deleted, and they must be compared first.
+    """
+    return not is_known(pull.collected.items(), knowledge)
 
 
 def _first_ranges(delta: Delta) -> Delta:

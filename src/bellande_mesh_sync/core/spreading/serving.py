@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from bellande_mesh_sync.core.config import CoreConfig
 from bellande_mesh_sync.core.counters import Counters
+from bellande_mesh_sync.core.data.cuts import CutTold
 from bellande_mesh_sync.core.data.knowledge import parts_of
 from bellande_mesh_sync.core.effects import CloseChanges, Effect, NextPage, OpenChanges, Send
 from bellande_mesh_sync.core.events import PageRead
@@ -41,10 +43,14 @@ class Desk:
 class Serving:
     """At most `streams_max` streams a link at once, and one page of each in memory."""
 
-    def __init__(self, config: CoreConfig, links: Links, counters: Counters) -> None:
+    def __init__(
+        self, config: CoreConfig, links: Links, counters: Counters, collected: Callable[[Shard], CutTold]
+    ) -> None:
         self._config = config
         self._links = links
         self._counters = counters
+        self._collected = collected
+        """Up to where tombstones of a shard have been dropped here."""
         self._desks: dict[int, Desk] = {}
         self._readings: dict[int, Serve] = {}
         self._next_reading = 1
@@ -84,7 +90,9 @@ class Serving:
         if page.is_last:
             parts = list(parts_of(page.knowledge, END_RANGES_MAX))
             for number, part in enumerate(parts, 1):
-                end = StreamEnd(want.stream, want.shard, part, number == len(parts))
+                is_last = number == len(parts)
+                collected = self._collected(want.shard) if is_last else ()
+                end = StreamEnd(want.stream, want.shard, part, is_last, collected)
                 effects.append(Send(serve.link, end))
             return effects + self._finish(serve)
         if link.credit > 0:
