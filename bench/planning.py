@@ -34,7 +34,7 @@ def run(runs: int) -> Report:
     peer = _peer(report)
     report.add("compiling, or loading what was", "s", [plan([0], [1], [1]).compile_s])
     for n in (2, 3, 6):
-        scenes = [_scene(n, seed) for seed in range(SCENES)]
+        scenes = [random_scene(n, seed) for seed in range(SCENES)]
         peers = _first_of_peer(report, peer, n, scenes) if peer else []
         for engine, share in (("compiled", FIRST_SHARE_COMPILED), ("numpy", FIRST_SHARE_NUMPY)):
             progress(f"{engine}, {n}-D, first paths")
@@ -46,7 +46,7 @@ def run(runs: int) -> Report:
                 report.add(f"{n}-D first path, {engine} / OMPL", "medians", [ratio], at_most=share)
         _star(report, peer, n, scenes[:STAR_SCENES])
     progress(f"{LARGE:,} boxes")
-    start, goal, boxes = _scene(3, 1, LARGE, 0.1)
+    start, goal, boxes = random_scene(3, 1, LARGE, 0.1)
     larges = [
         plan(start, goal, np.ones(3), boxes, seed=seed, algorithm="rrt_connect", time_limit=30).first_path_s
         for seed in range(max(runs, 5))
@@ -112,7 +112,7 @@ def _star(report: Report, peer: Any, n: int, scenes: list[Any]) -> None:
             report.add(f"{n}-D length after 1 s, {algorithm} / OMPL", "medians", [ratio], at_most=1.0)
 
 
-def _scene(n: int, seed: int, count: int = 50, share: float = 0.3) -> tuple[Any, Any, Any]:
+def random_scene(n: int, seed: int, count: int = 50, share: float = 0.3) -> tuple[Any, Any, Any]:
     """Boxes that fill about this share of the unit cube, and keep away from start and goal."""
     import numpy as np
 

@@ -440,3 +440,14 @@ def test_spaces_with_a_number_of_replicas_reach_the_core() -> None:
     assert core.rebalance_after_ns == 60 * 10**9
     for wrong in ({"replicas": 0}, {"shards": 63}, {"shards": 16_385}, {"replicas": "some"}):
         _error(SpacePolicy, **wrong)
+
+
+def test_only_cipher_suites_and_versions_of_tls_1_3_are_taken() -> None:
+    assert (
+        MeshOptions(tls_ciphers=("TLS_AES_256_GCM_SHA384",), tls_min_version="1.3").tls_min_version == "1.3"
+    )
+    with pytest.raises(ConfigError, match=r"tls_ciphers.*is none of TLS_AES_256_GCM_SHA384"):
+        MeshOptions(tls_ciphers=("ECDHE-RSA-AES128-SHA",))
+    for old in ("1.2", "1.0", "ssl3"):
+        with pytest.raises(ConfigError, match=r"tls_min_version"):
+            MeshOptions(tls_min_version=old)  # type: ignore[arg-type]

@@ -29,6 +29,7 @@ _SETTINGS = frozenset(
     {
         "addresses",
         "config",
+        "config_bellande",
         "config_file",
         "config_history",
         "config_model",
@@ -38,8 +39,16 @@ _SETTINGS = frozenset(
     }
 )
 _CLIENT = frozenset(
-    {"client", "client_conflicts", "client_errors", "client_history", "client_planning", "client_transfers"}
-    | {"client_placement"}
+    {
+        "client",
+        "client_certificates",
+        "client_conflicts",
+        "client_errors",
+        "client_history",
+        "client_placement",
+        "client_planning",
+        "client_transfers",
+    }
 )
 _EVERYDAY = BASE | _SETTINGS | {"core", "wire", "store", "security", "observe", "loading"}
 _MESH_PARTS = frozenset(
@@ -71,7 +80,8 @@ ARROWS: dict[str, frozenset[str]] = {
     # Programs get the very calls of `Mesh`, so what is behind these and touches nothing outside is shared.
     "sim": BASE
     | {"core", "wire", "store.memory", "store.interface", "store.chunker", "store.manifests"}
-    | {"arguments", "feeds", "config_history", "config_model", "config_placement", "loading"}
+    | {"store.condemned"}
+    | {"arguments", "feeds", "config_history", "config_model", "loading"}
     | {"observe.views", "observe.conflicts", "observe.past"},
     "shell": _EVERYDAY,
     # A mesh starts its own HTTP servers; they know it only by the calls in api.needs.

@@ -31,6 +31,19 @@ max_connections = 200
 [spaces.fleet]
 ack = "quorum"
 ```
+
+`load_config_file` and `load_node_file` read the same also from files named `*.json`, and `*.bellande`:
+
+```text
+listen_address: 0.0.0.0:8000
+bootstrap_nodes:
+    - 10.0.0.1:8000
+options:
+    max_connections: 200
+spaces:
+    fleet:
+        ack: quorum
+```
 """
 
 

@@ -45,12 +45,15 @@ if TYPE_CHECKING:
         subscribe,
         topology,
         update_node,
+        validate_certificate,
         verify_data,
         wake,
         why,
     )
     from bellande_mesh_sync.mesh import Mesh
     from bellande_mesh_sync.values import (
+        CertificateCheck,
+        CertificateView,
         Change,
         DamagedValue,
         Entry,
@@ -70,6 +73,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BellandeMeshError",
+    "CertificateCheck",
+    "CertificateView",
     "Change",
     "Config",
     "DamagedValue",
@@ -130,6 +135,7 @@ __all__ = [
     "sync_with_peers",
     "topology",
     "update_node",
+    "validate_certificate",
     "verify_data",
     "wake",
     "why",

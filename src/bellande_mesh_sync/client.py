@@ -20,6 +20,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from bellande_mesh_sync.client_certificates import CertificateCalls
 from bellande_mesh_sync.client_conflicts import ConflictCalls
 from bellande_mesh_sync.client_errors import checked_url, error_in, translated, translated_pieces
 from bellande_mesh_sync.client_history import HistoryClient
@@ -81,7 +82,7 @@ OCTETS: Final = "application/octet-stream"
 Answered = TypeVar("Answered")
 
 
-class Client(PlacementClient, ConflictCalls, HistoryClient, PlanningCalls):
+class Client(PlacementClient, ConflictCalls, HistoryClient, PlanningCalls, CertificateCalls):
     """Talks to one node.
 
     Args:

@@ -1,4 +1,4 @@
-"""What a client asks a node to plan."""
+"""What a client asks a node of the search path."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
@@ -21,6 +22,13 @@ class PlanningCalls(ABC):
 
     @abstractmethod
     def _stream(self, method: str, path: str, **options: Any) -> AbstractContextManager[Any]: ...
+
+    def ask_path(self, algorithm: str, question: bytes) -> dict[str, Any]:
+        """Let the node compute: the answer of `POST /v1/path/ALGORITHM` to a question, which is JSON."""
+        name = quote(algorithm, safe="")
+        headers = {"content-type": "application/json"}
+        with self._stream("POST", f"/v1/path/{name}", content=question, headers=headers) as answer:
+            return msgspec.json.decode(answer.read(), type=dict[str, Any])
 
     def plan(
         self, wish: PlanWish, *, share: str = "", on_progress: Callable[[Path], object] | None = None

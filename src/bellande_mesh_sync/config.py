@@ -90,6 +90,7 @@ class Settings:
     cert_path: Path | None
     key_path: Path | None
     certificate_days: float
+    tls_ciphers: tuple[str, ...]
     max_connections: int
     max_retries: int
     rebalance_bytes_per_s: int
@@ -162,6 +163,7 @@ def resolve(config: Config, options: MeshOptions | None = None, home: Path | Non
         cert_path=None if options.cert_path is None else Path(options.cert_path),
         key_path=None if options.key_path is None else Path(options.key_path),
         certificate_days=options.certificate_days,
+        tls_ciphers=options.tls_ciphers,
         max_connections=options.max_connections,
         max_retries=options.max_retries,
         rebalance_bytes_per_s=round(config.rebalance_rate),

@@ -1,4 +1,4 @@
-"""node.toml: reading it with errors that name the line or the setting, and writing the first one."""
+"""Settings files: reading them with errors that name the line or the setting, and writing the first one."""
 
 from __future__ import annotations
 
@@ -13,15 +13,20 @@ from bellande_mesh_sync.errors import ConfigError
 
 
 def load_config_file(path: str | Path) -> Config:
-    """The Config in a TOML file. Its `[options]` are checked too, then left out: see `load_node_file`."""
+    """The Config in a file: TOML, or by its name JSON or `.bellande`.
+
+    Its `[options]` are checked too, then left out: see `load_node_file`.
+    """
     return load_node_file(path)[0]
 
 
 def load_node_file(path: str | Path) -> tuple[Config, MeshOptions]:
     """Everything in a node.toml: Config at the top, `[spaces.NAME]` in it, MeshOptions in `[options]`.
 
+    A file named *.json or *.bellande holds the same in that form.
+
     Raises:
-        ConfigError: the file cannot be read, is no TOML (with the line), or holds a wrong setting.
+        ConfigError: the file cannot be read, is not of its form (with the line), or holds a wrong setting.
     """
     source = str(path)
     try:
@@ -34,14 +39,33 @@ def load_node_file(path: str | Path) -> tuple[Config, MeshOptions]:
 
 
 def settings_of_text(text: str, source: str) -> tuple[Config, MeshOptions]:
-    """Like `load_node_file` for a text; `source` is named in errors."""
+    """Like `load_node_file` for a text; the end of `source` tells its form, and errors name it."""
+    return settings_of(_table_of(text, source), source)
+
+
+def _table_of(text: str, source: str) -> dict[str, Any]:
+    if source.endswith(".json"):
+        return _json_table(text, source)
+    if source.endswith(".bellande"):
+        from bellande_mesh_sync.config_bellande import parse_bellande
+
+        return parse_bellande(text, source)
     import tomllib
 
     try:
-        table = tomllib.loads(text)
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(field=source, reason=f"not valid TOML: {error}") from None
-    return settings_of(table, source)
+
+
+def _json_table(text: str, source: str) -> dict[str, Any]:
+    try:
+        table = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ConfigError(field=source, reason=f"not valid JSON: {error}") from None
+    if not isinstance(table, dict):
+        raise ConfigError(field=source, reason="a JSON object is expected")
+    return table
 
 
 def settings_of(table: dict[str, Any], source: str) -> tuple[Config, MeshOptions]:

@@ -9,7 +9,7 @@ import difflib
 import os
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
@@ -183,6 +183,15 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, meta
         return f"Config({', '.join(f'{name}={value!r}' for name, value in values.items())})"
 
 
+TLS_SUITES: Final = (
+    "TLS_AES_256_GCM_SHA384",
+    "TLS_CHACHA20_POLY1305_SHA256",
+    "TLS_AES_128_GCM_SHA256",
+    "TLS_AES_128_CCM_SHA256",
+)
+"""Of TLS 1.3; the last is off in OpenSSL unless it is configured."""
+
+
 class MeshOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, metaclass=_Checked):
     """How a node runs; `[options]` in node.toml. Where a field stands in Config too, the one given
     here wins, unless it is None. Checked like Config."""
@@ -191,6 +200,12 @@ class MeshOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
     """This node's certificate (PEM), if it is kept outside the home's `identity/`; with `key_path`."""
     key_path: str | None = None
     """The private key of `cert_path` (PEM, readable by its owner only)."""
+    tls_ciphers: tuple[str, ...] = ()
+    """Cipher suites of TLS 1.3 that links may use; empty: any. A link with another one is refused, and so is
+    a start where OpenSSL would choose another: which it chooses is set by a line `Ciphersuites = ...` in the
+    file that OPENSSL_CONF names. Only who has a policy to follow changes it."""
+    tls_min_version: Literal["1.3"] = "1.3"
+    """Links speak TLS 1.3 and nothing older; there is nothing newer yet. Other values are refused."""
     certificate_days: Annotated[float, Meta(gt=0, le=3650)] = 30.0
     """How long the certificates are valid that this node issues, if it can: to those who join, and to members
     when they are renewed. Members ask when a third is left, so they may be out of reach for that long: a
@@ -236,6 +251,9 @@ class MeshOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
         if (self.cert_path is None) != (self.key_path is None):
             missing = "key_path" if self.key_path is None else "cert_path"
             raise ConfigError(field=missing, reason="cert_path and key_path are given together or not at all")
+        for suite in self.tls_ciphers:
+            if suite not in TLS_SUITES:
+                raise ConfigError(field="tls_ciphers", reason=f"{suite!r} is none of {', '.join(TLS_SUITES)}")
         if not self.enable_replication:
             # Ignored, it would send to others what was meant to stay.
             raise UnsupportedError(what="enable_replication=False", field="enable_replication")

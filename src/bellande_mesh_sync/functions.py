@@ -10,6 +10,7 @@ from bellande_mesh_sync.errors import UsageError
 from bellande_mesh_sync.feeds import Subscription
 from bellande_mesh_sync.mesh import Mesh, init, init_with_options
 from bellande_mesh_sync.values import (
+    CertificateCheck,
     Explanation,
     NodeView,
     Receipt,
@@ -60,6 +61,7 @@ __all__ = [
     "sync_with_peers",
     "topology",
     "update_node",
+    "validate_certificate",
     "verify_data",
     "wake",
     "why",
@@ -282,3 +284,11 @@ async def replicate_data(mesh: Mesh, key: str, *, timeout: float = 10.0) -> list
 async def sync_with_peers(mesh: Mesh) -> int:
     """Compare with every linked node what is held, now; with how many."""
     return await mesh.sync_with_peers()
+
+
+# -- security
+
+
+async def validate_certificate(mesh: Mesh, pem: bytes | str) -> CertificateCheck:
+    """What is wrong with a certificate (PEM) as one of a member of the mesh, and by how much."""
+    return await mesh.validate_certificate(pem)

@@ -58,6 +58,7 @@ from bellande_mesh_sync.mesh_watch import WatchCalls
 from bellande_mesh_sync.observe import views
 from bellande_mesh_sync.observe.conflicts import counts_shown, entry_of_version, to_settle
 from bellande_mesh_sync.security.admission import JoinDesk
+from bellande_mesh_sync.security.certificates import utc_now
 from bellande_mesh_sync.security.identity import Identity
 from bellande_mesh_sync.shell.assembly import VERSION, Assembly, News
 from bellande_mesh_sync.shell.runner import now
@@ -639,8 +640,10 @@ class Mesh(
             **views.gauges_of(node.core),
             "keys": counts.keys,
             "records": counts.records,
+            "tombstones": counts.deleted,
             "conflicts": _conflict_count(node),
             "disk_bytes": counts.disk_bytes,
+            "certificate_left_s": round((self.identity.not_after - utc_now()).total_seconds()),
             "chunk_bytes": counts.chunk_bytes,
             "chunks_unreferenced": node.store.condemned.count,
             "damaged_records": len(node.core.replica.damage),
@@ -659,7 +662,8 @@ class Mesh(
         """Checks by name, each with `ok` and a sentence."""
         if not self.is_running():
             return {"node": {"ok": False, "detail": f"it is {self._state}"}}
-        return views.health_of(self._started().core, now())
+        checks = views.health_of(self._started().core, now())
+        return {**checks, "certificate": self._certificate_health()}
 
     def _alive(self) -> Assembly:
         """The node, for calls that programs make."""

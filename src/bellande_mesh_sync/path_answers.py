@@ -57,26 +57,33 @@ def answer(question: Any, steps_max: float | None = None) -> dict[str, Any]:
 
 
 def _steps_of(question: Any) -> float:
-    """About how many steps the inner loops take; what is read in one pass counts nothing."""
+    """About how many steps the inner loops take, with what a call costs beside them and what a long
+    answer does; what is read in one pass counts nothing."""
     match question:
         case LimitQuestion():
             rays = max(_rows(question.node0), _rows(question.node1), _rows(question.goal))
             samples = 1 if question.exact else max(question.sample_points, 1)
-            return float(rays * samples * (len(question.obstacles) + 1) * len(question.environment))
+            boxes, axes = len(question.obstacles), len(question.environment)
+            return float(rays * samples * (boxes + 1) * axes + 1000 * boxes * axes)
         case ImportanceQuestion():
             kept = sum(len(nodes) for nodes in question.important_nodes.values())
-            beside = sum(len(segments) for segments in question.adjacent_segments.values())
-            return float((len(question.nodes) + 1) * (kept + 1) * (beside + 1) * len(question.grid_steps))
+            return float((len(question.nodes) + kept + 1) * (kept + 1) * len(question.grid_steps))
         case CreateRandom():
-            return float(question.count * len(question.obstacles) * 400)
+            return float((question.count + 300) * len(question.obstacles) * 400)
         case ReadMarkers() | Weigh():
-            return float(_rows(question.particles) * len(question.markers) * 20)
+            return float(_rows(question.particles) * len(question.markers) * 500)
+        case ProbabilityQuestion():
+            is_many = bool(question.x) and isinstance(question.x[0], list)
+            axes = len(question.x[0] if is_many else question.x)
+            return float(len(question.mu + question.sigma) * axes)
         case MotionQuestion():
-            return float(_rows(question.particles) * max(question.sample_points, 1) * 5)
+            return float((_rows(question.particles) * 20 + 1000) * max(question.sample_points, 1))
         case TreeQuestion():
-            nodes = max(len(question.targets), question.count)
-            looked_at = nodes / 2 + len(question.obstacles) * 8 + 1000
-            return float(nodes * looked_at * len(question.root))
+            nodes, boxes = len(question.targets) + question.count, len(question.obstacles)
+            rewired = nodes * (1000 + boxes * 8) if question.rewire_radius > 0 else 0
+            return float(nodes * (nodes / 2 + boxes * 8 + 1000 + rewired / 2) * len(question.root))
+        case SegmentQuestion():
+            return float(_rows(question.points) * len(question.counts) * 400)
         case _:
             return 0.0
 

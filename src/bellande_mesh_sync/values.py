@@ -285,6 +285,40 @@ class VerifyProgress(Struct, frozen=True):
     damaged: int
 
 
+class CertificateView(Struct, frozen=True):
+    """A certificate. Times are ISO 8601 in UTC."""
+
+    of: str
+    """Whose it is to the node that was asked: `this node`, `issuer` (its right to issue others), `authority`,
+    `peer`."""
+    name: str
+    node: str
+    """SHA-256 of its key: of a node its id, of an authority the pin."""
+    role: str
+    """`authority` or `issuer` for one that signs others."""
+    serial: str
+    """Hex digits."""
+    issued_by: str
+    not_before: str
+    not_after: str
+    left_s: float
+    """Seconds until its end; below 0 after it."""
+    standing: str
+    """`good`, `ending` (its renewal is late), `expired`, `not valid yet`."""
+    renewed: bool
+    """Whether it is renewed by itself, as far as the node knows."""
+
+
+class CertificateCheck(Struct, frozen=True):
+    """What a certificate is worth to this mesh."""
+
+    ok: bool
+    faults: tuple[str, ...]
+    """What is wrong with it, and by how much."""
+    certificate: CertificateView | None
+    """None: it could not be read."""
+
+
 class VerifyReport(Struct, frozen=True):
     """What a verification of all that a node holds came to."""
 

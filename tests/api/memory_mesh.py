@@ -24,6 +24,8 @@ from bellande_mesh_sync.ids import NodeId
 from bellande_mesh_sync.keys import check_key
 from bellande_mesh_sync.observe.lookup import the_one
 from bellande_mesh_sync.values import (
+    CertificateCheck,
+    CertificateView,
     Change,
     Conflict,
     Conflicts,
@@ -49,6 +51,20 @@ from bellande_mesh_sync.values import (
     VerifyReport,
 )
 from tests.api.memory_past import MemoryPast
+
+CERTIFICATE = CertificateView(
+    of="this node",
+    name="crane-1",
+    node="00" * 32,
+    role="admin",
+    serial="1f",
+    issued_by="harbour",
+    not_before="2026-01-01T00:00:00+00:00",
+    not_after="2026-01-31T00:00:00+00:00",
+    left_s=864_000.0,
+    standing="good",
+    renewed=True,
+)
 
 NODE = "ab" * 32
 TOKENS = {f"{role}-token": role for role in ("observer", "reader", "writer", "admin")}
@@ -452,6 +468,12 @@ class MemoryMesh(MemoryPast):
         return ":".join(
             ["token", role, str(expires_s), str(uses), *(f"{k}={v}" for k, v in (labels or {}).items())]
         )
+
+    async def certificates(self) -> Sequence[CertificateView]:
+        return [CERTIFICATE]
+
+    async def validate_certificate(self, pem: bytes) -> CertificateCheck:
+        return CertificateCheck(False, (f"{len(pem)} bytes are none",), None)
 
     async def handle_join_request(self, body: dict[str, Any], address: str) -> Mapping[str, Any]:
         self.calls.append(("join", body, address))

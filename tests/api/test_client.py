@@ -15,7 +15,7 @@ from bellande_mesh_sync.client_errors import classes_by_code, error_in
 from bellande_mesh_sync.values import Change
 
 from .conftest import Served, wait_until
-from .memory_mesh import NODE
+from .memory_mesh import CERTIFICATE, NODE
 
 LARGE = bytes(range(256)) * 12_000  # 3 MB
 
@@ -133,6 +133,11 @@ class TestNode:
         assert [view.name for view in client.nodes()] == ["alone", "other", "twin"]
         assert [view.name for view in client.nodes("dead")] == ["twin"]
         assert client.node("abab").node == NODE
+
+    def test_certificates_are_listed_and_checked(self, client: Client) -> None:
+        assert client.certificates() == (CERTIFICATE,)
+        found = client.check_certificate(b"hello")
+        assert (found.ok, found.faults) == (False, ("5 bytes are none",))
 
     def test_invites_and_messages_go_out(self, served: Served, client: Client) -> None:
         assert client.invite(role="reader", expires_s=5, uses=2) == "token:reader:5:2"

@@ -14,7 +14,8 @@ from bellande_mesh_sync.api import published
 from bellande_mesh_sync.api.app import openapi_document
 from bellande_mesh_sync.api.auth import FAILURES_MAX, FailureCounter
 from bellande_mesh_sync.api.paths import WAITING_MAX, Desk
-from bellande_mesh_sync.errors import BusyError
+from bellande_mesh_sync.client import Client
+from bellande_mesh_sync.errors import BusyError, DimensionMismatchError, NotFoundError
 from bellande_mesh_sync.search_path import limit, step
 
 from .conftest import Served
@@ -67,6 +68,14 @@ class TestQuestions:
         found = http.post("/v1/path/step", json=question)
         assert found.headers["content-type"] == "application/json"
         assert found.json() == {"next_step": step(**question).tolist()}  # type: ignore[arg-type]
+
+    def test_the_client_asks_and_hears_of_errors(self, client: Client) -> None:
+        question = {"node0": [0, 0], "node1": [30, 40], "limit": 25}
+        assert client.ask_path("step", json.dumps(question).encode()) == {"next_step": [15, 20]}
+        with pytest.raises(DimensionMismatchError, match="node1 has 1 dimensions"):
+            client.ask_path("step", json.dumps({**question, "node1": [1]}).encode())
+        with pytest.raises(NotFoundError):
+            client.ask_path("a/b", b"{}")
 
     def test_an_unknown_algorithm_is_no_route(self, http: httpx.Client) -> None:
         assert http.post("/v1/path/fly", json={}).status_code == 404
@@ -208,6 +217,11 @@ class TestWhoMayPassTheDoors:
         assert (refused.status_code, code_of(refused)) == (401, "unauthorized")
         assert "own machine" in refused.json()["error"]["message"]
         assert self.post(served, "reader-token").status_code == 200
+
+    def test_the_open_key_is_not_for_web_pages(self, served: Served) -> None:
+        with served.http(role="") as http:
+            answer = http.post(self.PATH, json={**STEP, **OPEN}, headers={"origin": "https://example.org"})
+        assert (answer.status_code, code_of(answer)) == (401, "unauthorized")
 
     def test_guessing_gets_slow_answers(self, served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(published, "_failures", FailureCounter())

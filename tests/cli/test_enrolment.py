@@ -309,3 +309,20 @@ def test_whom_to_call_must_be_callable(
 ) -> None:
     code, said = run(founder, "sign", str(asked), "-o", str(tmp_path / "out"), "--bootstrap", address)
     assert (code, said["error"]["code"]) == (2, "usage")
+
+
+def test_certificates_of_a_home_are_listed_while_no_node_runs(
+    tmp_path: Path, founder: Path, member: Path, run: Run
+) -> None:
+    code, said = run(member, "certs")
+    assert code == 0
+    own, authority = said["certificates"]
+    assert (own["of"], own["name"], own["role"], own["standing"]) == (
+        "this node",
+        "crane-2",
+        "writer",
+        "good",
+    )
+    assert authority["node"] == run(founder, "certs")[1]["certificates"][1]["node"], "the pin is the same"
+    code, said = run(tmp_path / "nobody", "certs")
+    assert (code, said["error"]["code"]) == (1, "not_a_member")

@@ -17,6 +17,8 @@ from bellande_mesh_sync.cli.options import Command
 from bellande_mesh_sync.cli.path import path
 from bellande_mesh_sync.path_questions import QUESTIONS
 
+from .conftest import Bms
+
 STEP = '{"node0": [0, 0], "node1": [30, 40], "limit": 25}'
 
 
@@ -82,3 +84,8 @@ def test_a_wrong_question_is_a_usage_error_with_its_code(
     out, err = capsys.readouterr()
     assert out == ""
     assert json.loads(err)["error"]["code"] == code
+
+
+def test_the_node_computes_on_request(bms: Bms) -> None:
+    assert bms("path", "step", STEP, "--remote", "--json").json == {"next_step": [15, 20]}
+    assert bms("path", "step", "{}", "--remote", "--json").error == "usage"

@@ -197,6 +197,12 @@ def test_a_node_that_was_invited_joins_and_both_hold_the_same(home: Path, bms: B
             assert states == {"crane-1": "alive", "crane-2": "alive"}
             labels = {node["name"]: node["labels"] for node in bms("nodes", "--json").json["nodes"]}
             assert labels == {"crane-1": {}, "crane-2": {"site": "a"}}
+            listed = bms("certs", "--json").json["certificates"]
+            assert [each["of"] for each in listed] == ["this node", "authority", "peer"]
+            certificate = str(second_home / "identity" / "node.crt")
+            assert bms("certs", "--check", certificate, "--json").json["ok"] is True
+            wrong = bms("certs", "--check", str(second_home / "identity" / "authority.crt"))
+            assert (wrong.code, "not a node's" in wrong.text) == (1, True)
             assert bms("send", "crane-2", "hello").code == 0
             assert bms("send", second["node"][:8], "hello").code == 0
             assert bms("broadcast", "hello", "--json").json["nodes"] == 1

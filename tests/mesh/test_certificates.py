@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from bellande_mesh_sync import Config, Mesh, MeshOptions, init_with_options
+from bellande_mesh_sync import Config, Mesh, MeshOptions, init_with_options, validate_certificate
 from bellande_mesh_sync.addresses import parse_address
+from bellande_mesh_sync.errors import UsageError
 from bellande_mesh_sync.files import write_atomic
 from bellande_mesh_sync.home import Home
-from bellande_mesh_sync.security.authority import found_mesh, new_member
+from bellande_mesh_sync.security.authority import Authority, found_mesh, new_member
 from bellande_mesh_sync.security.certificates import load_bundle, load_pem
 from bellande_mesh_sync.security.identity import new_key, public_bytes, save_identity
 from bellande_mesh_sync.security.issuing import appoint
@@ -231,5 +232,64 @@ def test_programs_cannot_ask_in_the_nodes_name(play: Any) -> None:
         for topic in renewal.TOPICS:
             with pytest.raises(Exception, match="control character"):
                 await crane.publish(topic, b"x")
+
+    play(scenario)
+
+
+def test_a_node_lists_what_it_holds_and_sees_and_judges_any_other(play: Any) -> None:
+    async def scenario(harbour: Harbour) -> None:
+        issuer = await harbour.node(harbour.issuer("issuer"), life_s=30 * DAY_S)
+        crane = await harbour.node(harbour.home("crane"), issuer, life_s=30 * DAY_S)
+        await linked(issuer, crane)
+
+        async def holds_its_right() -> bool:
+            return len(await issuer.certificates()) == 4
+
+        await eventually(holds_its_right)
+        views = await issuer.certificates()
+        assert [view.of for view in views] == ["this node", "issuer", "authority", "peer"]
+        assert (views[3].name, views[3].node) == ("crane", crane.node_id)
+        assert [view.renewed for view in views] == [True, False, False, True]
+        found = await validate_certificate(crane, issuer.identity.certificate_pem)
+        assert (found.ok, found.faults) == (True, ())
+        stranger = new_member(Authority.create("harbour"), "crane", role="admin")
+        found = await validate_certificate(crane, stranger.certificate_pem)
+        assert not found.ok
+        assert "another mesh" in found.faults[0]
+        with pytest.raises(UsageError, match="at most 65536 bytes"):
+            await crane.validate_certificate(b"x" * 70_000)
+        assert crane.health()["certificate"]["ok"] is True
+        left_s = (await crane.stats()).gauges["certificate_left_s"]
+        assert left_s == pytest.approx(30 * DAY_S, abs=60)
+
+    play(scenario)
+
+
+def test_a_certificate_from_elsewhere_is_used_and_replaced_by_its_keeper_alone(
+    play: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(renewal, "LOOK_EVERY_S", 0.1)
+
+    async def scenario(harbour: Harbour) -> None:
+        founder = await harbour.node(harbour.home("founder"))
+        home = harbour.home("crane", life_s=SHORT_S)
+        kept = home.path.parent / "kept"
+        kept.mkdir()
+        for name in ("node.crt", "node.key"):
+            (home.identity_dir / name).rename(kept / name)
+        options: dict[str, Any] = {"cert_path": str(kept / "node.crt"), "key_path": str(kept / "node.key")}
+        crane = await harbour.node(home, founder, **options)
+        await linked(founder, crane)
+        assert [view.renewed for view in await crane.certificates()][:2] == [False, False]
+        before = crane.identity
+        # Well past the time at which the node would have asked for one of its own.
+        due = before.not_after - datetime.timedelta(seconds=1)
+        await eventually(lambda: _is_past(due))
+        assert crane.identity == before
+        new = harbour.authority.issue(before.public_key, name="crane", role="writer", days=1)
+        write_atomic(kept / "node.crt", new)
+        await renewed(crane, load_pem(before.certificate_pem).serial_number)
+        assert not (home.identity_dir / "node.crt").exists()
+        await linked(founder, crane)
 
     play(scenario)

@@ -18,7 +18,6 @@ from bellande_mesh_sync.store.sqlite import DATABASE_NAME
 from tests.mesh.programs import Program, start_node
 from tests.mesh.writer_program import value_of
 
-KILLS = 50
 WRITER = str(Path(__file__).with_name("writer_program.py"))
 
 
@@ -35,13 +34,14 @@ def bystanders(tmp_path: Path) -> Iterator[list[dict[str, Any]]]:
         yield ready
 
 
-@pytest.mark.timeout(420)
-def test_no_acknowledged_write_is_lost_in_fifty_kills(
-    tmp_path: Path, bystanders: list[dict[str, Any]]
+@pytest.mark.timeout(1500)
+@pytest.mark.parametrize("kills", [50, pytest.param(200, marks=pytest.mark.soak)])
+def test_no_acknowledged_write_is_lost_in_many_kills(
+    tmp_path: Path, bystanders: list[dict[str, Any]], kills: int
 ) -> None:
     chance = random.Random(20_240_917)
     acked: dict[str, set[str]] = {"local": set(), "all": set()}
-    for number in range(KILLS):
+    for number in range(kills):
         arguments = [WRITER, str(tmp_path / "a"), str(number), *(each["tcp"] for each in bystanders)]
         with Program(arguments) as writer:
             assert writer.line()["event"] == "ready"
@@ -54,8 +54,8 @@ def test_no_acknowledged_write_is_lost_in_fifty_kills(
                 acked[said["level"]].update(said["keys"])
     for each in bystanders:
         assert each["program"].terminate() == 0
-    assert len(acked["local"]) > 20 * KILLS
-    assert len(acked["all"]) > KILLS
+    assert len(acked["local"]) > 20 * kills
+    assert len(acked["all"]) > kills
     assert_holds(tmp_path / "a", acked["local"] | acked["all"])
     for each in bystanders:
         assert_holds(each["home"], acked["all"])

@@ -16,6 +16,7 @@ from bellande_mesh_sync.search_path import plan
 from bellande_mesh_sync.search_path.engine_compiled import CompiledEngine
 from bellande_mesh_sync.search_path.engine_numpy import NumpyEngine
 from bellande_mesh_sync.search_path.scene import scene_of
+from bellande_mesh_sync.search_path.steps import StepsByLimit
 from bellande_mesh_sync.values import Path
 from tests.search_path.scenes import check_path, meets_box, published_scene, random_boxes
 
@@ -224,3 +225,19 @@ def test_whatever_the_scene_what_is_found_is_free(seed: int, n: int, count: int,
     except (InvalidSceneError, NoPathError):
         return
     check_path(path.points, start, goal, [10] * n, boxes)
+
+
+@pytest.mark.parametrize("n", [2, 3])
+def test_adaptive_steps_are_short_where_something_lies_ahead(n: int) -> None:
+    start, goal, boxes = random_boxes(n, seed=1)
+    path = plan(start, goal, np.ones(n), boxes, is_adaptive=True, time_limit=None, samples=3000)
+    check_path(path.points, start, goal, np.ones(n), boxes)
+    assert path.engine == "numpy"
+    wall = np.array([[[0.5, 0.0], [0.6, 1.0]]])
+    steps = StepsByLimit(scene_of([0.1, 0.5], [0.9, 0.5], [1, 1], wall), 0.1)
+    places = np.array([[0.1, 0.5], [0.45, 0.5]])
+    far, near = steps.at(places, places + np.array([0.3, 0.0]), np.array([0.9, 0.5]))
+    assert far == pytest.approx(0.1)
+    assert near < 0.06
+    with pytest.raises(UsageError, match="adaptive"):
+        plan(start, goal, np.ones(n), boxes, is_adaptive=True, engine="compiled")

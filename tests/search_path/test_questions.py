@@ -122,6 +122,18 @@ TOO_LARGE: list[tuple[str, dict[str, Any]]] = [
 ]  # fmt: skip
 
 
+TOO_LARGE += [
+    ("tree", {"root": [0], "limit": 1, "environment": [1], "count": 5000, "rewire_radius": 1}),
+    (
+        "particle",
+        {"action": "create_random", "count": 1, "width": 9, "height": 9, "obstacles": [BOX] * 20_000},
+    ),
+    ("segment", {"environment": [1] * 60, "counts": [1] * 60, "points": [[0] * 60] * 10_000}),
+    ("probability", {"mu": "i" + "+i" * 450, "sigma": "1" + "+i" * 450, "x": [1] * 150_000}),
+    ("probability", {"mu": "i" + "+i" * 450, "sigma": "1" + "+i" * 450, "x": [[1] * 150_000]}),
+]
+
+
 @pytest.mark.parametrize(("name", "question"), TOO_LARGE, ids=[name for name, _ in TOO_LARGE])
 def test_what_would_keep_a_node_busy_is_refused_before_it_starts(name: str, question: dict[str, Any]) -> None:
     with pytest.raises(QuestionTooLargeError, match="ask for less at once"):
@@ -140,6 +152,7 @@ def test_what_would_keep_a_node_busy_is_refused_before_it_starts(name: str, ques
         ("step", b'{"node0": ["a"], "node1": [1], "limit": 1}', PathError),
         ("step", b'{"node0": [{}], "node1": [1], "limit": 1}', PathError),
         ("step", b'{"node0": [[[[1]]]], "node1": [1, 2], "limit": 1}', PathError),
+        ("step", b'{"node0": [[[1]], [[2]]], "node1": [[1], [2]], "limit": 1}', PathError),
         ("step", b'{"node0": [null], "node1": [1], "limit": 1}', PathError),
         ("particle", b'{"particles": []}', UsageError),
         ("particle", b'{"action": "fly", "particles": []}', UsageError),

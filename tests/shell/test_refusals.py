@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import logging
+import os
 import socket
 import ssl
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -20,6 +25,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from bellande_mesh_sync.core.events import LinkOpened
 from bellande_mesh_sync.core.messages import Goodbye
+from bellande_mesh_sync.errors import ConfigError
 from bellande_mesh_sync.security.certificates import member_uri
 from bellande_mesh_sync.security.identity import Identity, new_key
 from bellande_mesh_sync.shell.link import Link
@@ -336,6 +342,53 @@ def test_members_still_meet(loop_name: str, application: Application) -> None:
     run(loop_name, test)
     assert application.given > 0
     assert application.taken > 0
+
+
+def test_a_link_with_a_cipher_suite_that_may_not_be_is_refused_by_the_one_that_minds(loop_name: str) -> None:
+    async def test() -> None:
+        async with node(ALICE) as alice, node(BOB) as bob:
+            link, _ = await linked(alice, bob)
+            alice.links.hangup(link, "closing", "enough")
+            await closed(bob.sink)
+            alice.links.config = dataclasses.replace(alice.links.config, ciphers=("TLS_AES_128_CCM_SHA256",))
+            failed = await alice.dial_failure(bob.address)
+            assert failed.code == "authentication_failed"
+            assert "TLS_AES_256_GCM_SHA384, which tls_ciphers lacks" in failed.reason
+            failed = await bob.dial_failure(alice.address)
+            assert "hung up without a word" in failed.reason
+            assert "which tls_ciphers lacks" in (await _refusal(alice))[2]
+
+    run(loop_name, test)
+
+
+def test_a_start_says_which_cipher_suite_openssl_would_choose_instead() -> None:
+    async def test() -> None:
+        async with node(ALICE, ciphers=("TLS_AES_256_GCM_SHA384",)) as alice, node(BOB) as bob:
+            await linked(alice, bob)
+        with pytest.raises(ConfigError, match="tls_ciphers: OpenSSL chooses TLS_AES_256_GCM_SHA384"):
+            async with node(ALICE, ciphers=("TLS_AES_128_GCM_SHA256",)):
+                pass
+
+    run("asyncio", test)
+
+
+_PROGRAM = """
+from tests.shell.link_nodes import ALICE, BOB
+from tests.shell.test_tls import shake_hands
+from bellande_mesh_sync.shell.tls import check_ciphers, client_context, server_context, verified_peer
+server, client = server_context(ALICE), client_context(BOB)
+check_ciphers(server, client, ["TLS_CHACHA20_POLY1305_SHA256"])
+print(shake_hands(server, client)[0].session.cipher()[0])
+"""
+
+
+def test_the_file_of_openssl_chooses_the_cipher_suite_as_the_documentation_says(tmp_path: Path) -> None:
+    text = "openssl_conf = c\n[c]\nssl_conf = s\n[s]\nsystem_default = d\n[d]\n"
+    (tmp_path / "openssl.cnf").write_text(f"{text}Ciphersuites = TLS_CHACHA20_POLY1305_SHA256\n")
+    environment = {**os.environ, "OPENSSL_CONF": str(tmp_path / "openssl.cnf")}
+    command = [sys.executable, "-c", _PROGRAM]
+    ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60)
+    assert ran.stdout.strip() == "TLS_CHACHA20_POLY1305_SHA256"
 
 
 async def _dial(to: Node, context: ssl.SSLContext) -> bytes:

@@ -176,6 +176,17 @@ def test_keys_are_listed_with_those_that_are_deleted(store: Store) -> None:
     assert store.scan_keys("b", "", 3) == ["b"]
 
 
+def test_keys_that_have_nothing_but_history_are_listed_too(store: Store) -> None:
+    first, gone = record("a", 1), tombstone("b", 2)
+    commit(store, batch_of(first, gone, record("d", 4)))
+    commit(store, Batch(drops=((SHARD, "b", gone.dot),), history=(old(gone, stamp_of(9)),)))
+    commit(store, Batch(history=(old(record("c", 3), stamp_of(9)), old(record("a", 5), stamp_of(9)))))
+    assert store.scan_keys("", "", 9) == ["a", "b", "c", "d"]
+    assert store.scan_keys("", "a", 2) == ["b", "c"]
+    assert store.scan_keys("c", "", 9) == ["c"]
+    assert store.deleted_keys("", 9) == []
+
+
 def test_a_batch_that_the_disk_refuses_leaves_the_history_as_it_was(
     sqlite_store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -196,6 +196,31 @@ def test_a_tombstone_can_be_dropped(store: Store) -> None:
     assert store.counts().keys == 0
 
 
+def test_keys_with_nothing_but_tombstones_are_listed_in_order_and_after_a_restart(store: Store) -> None:
+    gone = [tombstone(f"fleet/{name}", number) for number, name in enumerate("cab", 1)]
+    value, beside = record("fleet/d", 4), tombstone("fleet/d", 1, BOB)
+    commit(store, batch_of(*gone, value), batch_of(beside))
+    assert store.deleted_keys("", 9) == ["fleet/a", "fleet/b", "fleet/c"]
+    assert store.deleted_keys("fleet/a", 1) == ["fleet/b"]
+    assert store.counts().deleted == 3
+    store.close()
+    store.open()
+    assert store.deleted_keys("", 9) == ["fleet/a", "fleet/b", "fleet/c"]
+    commit(store, batch_of(record("fleet/b", 5), drops=(gone[2],)), batch_of(drops=(gone[0],)))
+    assert store.deleted_keys("", 9) == ["fleet/a"]
+    commit(store, batch_of(drops=(value,)))
+    assert store.deleted_keys("", 9) == ["fleet/a", "fleet/d"]
+
+
+def test_how_far_tombstones_were_collected_is_there_after_a_restart(store: Store) -> None:
+    commit(store, batch_of(tombstone("fleet/a", 1)))
+    commit(store, Batch(collected=((SHARD, ALICE, 1), (SHARD, BOB, 7))))
+    commit(store, Batch(collected=((SHARD, BOB, 9),)))
+    store.close()
+    (shard,) = store.open().shards
+    assert shard.collected == ((ALICE, 1), (BOB, 9))
+
+
 def test_changes_give_the_live_records_among_the_dots_in_order(store: Store) -> None:
     mine = [record(f"k{number % 7}/{number}", number) for number in range(1, 200)]
     yours = [record(f"y{number}", number, BOB) for number in range(1, 50)]

@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from bellande_mesh_sync.api import (
     bulk,
+    certificates,
     conflicts,
     data,
     history,
@@ -57,6 +58,7 @@ OPERATIONS: Final = (
     *nodes.OPERATIONS,
     *messages.OPERATIONS,
     *joining.OPERATIONS,
+    *certificates.OPERATIONS,
     *paths.OPERATIONS,
     *published.OPERATIONS,
     Operation("GET", "/openapi.json", get_openapi, "OpenAPI", "observer", answer=dict[str, Any]),

@@ -7,6 +7,8 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 from bellande_mesh_sync.values import (
+    CertificateCheck,
+    CertificateView,
     Change,
     Conflicts,
     DiffPage,
@@ -233,6 +235,10 @@ class MeshCalls(Protocol):
     async def broadcast(self, body: bytes, *, topic: str = "") -> int: ...
 
     async def publish(self, topic: str, body: bytes) -> int: ...
+
+    async def certificates(self) -> Sequence[CertificateView]: ...
+
+    async def validate_certificate(self, pem: bytes) -> CertificateCheck: ...
 
     async def invite(
         self,

@@ -68,14 +68,15 @@ def _handler(path: str, wanted: type[Payload]) -> Handler:
 def _authorize(call: Call, payload: Payload) -> None:
     """Let in a token, or the open key from this machine; UnauthorizedError or ForbiddenError else."""
     key = payload.auth.authorization_key or payload.auth.full_authorization_key
-    if key == OPEN_KEY and is_loopback(call.address):
+    # A browser says where a request comes from: any page could have it ask this machine.
+    if key == OPEN_KEY and is_loopback(call.address) and "origin" not in call.headers:
         return
     try:
         if not 0 < len(key) <= TOKEN_CHARACTERS_MAX:
             raise UnauthorizedError(reason="put a token into the field auth.authorization_key")
         if key == OPEN_KEY:
             raise UnauthorizedError(
-                reason="the published open key is for the node's own machine; put a token into"
+                reason="the published open key is for programs on the node's own machine; put a token into"
                 " auth.authorization_key"
             )
         role = call.mesh.authorize(key)

@@ -13,9 +13,11 @@ from bellande_mesh_sync.keys import check_prefix
 from bellande_mesh_sync.values import Stats, Status
 
 
-class Check(Struct, frozen=True):
+class Check(Struct, frozen=True, omit_defaults=True):
     ok: bool
     detail: str
+    warning: bool = False
+    """It holds, and somebody should look after it before it does not."""
 
 
 class Health(Struct, frozen=True):
@@ -59,7 +61,10 @@ async def get_digest(call: Call) -> Mapping[str, Any]:
 
 
 def _answer(checks: Mapping[str, Mapping[str, Any]]) -> Answer:
-    seen = {name: Check(bool(check["ok"]), str(check["detail"])) for name, check in checks.items()}
+    seen = {
+        name: Check(bool(check["ok"]), str(check["detail"]), bool(check.get("warning")))
+        for name, check in checks.items()
+    }
     ok = all(check.ok for check in seen.values())
     return Answer(Health(ok, seen), 200 if ok else 503, ((b"cache-control", b"no-store"),))
 

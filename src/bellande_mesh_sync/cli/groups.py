@@ -15,9 +15,16 @@ from bellande_mesh_sync.cli.options import Command
 class CommandGroup(Command, click.Group):
     """`bms NAME SUB`. `members` has for each SUB its `module:attribute` in this package."""
 
-    def __init__(self, name: str, *, members: Mapping[str, str], section: str, help: str) -> None:
+    def __init__(
+        self, name: str, *, members: Mapping[str, str], section: str, help: str, examples: Sequence[str]
+    ) -> None:
         super().__init__(
-            name, section=section, help=help, no_args_is_help=False, subcommand_metavar="COMMAND [ARGS]..."
+            name,
+            section=section,
+            help=help,
+            examples=examples,
+            no_args_is_help=False,
+            subcommand_metavar="COMMAND [ARGS]...",
         )
         self._members = members
 

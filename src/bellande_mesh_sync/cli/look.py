@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -108,7 +108,7 @@ def health(session: Session) -> int:
         output.result(found, "")
     else:
         checks = found["checks"].items()
-        rows = ((name, "ok" if check["ok"] else "FAILED", check["detail"]) for name, check in checks)
+        rows = ((name, _result_of(check), check["detail"]) for name, check in checks)
         output.table(("CHECK", "RESULT", "DETAIL"), rows)
     return exits.DONE if found["ok"] else exits.FAILED
 
@@ -159,3 +159,9 @@ def _figure(value: object) -> str:
     return (
         f"{value:g}" if isinstance(value, float) and not value.is_integer() else str(value).removesuffix(".0")
     )
+
+
+def _result_of(check: dict[str, Any]) -> str:
+    if not check["ok"]:
+        return "FAILED"
+    return "warning" if check.get("warning") else "ok"

@@ -37,6 +37,7 @@ COMMANDS = {
     "nearest": "members:nearest",
     "stats": "look:stats",
     "health": "look:health",
+    "certs": "certificates:certs",
     "register": "members:register",
     "remove": "members:remove",
     "cleanup": "members:cleanup",

@@ -8,6 +8,10 @@ path = CommandGroup(
     "path",
     section="Paths",
     help="Search paths through spaces of any dimension. They need the extra 'path'.",
+    examples=(
+        "bms path plan scene.json",
+        """bms path step '{"node0": [0, 0], "node1": [30, 40], "limit": 25}'""",
+    ),
     members={
         "plan": "path_plan:plan",
         "step": "path_ask:step",

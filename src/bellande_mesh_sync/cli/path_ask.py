@@ -1,4 +1,4 @@
-"""`bms path step`, `limit` and the like: one algorithm each, computed here; no node is needed."""
+"""`bms path step`, `limit` and the like: one algorithm each, computed here, or by the node on request."""
 
 from __future__ import annotations
 
@@ -13,16 +13,15 @@ from bellande_mesh_sync.errors import UsageError
 QUESTION_BYTES_MAX = 256 * 1024 * 1024
 
 _REST = """QUESTION is a JSON object, with the fields of POST /v1/path/{name}; in their place --file names a
-file with it. It is computed here, by the extra 'path' of this installation."""
+file with it. It is computed here, by the extra 'path' of this installation; with --remote by the node."""
 
 
 def _command(name: str, summary: str, example: str) -> Command:
     @click.pass_obj
-    def ask(session: Session, question: str | None, file: str | None) -> None:
+    def ask(session: Session, question: str | None, file: str | None, remote: bool) -> None:
         from bellande_mesh_sync.cli.output import json_text
-        from bellande_mesh_sync.path_answers import answer, read_question
 
-        found: dict[str, Any] = answer(read_question(name, _question(question, file)))
+        found = _answer(session, name, _question(question, file), remote)
         output = session.output()
         if output.as_json:
             output.result(found, "")
@@ -36,6 +35,7 @@ def _command(name: str, summary: str, example: str) -> Command:
         params=[
             click.Argument(["question"], metavar="[QUESTION]", required=False),
             click.Option(["--file"], metavar="F", help="Read the question from a file; - is standard input."),
+            click.Option(["--remote"], is_flag=True, help="Let the node compute."),
         ],
         help=f"{summary}\n\n{_REST.format(name=name)}",
         examples=(f"bms path {name} '{example}'", f"bms path {name} --file question.json"),
@@ -82,6 +82,15 @@ segment = _command(
     "Find the segments in which points are, and those beside them.",
     '{"environment": [800, 600], "counts": [1, 6], "points": [[50, 50]]}',
 )
+
+
+def _answer(session: Session, name: str, question: bytes, remote: bool) -> dict[str, Any]:
+    if remote:
+        with session.client() as client:
+            return client.ask_path(name, question)
+    from bellande_mesh_sync.path_answers import answer, read_question
+
+    return answer(read_question(name, question))
 
 
 def _question(question: str | None, file: str | None) -> bytes:

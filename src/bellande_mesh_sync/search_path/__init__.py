@@ -27,6 +27,7 @@ from bellande_mesh_sync.search_path.geometry import (
     path_length,
 )
 from bellande_mesh_sync.search_path.importance import Importance, node_importance
+from bellande_mesh_sync.search_path.landmarks import Landmarks
 from bellande_mesh_sync.search_path.limit import PUBLISHED, LimitRule, limit
 from bellande_mesh_sync.search_path.live import LivePlanner
 from bellande_mesh_sync.search_path.motion import MotionProbability, motion_probability
@@ -49,6 +50,7 @@ __all__ = [
     "Boxes",
     "Expression",
     "Importance",
+    "Landmarks",
     "LimitRule",
     "LivePlanner",
     "MotionProbability",

@@ -50,9 +50,11 @@ def finite_numbers(what: str, value: ArrayLike) -> FloatArray:
 
 
 def points_of(what: str, value: ArrayLike, dimensions: int | None = None) -> FloatArray:
-    """`value` as finite points, shape (n,) or (..., n); with `dimensions`, n must be that many."""
+    """`value` as one finite point (n,) or many (m, n); with `dimensions`, n must be that many."""
     found = finite_numbers(what, value)
     check_points(what, found, dimensions)
+    if found.ndim > 2:  # Two lists of lists would be paired all with all: few bytes, and no end of work.
+        raise InvalidNumberError(what=what, wanted="a point or a list of points")
     return found
 
 

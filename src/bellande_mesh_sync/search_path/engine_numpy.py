@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from bellande_mesh_sync.search_path.moves import Moves
 from bellande_mesh_sync.search_path.scene import FREE, Obstacles, Scene, has_other_ends
+from bellande_mesh_sync.search_path.steps import StepsByLimit
 from bellande_mesh_sync.search_path.vector_smoothing import smooth_way
 from bellande_mesh_sync.search_path.vector_tree import CheapestWays, sample_many
 
@@ -25,8 +26,10 @@ class NumpyEngine:
 
     name = "numpy"
 
-    def __init__(self, scene: Scene, step: float, seed: int) -> None:
+    def __init__(self, scene: Scene, step: float, seed: int, *, is_adaptive: bool = False) -> None:
+        """`is_adaptive`: `step` is the most, and each step as long as `limit` says where it is."""
         self._step = step
+        self._steps = StepsByLimit(scene, step) if is_adaptive else None
         self._rng = Generator(PCG64(seed))
         self._scene = scene
         self._moves = Moves(scene)
@@ -43,6 +46,7 @@ class NumpyEngine:
         has_moved = has_other_ends(self._scene, scene)
         self._scene = scene
         self._moves = Moves(scene)
+        self._steps = None if self._steps is None else StepsByLimit(scene, self._step)
         self._restart()
         if has_moved:
             self._ways = CheapestWays(scene, self._moves, self._rng, 2.0 * self._step)
@@ -78,8 +82,9 @@ class NumpyEngine:
         if not len(wanted):
             return None
         near, lengths = grows.nearest(wanted)
-        parts = np.minimum(1.0, self._step / np.maximum(lengths, 1e-300))[:, None]
         begins = grows.points[near]
+        steps = self._step if self._steps is None else self._steps.at(begins, wanted, other.points[0])
+        parts = np.minimum(1.0, steps / np.maximum(lengths, 1e-300))[:, None]
         new = begins + parts * (wanted - begins)
         fits = self.hits(begins, new) == FREE
         if not fits.any():
@@ -95,9 +100,9 @@ class NumpyEngine:
             ways = [grows.way(int(rows[at])), other.way(int(near[at]))]
             ways = ways if grows is self._trees[0] else ways[::-1]
             return np.concatenate([ways[0], ways[1][::-1]])
-        steps = np.ceil(np.minimum(hits, 1.0) * lengths / self._step).astype(int) - 1
-        for row in np.flatnonzero(steps > 0):
-            chain = np.arange(1, steps[row] + 1)[:, None] * (self._step / lengths[row])
+        counts = np.ceil(np.minimum(hits, 1.0) * lengths / self._step).astype(int) - 1
+        for row in np.flatnonzero(counts > 0):
+            chain = np.arange(1, counts[row] + 1)[:, None] * (self._step / lengths[row])
             other.add_chain(begins[row] + chain * (new[row] - begins[row]), int(near[row]))
         return None
 

@@ -80,7 +80,8 @@ def node_importance(
     kept = {str(name): members for name, members in important_nodes.items()}
     own = _stack("important_nodes", map(_coords, kept.get(segment, ())), steps)
     beside = {str(name): each for name, each in adjacent_segments.items()}.get(segment, ())
-    others = [_stack("important_nodes", map(_coords, kept.get(str(name), ())), steps) for name in beside]
+    names = dict.fromkeys(str(name) for name in beside)  # Each counts once.
+    others = [_stack("important_nodes", map(_coords, kept.get(name, ())), steps) for name in names]
     return _judge(asked, recent, own, others, _Reach(steps), least, weights)
 
 

@@ -82,8 +82,6 @@ class Neighbours:
         Raises InvalidNumberError when there is no point at all.
         """
         wanted = points_of("the target", targets, self.dimensions)
-        if wanted.ndim > 2:
-            raise InvalidNumberError(what="the target", wanted="a point or a list of points")
         count = min(whole("k", k, 1, 1_000_000), self._count)
         if not count:
             raise InvalidNumberError(what="the number of points", wanted="at least 1: add one first")

@@ -12,6 +12,7 @@ from bellande_mesh_sync.values import Path
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
+    from bellande_mesh_sync.search_path.landmarks import Landmarks
     from bellande_mesh_sync.search_path.scene import Collides, Floats, Obstacle, Scene
     from bellande_mesh_sync.search_path.search import Search
 
@@ -29,6 +30,7 @@ def plan(
     obstacles: Sequence[Obstacle] | Floats = (),
     *,
     step_size: float | None = None,
+    is_adaptive: bool = False,
     time_limit: float | None = TIME_LIMIT_S,
     samples: int | None = None,
     seed: int = 0,
@@ -37,6 +39,7 @@ def plan(
     clearance: float = 0.0,
     collides: Collides | None = None,
     resolution: float | None = None,
+    landmarks: Landmarks | None = None,
     on_progress: Callable[[Path], object] | None = None,
 ) -> Path:
     """The shortest path that was found in time.
@@ -47,6 +50,7 @@ def plan(
         obstacles: `{"position", "dimensions"}` is a closed box by its lowest corner and sizes, `{"center",
             "radius"}` a closed ball; or an array of shape (m, 2, n), boxes by lowest and highest corner.
         step_size: how far a tree grows at once; a tenth of the space's diagonal if not given.
+        is_adaptive: each step is as long as `limit` says there, `step_size` at most. Not compiled.
         time_limit: seconds; None: none, then `samples` is needed.
         samples: end after so many. Without a time limit, equal calls give equal paths.
         algorithm: `auto` (all of them), `rrt_connect` (the first path, smoothed), `informed_rrt_star`,
@@ -55,6 +59,7 @@ def plan(
         clearance: stay away from obstacles by this.
         collides: asked with places of shape (k, n) for k truth values, besides the obstacles.
         resolution: how far apart those places are at most; a two-hundredth of the diagonal if not given.
+        landmarks: a memory of earlier paths in this space: the search begins with it, and adds to it.
         on_progress: called with each path that is shorter than the last one.
 
     Raises:
@@ -68,8 +73,8 @@ def plan(
         start, goal, environment, obstacles, clearance=clearance, collides=collides, resolution=resolution
     )
     return plan_scene(
-        scene, step_size=step_size, time_limit=time_limit, samples=samples, seed=seed, algorithm=algorithm,
-        engine=engine, on_progress=on_progress,
+        scene, step_size=step_size, is_adaptive=is_adaptive, time_limit=time_limit, samples=samples,
+        seed=seed, algorithm=algorithm, engine=engine, landmarks=landmarks, on_progress=on_progress,
     )  # fmt: skip
 
 
@@ -77,11 +82,13 @@ def plan_scene(
     scene: Scene,
     *,
     step_size: float | None = None,
+    is_adaptive: bool = False,
     time_limit: float | None = TIME_LIMIT_S,
     samples: int | None = None,
     seed: int = 0,
     algorithm: str = "auto",
     engine: str = "auto",
+    landmarks: Landmarks | None = None,
     on_progress: Callable[[Path], object] | None = None,
     take_part: Callable[[Search], bool] | None = None,
 ) -> Path:
@@ -94,13 +101,22 @@ def plan_scene(
         raise UsageError(reason="a search needs a time limit, a number of samples, or both")
     if (time_limit is not None and not time_limit > 0) or (samples is not None and samples < 1):
         raise UsageError(reason="the limits of a search must be above 0")
+    if is_adaptive:
+        engine = not_compiled(engine)
     compile_s = load_engine(scene, engine)
     began = now()
-    search = search_of(scene, step_size=step_size, seed=seed, algorithm=algorithm, engine=engine)
+    search = search_of(
+        scene, step_size=step_size, is_adaptive=is_adaptive, seed=seed, algorithm=algorithm, engine=engine
+    )
     teller = Teller(search, algorithm, seed, began, compile_s, on_progress)
+    if landmarks is not None:
+        search.begin_with(landmarks.way(scene, search.engine))
+        teller.look()
     run(search, teller, time_limit, samples, take_part)
     if search.way is None:
         raise NoPathError(samples=search.samples, seconds=round(teller.seconds(), 3))
+    if landmarks is not None:
+        landmarks.learn(search.points())
     return teller.path()
 
 
@@ -194,6 +210,7 @@ def search_of(
     scene: Scene,
     *,
     step_size: float | None = None,
+    is_adaptive: bool = False,
     seed: int = 0,
     algorithm: str = "auto",
     engine: str = "auto",
@@ -213,7 +230,14 @@ def search_of(
         return Search(scene, CompiledEngine(scene, step, seed), algorithm)
     from bellande_mesh_sync.search_path.engine_numpy import NumpyEngine
 
-    return Search(scene, NumpyEngine(scene, step, seed), algorithm)
+    return Search(scene, NumpyEngine(scene, step, seed, is_adaptive=is_adaptive), algorithm)
+
+
+def not_compiled(engine: str) -> str:
+    """The engine for what cannot be compiled."""
+    if engine == "compiled":
+        raise UsageError(reason="adaptive steps are not compiled; leave the engine to itself")
+    return "numpy" if engine == "auto" else engine
 
 
 def _is_compiled(scene: Scene, engine: str) -> bool:

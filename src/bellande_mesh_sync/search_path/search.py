@@ -130,6 +130,11 @@ class Search:
         self._take(way)
         return True
 
+    def begin_with(self, way: Floats) -> None:
+        """Begin with a free way from the start, whether it comes as far as the goal or not."""
+        if not self.offer(way) and len(way) > 1:
+            self.engine.seed(way, self.scene.goal[None])
+
     def change(self, scene: Scene, added: Obstacles) -> None:
         """Go on in this scene, which has the same space, with what of the trees and of the path still holds.
 

@@ -39,8 +39,8 @@ def step(node0: ArrayLike, node1: ArrayLike, limit: ArrayLike) -> FloatArray:
     start = points_of("node0", node0)
     goal = points_of("node1", node1, start.shape[-1])
     limits = finite_numbers("limit", limit)
-    if (limits < 0).any():
-        raise InvalidNumberError(what="limit", wanted="a number >= 0")
+    if (limits < 0).any() or limits.ndim > 1:
+        raise InvalidNumberError(what="limit", wanted="a number >= 0, or one for each pair")
     return advance(start, goal, limits, resting=True)
 
 

@@ -119,21 +119,29 @@ class Tree:
         """
         middle = self._checked(node)
         others = [other for other in dict.fromkeys(near) if self._checked(other) != middle]
-        changed = []
-        ways = sorted((self._costs[other] + self._length(other, middle), other) for other in others)
-        for cost, other in ways:
-            if middle == ROOT or cost >= self._costs[middle]:
-                break
-            if self._is_free(other, middle, is_free):
-                self._hang(middle, other)
-                changed.append(middle)
-                break
-        for other in others:
+        apart = lengths(self.points[others] - self.points[middle])
+        costs = np.array([self._costs[other] for other in others])
+        changed = [middle] if self._adopt(middle, others, costs + apart, is_free) else []
+        gains = np.flatnonzero(self._costs[middle] + apart < costs)
+        for other in (others[place] for place in gains):
+            # Costs may have fallen since, when a node above was led through here.
             cost = self._costs[middle] + self._length(middle, other)
             if other != ROOT and cost < self._costs[other] and self._is_free(middle, other, is_free):
                 self._hang(other, middle)
                 changed.append(other)
         return changed
+
+    def _adopt(self, node: int, others: list[int], ways: FloatArray, is_free: EdgeCheck | None) -> bool:
+        """Hang `node` under the first of `others` by the cost of the way, if that is cheaper and free."""
+        if node == ROOT:
+            return False
+        for place in np.argsort(ways, kind="stable"):
+            if ways[place] >= self._costs[node]:
+                break
+            if self._is_free(others[place], node, is_free):
+                self._hang(node, others[place])
+                return True
+        return False
 
     def path(self, node: int) -> FloatArray:
         """The points from the root to `node`, shape (m, n)."""

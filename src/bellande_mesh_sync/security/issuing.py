@@ -60,6 +60,14 @@ def can_issue(identity_dir: Path) -> bool:
     return (identity_dir / AUTHORITY_KEY_FILE).exists() or (identity_dir / ISSUER_KEY_FILE).exists()
 
 
+def issuing_certificate(identity_dir: Path) -> x509.Certificate | None:
+    """An issuer's certificate as it stands on disk, whatever it is worth; None if there is none to read."""
+    try:
+        return load_pem((identity_dir / ISSUER_FILE).read_bytes())
+    except (OSError, CertificateFault):
+        return None
+
+
 def load_issuer(identity_dir: Path) -> AnyIssuer:
     """The authority if its key is here, else this member as an issuer.
 

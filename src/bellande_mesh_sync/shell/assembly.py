@@ -103,7 +103,7 @@ class Assembly:
             merges = await asyncio.to_thread(merge_calls, settings.spaces, runner.count)
             runner.links = Links(
                 identity=ground.identity,
-                config=LinkConfig(encrypted=settings.encryption),
+                config=LinkConfig(encrypted=settings.encryption, ciphers=settings.tls_ciphers),
                 make_hello=lambda lane: runner.core.hello(lane),
                 sink=runner,
             )

@@ -56,7 +56,7 @@ class HistoryReader:
         return not missing
 
     async def _stories(
-        self, keys: Sequence[str], wants: Callable[[tuple[Record, ...]], bool] = bool
+        self, keys: Sequence[str], wants: Callable[[tuple[Record, ...]], bool] = lambda live: True
     ) -> list[KeyStory]:
         live = dict(zip(keys, self._store.siblings(keys), strict=True))  # Before the history: then no
         wanted = [key for key in keys if wants(live[key])]  # version can fall between the two reads.

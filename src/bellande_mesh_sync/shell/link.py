@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import msgspec
+from cryptography import x509
 
 from bellande_mesh_sync.core.events import DialFailed, LinkClosed, LinkOpened, Received
 from bellande_mesh_sync.core.members.member import Verify
@@ -116,6 +117,8 @@ class Link:
         self._proven: NodeId | None = None
         self.ends_s = math.inf
         """When the certificate that the peer showed ends, in seconds since 1970."""
+        self.certificate: x509.Certificate | None = None
+        """What the peer showed."""
         self._told_s = 0.0
         self._has_spoken = False  # Whether our Hello was sent.
         self.transport = LinkTransport(
@@ -167,11 +170,12 @@ class Link:
         if session is not None:
             assert self._hub.identity is not None
             try:
-                member = verified_peer(session, self._hub.identity)
+                member = verified_peer(session, self._hub.identity, self._hub.config.ciphers)
             except AuthenticationError as error:
                 self._turn_away(Refusal(error.code, str(error)))
                 return
             self._proven, self.ends_s = member.node, member.not_after.timestamp()
+            self.certificate = member.x509
         if self.request is None:
             return  # The one who dialled speaks first, so that a stranger gets no word out of us.
         if self._proven is not None:

@@ -26,6 +26,8 @@ class LinkConfig:
 
     encrypted: bool = True
     """TLS on every link. Without it anybody who reaches the port is believed: development only."""
+    ciphers: tuple[str, ...] = ()
+    """Cipher suites that links may use; empty: any of TLS 1.3."""
     handshake_timeout_s: float = 10.0
     """From the first byte to the peer's Hello, in seconds; as much again for the TCP connection of a dial."""
     handshakes_max: int = 256

@@ -13,6 +13,8 @@ from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any, Final
 
+from cryptography import x509
+
 from bellande_mesh_sync.core.events import DialFailed
 from bellande_mesh_sync.core.members.member import Verify
 from bellande_mesh_sync.core.messages import Hello, Message
@@ -25,7 +27,7 @@ from bellande_mesh_sync.shell.dialing import connect
 from bellande_mesh_sync.shell.link import DialRequest, Link
 from bellande_mesh_sync.shell.link_config import LinkConfig, LinkEvent, LinkSink
 from bellande_mesh_sync.shell.link_transport import READ_BYTES
-from bellande_mesh_sync.shell.tls import client_context, server_context
+from bellande_mesh_sync.shell.tls import check_ciphers, client_context, server_context
 from bellande_mesh_sync.wire.codec import encode_message
 from bellande_mesh_sync.wire.handshake import Refusal
 
@@ -101,11 +103,16 @@ class Links:
     # -- for the runner
 
     def use(self, identity: Identity) -> None:
-        """Show this certificate, and trust these authorities, on every link from now on. Open ones stay."""
+        """Show this certificate, and trust these authorities, on every link from now on. Open ones stay.
+
+        Raises:
+            ConfigError: links would have other cipher suites than they may.
+        """
         self.identity = identity
         if self.config.encrypted:
-            self._server_context = server_context(identity)
-            self._client_context = client_context(identity)
+            server, client = server_context(identity), client_context(identity)
+            check_ciphers(server, client, self.config.ciphers)
+            self._server_context, self._client_context = server, client
 
     async def listen(self, host: str, port: int) -> tuple[str, int]:
         """Accept links on `host:port`; returns the address bound. May be called for several addresses.
@@ -179,6 +186,11 @@ class Links:
     def info(self) -> list[dict[str, Any]]:
         """Each open link with its counters; JSON-ready."""
         return [link.describe() for link in self._open.values()]
+
+    def certificates(self) -> list[x509.Certificate]:
+        """Those that peers showed on links that are open, one for each peer."""
+        shown = {link.peer: link.certificate for link in self._open.values() if link.certificate is not None}
+        return list(shown.values())
 
     @property
     def connection_count(self) -> int:

@@ -17,11 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from cryptography import x509
+
 from bellande_mesh_sync.errors import BellandeMeshError
 from bellande_mesh_sync.files import write_atomic
 from bellande_mesh_sync.ids import NodeId
 from bellande_mesh_sync.security.certificates import CertificateFault, load_pem, utc_now
 from bellande_mesh_sync.security.identity import Identity, load_identity
+from bellande_mesh_sync.security.issuing import issuing_certificate
 from bellande_mesh_sync.security.lifetimes import renew_at, retry_after_s
 from bellande_mesh_sync.security.renewing import checked_renewal, renewed
 
@@ -95,6 +98,8 @@ class Renewal:
         self._seen: bytes | None = None
         """The certificate file as it was last looked at."""
         self._last_issuer: NodeId | None = None
+        self.issuing: x509.Certificate | None = None
+        """This node's right to issue others, if it is an issuer."""
         self._answer: asyncio.Future[tuple[NodeId, Identity]] | None = None
         self._asked: asyncio.Queue[tuple[NodeId, bytes]] = asyncio.Queue(ASKED_MAX)
         self._tasks = [
@@ -207,6 +212,7 @@ class Renewal:
 
     async def _look_at_file(self) -> None:
         """Take what somebody put there, by `bms accept` or otherwise."""
+        self.issuing = await asyncio.to_thread(issuing_certificate, self._files.signer_dir)
         try:
             content = await asyncio.to_thread(self._files.certificate_path.read_bytes)
         except OSError as error:

@@ -10,9 +10,9 @@ import contextlib
 import os
 import ssl
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from bellande_mesh_sync.errors import AuthenticationError
+from bellande_mesh_sync.errors import AuthenticationError, ConfigError
 from bellande_mesh_sync.security.certificates import (
     CertificateFault,
     MemberCertificate,
@@ -53,8 +53,35 @@ def take_certificate(context: ssl.SSLContext, identity: Identity) -> None:
         context.load_cert_chain(path)
 
 
-def verified_peer(session: ssl.SSLObject | ssl.SSLSocket, identity: Identity) -> MemberCertificate:
+def check_ciphers(server: ssl.SSLContext, client: ssl.SSLContext, allowed: Sequence[str]) -> None:
+    """ConfigError if these two would agree on another cipher suite; nothing `allowed` means any.
+
+    Python cannot choose among the suites of TLS 1.3, so a handshake in memory shows what OpenSSL chooses.
+    """
+    if not allowed:
+        return
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ours, theirs = (
+        server.wrap_bio(to_server, to_client, server_side=True),
+        client.wrap_bio(to_client, to_server),
+    )
+    for end in (theirs, ours, theirs, ours):
+        with contextlib.suppress(ssl.SSLWantReadError):
+            end.do_handshake()
+    agreed = theirs.cipher()
+    chosen = agreed[0] if agreed else "none"
+    if chosen not in allowed:
+        reason = f"OpenSSL chooses {chosen}; name others by 'Ciphersuites' in the file of OPENSSL_CONF"
+        raise ConfigError(field="tls_ciphers", reason=reason)
+
+
+def verified_peer(
+    session: ssl.SSLObject | ssl.SSLSocket, identity: Identity, ciphers: Sequence[str] = ()
+) -> MemberCertificate:
     """Who is at the other end of a finished handshake, by its certificate.
+
+    Args:
+        ciphers: the suites that a link may use; empty: any.
 
     Raises:
         AuthenticationError: the other end is not a member of this mesh that speaks our protocol over
@@ -64,6 +91,11 @@ def verified_peer(session: ssl.SSLObject | ssl.SSLSocket, identity: Identity) ->
         raise AuthenticationError(reason=f"the peer speaks {session.version()}; TLS 1.3 is required")
     if session.selected_alpn_protocol() != ALPN:
         raise AuthenticationError(reason=f"the peer did not agree to speak {ALPN}")
+    cipher = session.cipher()
+    if ciphers and (cipher is None or cipher[0] not in ciphers):
+        raise AuthenticationError(
+            reason=f"the link would use {cipher and cipher[0]}, which tls_ciphers lacks"
+        )
     try:
         chain = shown_chain(session)
         if not chain:

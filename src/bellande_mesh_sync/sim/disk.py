@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -28,7 +28,9 @@ from bellande_mesh_sync.ids import Dot, Shard
 from bellande_mesh_sync.keys import shard_of
 from bellande_mesh_sync.sim import log_end
 from bellande_mesh_sync.sim.platter import Platter, missing_chunks
+from bellande_mesh_sync.sim.sweeps import hashes_of, sweep
 from bellande_mesh_sync.sim.world import MICROSECOND_NS, MILLISECOND_NS, World
+from bellande_mesh_sync.store.condemned import Condemned
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,8 @@ class DiskConfig:
     read_error_ratio: float = 0.0
     """How many pages and look-ups fail."""
     page_bytes: int = 256 * 1024
+    sweep_every_ns: int = 0
+    """How often chunks are swept that nothing refers to, without a time of grace; 0: never."""
 
 
 class DiskWatcher(Protocol):
@@ -177,6 +181,7 @@ class SimDisk:
         self._visible: dict[str, dict[Dot, Record]] = {}
         self._fresh_chunks: dict[bytes, bytes] = {}
         self._syncing_chunks: dict[bytes, bytes] = {}
+        self.condemned = Condemned()
         self._damaged: dict[bytes, None] = {}  # Chunks that failed their check; others are welcome.
         self._told_damaged: dict[Dot, None] = {}  # Records that the core knows to be damaged.
         self._views: dict[int, _View] = {}
@@ -387,14 +392,32 @@ class SimDisk:
         """Readable at once; durable with the next sync."""
         self._fresh_chunks.update((hash, body) for hash, body in chunks.items() if not self._has(hash))
 
+    def _touch(self, hashes: Iterable[bytes]) -> None:
+        # One thread, so nothing can go between the look and the answer.
+        self.condemned.touched(dict.fromkeys(hashes), self.condemned.generation)
+
+    def sweep(self, under_way: Sequence[Manifest]) -> None:
+        """Begin a sweep, which takes a while.
+
+        Args:
+            under_way: what is being written or fetched at this moment.
+        """
+        self.condemned.begin(self._world.now_ns)
+        self._later(20 * self.config.read_mean_ns, self._sweep, under_way)
+
+    def _sweep(self, under_way: Sequence[Manifest]) -> None:
+        self.counts["chunks_swept"] += sweep(self.platter, self.condemned, under_way)
+
     def _has(self, hash: bytes) -> bool:
         """Whether a chunk is here, as far as is known without reading it."""
+        self._touch((hash,))
         if hash in self._fresh_chunks or hash in self._syncing_chunks:
             return True
         return hash in self.platter.chunks and hash not in self._damaged
 
     def chunk(self, hash: bytes) -> bytes | None:
         """A chunk's bytes, compared with its hash; None if it is not here, or damaged."""
+        self._touch((hash,))
         body = self._fresh_chunks.get(hash) or self._syncing_chunks.get(hash)
         if body is None and hash not in self._damaged:
             body = self.platter.rotten_chunks.get(hash) or self.platter.chunks.get(hash)
@@ -416,6 +439,7 @@ class SimDisk:
 
     def missing_chunks(self, manifest: Manifest) -> tuple[tuple[ChunkRef, ...], bool]:
         chunks = self.platter.chunks | self._syncing_chunks | self._fresh_chunks
+        self._touch(hashes_of(manifest, chunks))
         for hash in self._damaged:
             if not self._has(hash):
                 chunks.pop(hash, None)

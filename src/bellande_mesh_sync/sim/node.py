@@ -267,6 +267,8 @@ class SimNode:
         self._is_busy = True
         self._perform(None, core.start(self.clock.now()))
         self._is_busy = False
+        if self.disk.config.sweep_every_ns:
+            self._world.after(self.disk.config.sweep_every_ns, self._sweep, self.boot)
         self._drain()
 
     def crash(self, *, power: bool = False) -> None:
@@ -544,6 +546,14 @@ class SimNode:
     def _store_chunk(self, link: int, hash: bytes, body: bytes) -> None:
         self.disk.add_chunks({hash: body})
         self.post(ChunksStored(link, (hash,)))
+
+    def _sweep(self, boot: int) -> None:
+        if boot != self.boot or self.core is None:
+            return
+        writes = [event for event, _ in self._inbox if isinstance(event, WriteMany)]
+        waiting = [each.manifest for event in writes for each in event.writes if each.manifest is not None]
+        self.disk.sweep([*cast(NodeCore, self.core).manifests_under_way(), *waiting])
+        self._world.after(self.disk.config.sweep_every_ns, self._sweep, boot)
 
     # -- what the network needs
 

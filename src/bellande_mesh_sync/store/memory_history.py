@@ -55,14 +55,14 @@ class MemoryHistory:
         else:
             self._kept.pop(key, None)
 
-    def records(self) -> list[Record]:
-        """All old versions."""
-        return [old.record for kept in self._kept.values() for old in kept]
-
     def keys(self, prefix: str, after: str, limit: int) -> list[str]:
         """Up to `limit` keys with this prefix above `after` that have old versions, in order."""
         found = (key for key in list(self._kept) if key > after and key.startswith(prefix))
         return nsmallest(limit, found)
+
+    def records(self) -> list[Record]:
+        """All old versions."""
+        return [old.record for kept in self._kept.values() for old in kept]
 
     def read(self, keys: Sequence[str], size_bytes_max: int) -> list[OldVersions]:
         found: list[OldVersions] = []

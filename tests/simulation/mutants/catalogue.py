@@ -14,6 +14,7 @@ from tests.simulation.mutants import (
     members_and_links,
     spreading,
     swim,
+    tombstones,
 )
 from tests.simulation.mutants.planting import Mutant
 
@@ -21,6 +22,7 @@ GROUPS: Final[Mapping[str, tuple[Mutant, ...]]] = MappingProxyType(
     {
         "what replaces what": data.MUTANTS,
         "how records get around": spreading.MUTANTS,
+        "how deletes are forgotten": tombstones.MUTANTS,
         "what callers are told": acks.MUTANTS,
         "what waits for the disk": disk_order.MUTANTS,
         "members and links": members_and_links.MUTANTS,
