@@ -48,6 +48,11 @@ class Collector:
         self._counters = counters
         self._heard: dict[NodeId, dict[Shard, _Heard]] = {}
         self._settled: dict[Shard, Cut] = {}
+        self._owners: list[NodeId] = []
+        self._judged: dict[Shard, Delta] = {}
+        """What was known here of a shard at the last look, unless an owner has said more since."""
+        self._was_held = False
+        """Keys were passed over since the first one."""
         self._after: str | None = None
         """The last key that was looked at; None: there is nothing to look for."""
 
@@ -60,10 +65,13 @@ class Collector:
         heard = self._heard.setdefault(owner, {}).setdefault(summary.shard, _Heard())
         committed = self._replica.shard(summary.shard).committed
         _look_again(heard, committed)
+        stable = dict(summary.stable)
+        if summary.knowledge != heard.told or stable != heard.stable:
+            self._judged.pop(summary.shard, None)
         if summary.knowledge != heard.told:
             heard.told = heard.waiting = summary.knowledge
             _look_again(heard, committed)
-        heard.stable = dict(summary.stable)
+        heard.stable = stable
 
     def forget(self, node: NodeId) -> None:
         self._heard.pop(node, None)
@@ -83,26 +91,37 @@ class Collector:
     # -- the cuts
 
     def work_out(self, owners: Iterable[NodeId]) -> None:
-        """Work out the cuts of all shards anew. Cost: O(shards x owners x authors).
+        """Work out the cuts of all shards. Cost: O(owners x authors) for each in which something changed.
 
         Args:
             owners: the nodes that must have a tombstone before it goes, this one among them.
         """
         others = sorted(set(owners) - {self._node})
-        settled: dict[Shard, Cut] = {}
+        if others != self._owners:
+            self._owners = others
+            self._judged.clear()
         for shard, state in self._replica.shards():
             if shard_parts(shard)[1]:
                 continue  # Not everybody holds it, and who does changes: its tombstones stay.
+            known = state.committed.delta()
+            if self._judged.get(shard) is known:
+                continue
+            self._judged[shard] = known
             heard = [self._heard.get(owner, {}).get(shard) or _Heard() for owner in others]
             for each in heard:
                 _look_again(each, state.committed)
-            state.stable = lowest([contiguous_cut(state.committed.delta()), *(each.has for each in heard)])
-            settled[shard] = lowest([state.stable, *(each.stable for each in heard)])
-        if settled != self._settled:
-            self._settled = settled
-            self._after = ""
+            state.stable = lowest([contiguous_cut(known), *(each.has for each in heard)])
+            settled = lowest([state.stable, *(each.stable for each in heard)])
+            if settled != self._settled.get(shard):
+                self._settled[shard] = settled
+                self.look_again()
 
     # -- collecting
+
+    def look_again(self) -> None:
+        """What was passed over, or was to go and did not, is looked at once more."""
+        self._after = ""
+        self._was_held = False
 
     def tick(self, held: Iterable[Shard], now: Now) -> None:
         """Look at the next deleted keys, as long as the cuts have moved since all were looked at.
@@ -117,12 +136,17 @@ class Collector:
         held = set(held)
         for key, siblings in self._replica.siblings(keys).items():
             shard = self._replica.shard_of(key)
-            if shard in held or not is_deleted(siblings) or self._replica.is_damaged(key):
+            if shard in held:
+                self._was_held = True
+                continue
+            if not is_deleted(siblings) or self._replica.is_damaged(key):
                 continue
             for tombstone in siblings:
                 if is_within(tombstone, self._settled.get(shard, {})):
                     self._replica.collect(shard, tombstone, now)
                     self._counters["tombstones_collected"] += 1
+        if self._after is None and self._was_held:
+            self.look_again()
 
 
 def _look_again(heard: _Heard, committed: Knowledge) -> None:

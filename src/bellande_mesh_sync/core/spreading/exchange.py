@@ -509,6 +509,7 @@ class Exchange:
         self.pulls.taint_all()
         self.mending.commits_failed()
         effects += self.returning.commits_failed()
+        self.collector.look_again()
         self.counters["commits_failed"] += 1
         self.is_disk_refusing = True
         effects.append(Log("error", event.code, {"reason": event.reason}))
