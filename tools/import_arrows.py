@@ -47,6 +47,7 @@ _CLIENT = frozenset(
         "client_history",
         "client_placement",
         "client_planning",
+        "client_revocations",
         "client_transfers",
     }
 )
@@ -56,8 +57,10 @@ _MESH_PARTS = frozenset(
         "mesh_certificates",
         "mesh_conflicts",
         "mesh_history",
+        "mesh_keys",
         "mesh_members",
         "mesh_placement",
+        "mesh_revocations",
         "mesh_sweep",
         "mesh_verify",
         "mesh_watch",

@@ -26,6 +26,7 @@ from bellande_mesh_sync.client_errors import checked_url, error_in, translated, 
 from bellande_mesh_sync.client_history import HistoryClient
 from bellande_mesh_sync.client_placement import PlacementClient
 from bellande_mesh_sync.client_planning import PlanningCalls
+from bellande_mesh_sync.client_revocations import RevocationClient
 from bellande_mesh_sync.client_transfers import (
     ExportItem,
     ExportReader,
@@ -82,7 +83,9 @@ OCTETS: Final = "application/octet-stream"
 Answered = TypeVar("Answered")
 
 
-class Client(PlacementClient, ConflictCalls, HistoryClient, PlanningCalls, CertificateCalls):
+class Client(
+    PlacementClient, ConflictCalls, HistoryClient, PlanningCalls, CertificateCalls, RevocationClient
+):  # fmt: skip
     """Talks to one node.
 
     Args:

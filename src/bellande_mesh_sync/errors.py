@@ -90,6 +90,13 @@ class IdentityConflictError(ConfigError):
     template = "{reason}"
 
 
+class RevokedError(ConfigError):
+    """This node was revoked by its mesh: it stopped, and its data is kept. A new identity is needed."""
+
+    code = "revoked"
+    template = "{reason}"
+
+
 class IdentityError(ConfigError):
     """A key or certificate file is missing, unreadable, readable by others, or does not fit."""
 

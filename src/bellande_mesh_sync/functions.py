@@ -12,6 +12,7 @@ from bellande_mesh_sync.mesh import Mesh, init, init_with_options
 from bellande_mesh_sync.values import (
     CertificateCheck,
     Explanation,
+    KeyRotation,
     NodeView,
     Receipt,
     Stats,
@@ -49,6 +50,7 @@ __all__ = [
     "replicate_data",
     "restore_nodes",
     "retrieve_data",
+    "rotate_keys",
     "send_message",
     "send_to_node",
     "set_max_connections",
@@ -292,3 +294,8 @@ async def sync_with_peers(mesh: Mesh) -> int:
 async def validate_certificate(mesh: Mesh, pem: bytes | str) -> CertificateCheck:
     """What is wrong with a certificate (PEM) as one of a member of the mesh, and by how much."""
     return await mesh.validate_certificate(pem)
+
+
+async def rotate_keys(mesh: Mesh, what: str = "udp") -> KeyRotation:
+    """Make a new key of this node now; nothing that is under way is lost."""
+    return await mesh.rotate_keys(what)

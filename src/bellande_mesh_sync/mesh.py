@@ -50,8 +50,10 @@ from bellande_mesh_sync.keys import check_key, check_prefix, space_of
 from bellande_mesh_sync.mesh_certificates import CertificateCalls
 from bellande_mesh_sync.mesh_conflicts import ConflictCalls
 from bellande_mesh_sync.mesh_history import HistoryCalls
+from bellande_mesh_sync.mesh_keys import KeyCalls
 from bellande_mesh_sync.mesh_members import MemberCalls
 from bellande_mesh_sync.mesh_placement import PlacementCalls, SoughtStream, stream_of
+from bellande_mesh_sync.mesh_revocations import RevocationCalls
 from bellande_mesh_sync.mesh_sweep import SweepCalls
 from bellande_mesh_sync.mesh_verify import VerifyCalls
 from bellande_mesh_sync.mesh_watch import WatchCalls
@@ -86,8 +88,8 @@ LIST_STEP = 250
 
 
 class Mesh(
-    PlacementCalls, MemberCalls, ConflictCalls, HistoryCalls, VerifyCalls, SweepCalls, CertificateCalls,
-    WatchCalls,
+    PlacementCalls, MemberCalls, RevocationCalls, ConflictCalls, HistoryCalls, VerifyCalls, SweepCalls,
+    CertificateCalls, WatchCalls, KeyCalls,
 ):  # fmt: skip
     """One node. Make it with `init`; use it as `async with`, or call `start` and `stop`.
 

@@ -166,7 +166,7 @@ class NodeView(Struct, frozen=True):
     node: str
     name: str
     state: str
-    """alive, suspect, asleep, dead, left or revoked (no member is, in this version)."""
+    """alive, suspect, asleep, dead, left or revoked."""
     addresses: tuple[str, ...]
     role: str
     software: str
@@ -189,6 +189,39 @@ class NodeView(Struct, frozen=True):
     """Whether it takes datagrams; if not, all goes over links."""
     loss: float | None = None
     """Share of this node's last probes of it that stayed without an answer, 0 to 1; None before any."""
+
+
+class RevocationView(Struct, frozen=True):
+    """A node that is no member any more. Times in milliseconds since 1970."""
+
+    node: str
+    name: str
+    """What it was called."""
+    reason: str
+    by: str
+    """Id of the node, or of the authority, that signed it."""
+    issued_ms: int
+    """By the clock of who signed it."""
+    heard_ms: int | None
+    """When this node heard of it; None if that was in an earlier run."""
+    refused_links: int
+    """Links that it tried to open with this node since the node started, and the like for what follows."""
+    refused_records: int
+    """Records of it beyond the cut that came to this node, from whomever."""
+    set_aside: int
+    """Writes beyond the cut that this node had taken before it heard."""
+    last_refused_ms: int | None
+    """When it was refused last; None: never."""
+
+
+class KeyRotation(Struct, frozen=True):
+    """A new key was made and is being told to all members."""
+
+    what: str
+    used_from_s: int
+    """So many seconds from now this node begins to use it."""
+    old_until_s: int
+    """So many seconds from now the old one is good."""
 
 
 class Finding(Struct, frozen=True):

@@ -34,10 +34,12 @@ from bellande_mesh_sync.values import (
     Explanation,
     Finding,
     KeyPlacement,
+    KeyRotation,
     Listing,
     NodeShare,
     NodeView,
     Receipt,
+    RevocationView,
     Siblings,
     SiblingView,
     Sight,
@@ -115,6 +117,7 @@ class MemoryMesh(MemoryPast):
     faults: dict[str, BaseException] = field(default_factory=dict)
     watches: list[MemoryWatch] = field(default_factory=list)
     calls: list[tuple[Any, ...]] = field(default_factory=list)
+    revoked: list[RevocationView] = field(default_factory=list)
     written: int = 0
     running: bool = True
     checks: dict[str, dict[str, Any]] = field(
@@ -398,6 +401,19 @@ class MemoryMesh(MemoryPast):
             data = b"".join([piece async for piece in data])
         self.calls.append(("resolve", key, version, data, content_type, context, ack, timeout))
         return Receipt(key, f"{NODE}.{'00' * 8}.9", (NODE,), ack or "local")
+
+    async def revoke(self, node: str, *, reason: str = "") -> RevocationView:
+        self.calls.append(("revoke", node, reason))
+        self._fail("revoke")
+        self.revoked.append(RevocationView(NODE, node, reason, NODE, 1, 2, 3, 4, 5, None))
+        return self.revoked[-1]
+
+    async def rotate_keys(self, what: str = "udp") -> KeyRotation:
+        self.calls.append(("rotate_keys", what))
+        return KeyRotation(what, 300, 600)
+
+    async def revocations(self) -> Sequence[RevocationView]:
+        return self.revoked
 
     async def verify(
         self,

@@ -28,6 +28,7 @@ from bellande_mesh_sync.core.reader import DamagedRecord
 from bellande_mesh_sync.core.timers import Timer
 from bellande_mesh_sync.errors import ChunkMissingError
 from bellande_mesh_sync.ids import Dot, Now, Shard
+from bellande_mesh_sync.sim.statements import judge_all
 from bellande_mesh_sync.store.interface import ChangesView
 from bellande_mesh_sync.store.memory import MemoryStore
 from tests.core.making import SHARD, WALL_MS, live_records, local_node, node_of_name
@@ -129,6 +130,8 @@ class Node:
             case do.Examine(shard=shard):
                 if self.is_examined:
                     self.jobs.append(on.Examined(shard, self.examine(shard)))
+            case do.JudgeStatements(link=link, statements=statements):
+                self.jobs.append(on.StatementsJudged(link, *judge_all(statements)))
             case do.SendChunks(link=link, hashes=hashes):
                 self._send_chunks(link, hashes)
             case do.Resolve(request=request) | do.Reject(request=request):

@@ -14,6 +14,8 @@ from bellande_mesh_sync.core import events as on
 from bellande_mesh_sync.core.messages import Message, Note, Ping, RelayedNote
 from bellande_mesh_sync.core.node import NodeCore
 from bellande_mesh_sync.ids import NodeId, Now
+from bellande_mesh_sync.security.authority import found_mesh
+from bellande_mesh_sync.security.statements import StatementJudge
 from bellande_mesh_sync.shell.links import Links
 from bellande_mesh_sync.shell.runner import NOTES_BUFFER_BYTES_MAX, Runner
 from bellande_mesh_sync.store.memory import MemoryStore
@@ -57,6 +59,7 @@ def _send(message: Message, buffered: int) -> tuple[list[Message], int]:
             runner = Runner(
                 MemoryStore(new_epoch=lambda: bytes(8)), executor,
                 on_changed=ignore, on_message=ignore, on_member=ignore, on_stop=ignore,
+                judge=StatementJudge(found_mesh("fleet", "alice")[0].certificate_pem),
             )  # fmt: skip
             core, links = SendingCore(message), SlowLinks(buffered)
             runner.core, runner.links = cast("NodeCore", core), cast("Links", links)

@@ -47,7 +47,7 @@ KINDS: Final = {
 }
 """Each kind's pace, and the name it is counted under."""
 
-ELSEWHERE: Final = {"lasts_mean_s", "away_lasts_s", "revoke_s", "upgrade_s", "rehome_s"}
+ELSEWHERE: Final = {"lasts_mean_s", "away_lasts_s", "revoke_s", "state_s", "expel_s", "upgrade_s", "rehome_s"}
 """No kinds of faults, or tested with what they are about."""
 
 _QUICK = CoreConfig(

@@ -8,9 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from bellande_mesh_sync.core.data.record import Record, fingerprint_of
 from bellande_mesh_sync.errors import CorruptStoreError, NotFoundError
+from bellande_mesh_sync.sim.statements import state
 from bellande_mesh_sync.store.salvage import salvage
 from bellande_mesh_sync.store.sqlite import SqliteStore
 from bellande_mesh_sync.store.sqlite_rows import insert_rows, record_row
@@ -28,6 +30,9 @@ def store_in(tmp_path: Path, epochs: Epochs) -> SqliteStore:
     return SqliteStore(tmp_path / "data", tmp_path / "chunks", new_epoch=epochs)
 
 
+SAID = state("revocation", bytes(32), b"body", 1)
+
+
 def filled(tmp_path: Path, epochs: Epochs, count: int = 400) -> list[Record]:
     """Live records of two authors, some of them with gaps of replaced ones between, a chunk and a member."""
     store, writing = store_in(tmp_path, epochs), Writing()
@@ -41,7 +46,7 @@ def filled(tmp_path: Path, epochs: Epochs, count: int = 400) -> list[Record]:
     ]
     store.add_chunks([chunk(b"one" * 1000)])
     batch = writing.batch([*new, *more], old)
-    store.apply([type(batch)(batch.puts, batch.drops, batch.intervals, batch.fingerprints, (member("bob"),))])
+    store.apply([replace(batch, members=(member("bob"),), statements=(SAID,))])
     store.close()
     return [*new, *more]
 
@@ -81,6 +86,7 @@ def test_a_sound_database_is_taken_over_whole_and_becomes_a_new_author(
     state = store.open()
     assert state.epoch != epoch
     assert [each.name for each in state.members] == ["bob"]
+    assert state.statements == (SAID,)
     assert (tmp_path / "data" / "damaged" / "database-1" / "records.db").read_bytes() == raw
     store.close()
 

@@ -12,6 +12,7 @@ from bellande_mesh_sync.core.data.record import ChunkRef, Manifest, Record, fing
 from bellande_mesh_sync.core.effects import Batch, IntervalChange
 from bellande_mesh_sync.errors import ChunkMissingError, DecodeError, StorageError
 from bellande_mesh_sync.ids import SEQUENCE_MAX, Shard
+from bellande_mesh_sync.sim.statements import state
 from bellande_mesh_sync.store.interface import ChangesView, Store
 from bellande_mesh_sync.store.sqlite import SqliteStore
 from tests.store.builders import ALICE, BOB, SHARD, Writing, batch_of, chunk, member, record, tombstone
@@ -411,3 +412,12 @@ def test_numbers_of_two_authors_and_two_shards_do_not_mix(store: Store) -> None:
     commit(store, batch_of(drops=(mine,)))
     assert store.siblings(["a", "other/a"]) == [(yours,), (there,)]
     assert read_all(store.open_changes(other, ((ALICE, ((1, 1),)),))) == [there]
+
+
+def test_statements_are_kept_for_ever(store: Store) -> None:
+    said = [state("revocation", number.to_bytes(32, "big"), b"body", number) for number in (3, 1, 2)]
+    store.apply([Batch(statements=(said[0],))])
+    store.apply([Batch(statements=(said[1], said[2])), Batch(statements=(said[0],), clock=7)])
+    store.close()
+    found = store.open().statements
+    assert sorted(found, key=lambda each: each.statement.issued_ms) == [said[1], said[2], said[0]]

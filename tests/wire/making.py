@@ -40,12 +40,17 @@ from bellande_mesh_sync.core.messages import (
     ScanAnswer,
     ScanWant,
     ShardSummary,
+    StatementDigest,
+    StatementIds,
+    Statements,
+    StatementWant,
     StreamEnd,
     Summary,
     SurveyReport,
     SurveyWant,
     Want,
 )
+from bellande_mesh_sync.core.statements.statement import Statement, StatementId
 from bellande_mesh_sync.core.survey import UNKNOWN, LinkReport
 from bellande_mesh_sync.ids import SEQUENCE_MAX, Author, Shard, Stamp
 from bellande_mesh_sync.wire.limits import NUMBER_MAX
@@ -117,6 +122,10 @@ EXAMPLES: tuple[Message, ...] = (
     SurveyReport(1, (LinkReport(OTHER, 1_500, 10, True), LinkReport(NODE, UNKNOWN, UNKNOWN, False))),
     LiveWant(1, SHARD),
     LiveDots(1, SHARD, DOTS, DOTS, ((AUTHOR, 3),), True),
+    StatementDigest(HASH),
+    StatementIds((StatementId(HASH), StatementId(bytes(32)))),
+    StatementWant((StatementId(HASH),)),
+    Statements((Statement("revocation", OTHER, b"body", 1_700_000_000_000, NODE, b"der", bytes(range(64))),)),
     HoldWant(1, PLACED_SHARD, DOTS),
     HoldAnswer(1, True),
     ReadWant(1, ("fleet/dock", "fleet/gone")),
@@ -226,6 +235,16 @@ shards = st.builds(_shard, spaces, st.integers(0, 63))
 indexes = st.lists(st.integers(0, 63), max_size=4, unique=True).map(sorted).map(tuple)
 hash_lists = st.lists(hashes, max_size=5).map(tuple)
 counts = st.integers(0, NUMBER_MAX)
+statements = st.builds(
+    Statement,
+    st.sampled_from(["revocation", "rules", "x" * 64]),
+    nodes,
+    st.binary(max_size=300),
+    st.integers(0, NUMBER_MAX),
+    nodes,
+    st.binary(max_size=300),
+    st.binary(min_size=64, max_size=64),
+)
 link_reports = st.builds(
     LinkReport, nodes, st.integers(-1, NUMBER_MAX), st.integers(-1, 1_000), st.booleans()
 )
@@ -282,6 +301,10 @@ messages: st.SearchStrategy[Message] = st.one_of(
         st.booleans(),
     ),
     st.builds(SurveyWant, counts),
+    st.builds(StatementDigest, hashes),
+    st.builds(StatementIds, st.lists(hashes, max_size=4).map(tuple)),
+    st.builds(StatementWant, st.lists(hashes, max_size=4).map(tuple)),
+    st.builds(Statements, st.lists(statements, max_size=3).map(tuple)),
     st.builds(SurveyReport, counts, st.lists(link_reports, max_size=4).map(tuple)),
     st.builds(HoldWant, counts, shards, deltas),
     st.builds(HoldAnswer, counts, st.booleans()),

@@ -31,12 +31,17 @@ from bellande_mesh_sync.core.messages import (
     ReachAnswer,
     ReachWant,
     Records,
+    StatementDigest,
+    StatementIds,
+    Statements,
+    StatementWant,
     StreamEnd,
     Summary,
     SurveyReport,
     SurveyWant,
     Want,
 )
+from bellande_mesh_sync.core.statements.statement import Statement, StatementId
 from bellande_mesh_sync.core.survey import LinkReport
 from bellande_mesh_sync.errors import DecodeError, InvalidKeyError
 from bellande_mesh_sync.ids import NodeId, Shard
@@ -63,6 +68,7 @@ BIG = 2**63
 SHORT = NodeId(bytes(31))
 RELAYED = EXAMPLES[19]
 LINE = LinkReport(NODE, 1_500, 10, True)
+STATEMENT = Statement("revocation", NODE, b"body", 1, NODE, b"", bytes(64))
 SUMMARY: Any = EXAMPLES[5]
 
 BROKEN_RECORDS: dict[str, Any] = {
@@ -141,6 +147,18 @@ BROKEN: dict[str, Any] = {
     "report of a round trip above 63 bits": SurveyReport(1, (change(LINE, rtt_us=BIG),)),
     "report of a loss below none": SurveyReport(1, (change(LINE, loss_permille=-2),)),
     "report of more loss than all": SurveyReport(1, (change(LINE, loss_permille=1_001),)),
+    "a digest of statements of 31 bytes": StatementDigest(bytes(31)),
+    "an id of a statement of 33 bytes": StatementIds((StatementId(bytes(33)),)),
+    "wanting a statement of no id": StatementWant((StatementId(b""),)),
+    "ids of too many statements": StatementIds((StatementId(bytes(32)),) * 16_385),
+    "a statement without a signature": Statements((change(STATEMENT, signature=b""),)),
+    "a statement that was made before 1970": Statements((change(STATEMENT, issued_ms=-1),)),
+    "a statement whose time is above 63 bits": Statements((change(STATEMENT, issued_ms=BIG),)),
+    "a statement of a short signer": Statements((change(STATEMENT, signer=SHORT),)),
+    "a statement of a kind that cannot be printed": Statements((change(STATEMENT, kind="a\nb"),)),
+    "a statement of a long kind": Statements((change(STATEMENT, kind="k" * 65),)),
+    "a statement about too much": Statements((change(STATEMENT, subject=bytes(1_025)),)),
+    "a statement that is too large": Statements((change(STATEMENT, body=bytes(65_536)),)),
     "report of too many members": SurveyReport(1, (LINE,) * 16_385),
     "summary of a bad shard": change(SUMMARY, shards=(change(SUMMARY.shards[0], shard="x"),)),
     "summary of a short fingerprint": change(SUMMARY, shards=(change(SUMMARY.shards[0], fingerprint=b""),)),
@@ -260,6 +278,8 @@ ALLOWED: dict[str, Any] = {
     ),
     "a removed member": MemberDatagram(Datagram(Gossip(), (change(VERDICT, standing=6),))),
     "a relayed note without a signature": change(RELAYED, signature=b""),  # Refused where it is for.
+    "ids of as many statements as there may be": StatementIds((StatementId(bytes(32)),) * 16_384),
+    "a statement of a kind of a later version": Statements((change(STATEMENT, kind="later"),)),
     "a full report": SurveyReport(1, (LINE,) * 16_384),
     "nothing known of a link": SurveyReport(0, (change(LINE, rtt_us=-1, loss_permille=-1),)),
     "everything lost": SurveyReport(0, (change(LINE, rtt_us=0, loss_permille=1_000),)),

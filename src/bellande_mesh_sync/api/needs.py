@@ -16,10 +16,12 @@ from bellande_mesh_sync.values import (
     Explanation,
     History,
     KeyPlacement,
+    KeyRotation,
     Listing,
     NodeView,
     Receipt,
     RestorePage,
+    RevocationView,
     Siblings,
     SpacePlacement,
     Stats,
@@ -119,6 +121,12 @@ class MeshCalls(Protocol):
         capacity: int | None = None,
         zone: str | None = None,
     ) -> NodeView: ...
+
+    async def revoke(self, node: str, *, reason: str = "") -> RevocationView: ...
+
+    async def rotate_keys(self, what: str = "udp") -> KeyRotation: ...
+
+    async def revocations(self) -> Sequence[RevocationView]: ...
 
     async def set_max_connections(self, count: int) -> None: ...
 

@@ -25,7 +25,7 @@ class NodesPage(Struct, frozen=True):
 
 
 async def list_nodes(call: Call) -> NodesPage:
-    """The members in this state, or in any, in order of their ids. None is `revoked` in this version."""
+    """The members in this state, or in any, in order of their ids."""
     query = call.query(NodesQuery)
     page, total = await call.mesh.nodes_page(query.state or None, query.offset, query.limit)
     return NodesPage(tuple(page), total, query.offset)

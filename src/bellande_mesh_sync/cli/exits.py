@@ -46,6 +46,7 @@ _EXITS = {
     "token_expired": DENIED,
     "token_used": DENIED,
     "too_many_attempts": DENIED,
+    "revoked": DENIED,
     "authentication_failed": DENIED,
     "precondition_failed": CONFLICT,
     "conflict_limit": CONFLICT,

@@ -58,7 +58,7 @@ def status(session: Session) -> None:
 @click.option(
     "--state",
     type=click.Choice(STATES),
-    help="Only those in this state. No member is revoked in this version.",
+    help="Only those in this state.",
 )
 @click.pass_obj
 def nodes(session: Session, state: str | None) -> None:

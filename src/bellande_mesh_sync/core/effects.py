@@ -13,6 +13,7 @@ from bellande_mesh_sync.core.members.member import MemberRecord
 from bellande_mesh_sync.core.members.swim.messages import Datagram
 from bellande_mesh_sync.core.messages import Message
 from bellande_mesh_sync.core.reader import DamagedRecord
+from bellande_mesh_sync.core.statements.statement import Judged, Statement
 from bellande_mesh_sync.core.timers import Timer
 from bellande_mesh_sync.ids import Author, Dot, NodeId, Shard
 
@@ -108,6 +109,8 @@ class Batch(Struct, frozen=True, gc=False):
     """Just this is known of these authors from now on, before `intervals` go in."""
     healed: tuple[tuple[Shard, Dot], ...] = ()
     """Dots set aside that have come back or were replaced: their keys are no longer damaged by them."""
+    statements: tuple[Judged, ...] = ()
+    """Signed statements to keep for ever."""
     collected: tuple[tuple[Shard, Author, int], ...] = ()
     """Tombstones up to these numbers of these authors were dropped, with this batch or before it."""
 
@@ -155,6 +158,14 @@ class Examine(Struct, frozen=True, gc=False):
     """Read every record of a shard, compare it with what it is said to hold. Ends in one Examined."""
 
     shard: Shard
+
+
+class JudgeStatements(Struct, frozen=True, gc=False):
+    """Check signatures and certificates, beside the event loop. Ends in one StatementsJudged."""
+
+    link: int
+    """Which they came over."""
+    statements: tuple[Statement, ...]
 
 
 class SendChunks(Struct, frozen=True, gc=False):
@@ -231,6 +242,7 @@ Effect: TypeAlias = (
     | CloseChanges
     | FindMissing
     | Examine
+    | JudgeStatements
     | SendChunks
     | Resolve
     | Reject

@@ -13,6 +13,7 @@ from bellande_mesh_sync.core.data.record import ChunkRef, Manifest, Record
 from bellande_mesh_sync.core.members.swim.messages import Datagram
 from bellande_mesh_sync.core.messages import Hello, Message
 from bellande_mesh_sync.core.reader import DamagedRecord
+from bellande_mesh_sync.core.statements.statement import Judged, Statement
 from bellande_mesh_sync.core.timers import Timer
 from bellande_mesh_sync.ids import NodeId, Shard
 
@@ -205,6 +206,17 @@ class Survey(Struct, frozen=True, gc=False):
     timeout_ns: int
 
 
+class AddStatements(Struct, frozen=True, gc=False):
+    """Lay these down for the whole mesh; they were signed here. Resolves to None once they are on disk.
+
+    Rejects with usage if they do not count, or storage errors: then they are in effect and spreading, and
+    not yet on this disk.
+    """
+
+    request: int
+    judged: tuple[Judged, ...]
+
+
 # -- the network -------------------------------------------------------------------------------
 
 
@@ -249,6 +261,15 @@ class DatagramReceived(Struct, frozen=True, gc=False):
 
     peer: NodeId
     datagram: Datagram
+
+
+class StatementsJudged(Struct, frozen=True, gc=False):
+    """Answer to JudgeStatements."""
+
+    link: int
+    judged: tuple[Judged, ...]
+    refused: tuple[tuple[Statement, str], ...]
+    """With why they do not hold."""
 
 
 class Found(Struct, frozen=True, gc=False):
@@ -385,11 +406,13 @@ Event: TypeAlias = (
     | Wake
     | SetConnectionsMax
     | Survey
+    | AddStatements
     | LinkOpened
     | DialFailed
     | LinkClosed
     | Received
     | DatagramReceived
+    | StatementsJudged
     | Found
     | AddressesChanged
     | SealKeyChanged

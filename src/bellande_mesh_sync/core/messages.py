@@ -15,6 +15,7 @@ from bellande_mesh_sync.core.data.knowledge import Delta
 from bellande_mesh_sync.core.data.record import ChunkRef, Record
 from bellande_mesh_sync.core.members.member import MemberRecord
 from bellande_mesh_sync.core.members.swim.messages import Datagram, StreamMessage
+from bellande_mesh_sync.core.statements.statement import Statement, StatementId
 from bellande_mesh_sync.core.survey import LinkReport
 from bellande_mesh_sync.ids import NodeId, Shard
 
@@ -237,7 +238,29 @@ class LiveDots(Struct, frozen=True, array_like=True, tag=31):
     is_last: bool
 
 
-class PlacedSummary(Struct, frozen=True, array_like=True, tag=46):
+class StatementDigest(Struct, frozen=True, array_like=True, gc=False, tag=40):
+    """The digest of all statements that the sender holds. Who holds others answers with StatementIds."""
+
+    digest: bytes
+
+
+class StatementIds(Struct, frozen=True, array_like=True, gc=False, tag=41):
+    """All that the sender holds: send what it lacks, and ask for what it has beyond."""
+
+    ids: tuple[StatementId, ...]
+
+
+class StatementWant(Struct, frozen=True, array_like=True, gc=False, tag=42):
+    ids: tuple[StatementId, ...]
+
+
+class Statements(Struct, frozen=True, array_like=True, tag=43):
+    """Asked for, or new. Nothing in it counts before its signature was checked."""
+
+    statements: tuple[Statement, ...]
+
+
+class PlacedSummary(Struct, frozen=True, array_like=True, tag=66):
     """As a Summary, of shards that not everybody holds."""
 
     shards: tuple[ShardSummary, ...]
@@ -245,7 +268,7 @@ class PlacedSummary(Struct, frozen=True, array_like=True, tag=46):
     """For each: whether the sender, as far as it knows, has all that there was when it became an owner."""
 
 
-class HoldWant(Struct, frozen=True, array_like=True, tag=40):
+class HoldWant(Struct, frozen=True, array_like=True, tag=60):
     """The sender holds these dots of a shard and is none of its owners: does the receiver have them all?"""
 
     number: int
@@ -253,21 +276,21 @@ class HoldWant(Struct, frozen=True, array_like=True, tag=40):
     knowledge: Delta
 
 
-class HoldAnswer(Struct, frozen=True, array_like=True, gc=False, tag=41):
+class HoldAnswer(Struct, frozen=True, array_like=True, gc=False, tag=61):
     """`has_all`: the sender is an owner of that shard, and has all that it was asked about on its disk."""
 
     number: int
     has_all: bool
 
 
-class ReadWant(Struct, frozen=True, array_like=True, tag=42):
+class ReadWant(Struct, frozen=True, array_like=True, tag=62):
     """What do you hold under these keys? From a node that may not hold them."""
 
     number: int
     keys: tuple[str, ...]
 
 
-class ReadAnswer(Struct, frozen=True, array_like=True, tag=43):
+class ReadAnswer(Struct, frozen=True, array_like=True, tag=63):
     """The siblings of the first of the keys asked for, as many as fit."""
 
     number: int
@@ -276,7 +299,7 @@ class ReadAnswer(Struct, frozen=True, array_like=True, tag=43):
     """For each: the sender is an owner and lacks nothing that it knows of, so no siblings means no key."""
 
 
-class ScanWant(Struct, frozen=True, array_like=True, tag=44):
+class ScanWant(Struct, frozen=True, array_like=True, tag=64):
     """Which keys do you hold in these shards of a space, with this prefix and above `after`?"""
 
     number: int
@@ -289,7 +312,7 @@ class ScanWant(Struct, frozen=True, array_like=True, tag=44):
     limit: int
 
 
-class ScanAnswer(Struct, frozen=True, array_like=True, tag=45):
+class ScanAnswer(Struct, frozen=True, array_like=True, tag=65):
     number: int
     records: tuple[Record, ...]
     """In the order of their keys."""
@@ -326,6 +349,10 @@ Message: TypeAlias = (
     | SurveyReport
     | LiveWant
     | LiveDots
+    | StatementDigest
+    | StatementIds
+    | StatementWant
+    | Statements
     | HoldWant
     | HoldAnswer
     | ReadWant

@@ -10,7 +10,7 @@ counted (acks.py).
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from bellande_mesh_sync.core.config import CoreConfig, LocalNode
@@ -19,10 +19,11 @@ from bellande_mesh_sync.core.data.functions import BoundedMerge
 from bellande_mesh_sync.core.data.record import Manifest
 from bellande_mesh_sync.core.data.space_policies import SpacePolicies
 from bellande_mesh_sync.core.delivery.notes import Notes
-from bellande_mesh_sync.core.effects import Effect, Resolve, Send, SendChunks, SetTimer
+from bellande_mesh_sync.core.effects import Effect, Log, Resolve, Send, SendChunks, SetTimer, Stop
 from bellande_mesh_sync.core.events import (
     AddMember,
     AddressesChanged,
+    AddStatements,
     AnnounceSelf,
     ChunkRefused,
     ChunksAdded,
@@ -52,6 +53,7 @@ from bellande_mesh_sync.core.events import (
     SendNote,
     SetConnectionsMax,
     Sleep,
+    StatementsJudged,
     Survey,
     SyncNow,
     TimerFired,
@@ -89,6 +91,10 @@ from bellande_mesh_sync.core.messages import (
     RelayedNote,
     ScanAnswer,
     ScanWant,
+    StatementDigest,
+    StatementIds,
+    Statements,
+    StatementWant,
     StreamEnd,
     Summary,
     SurveyReport,
@@ -99,6 +105,10 @@ from bellande_mesh_sync.core.reader import RecordReader, StoredState
 from bellande_mesh_sync.core.session.links import Link, Links
 from bellande_mesh_sync.core.session.switchboard import Switchboard
 from bellande_mesh_sync.core.spreading.exchange import Exchange
+from bellande_mesh_sync.core.statements.book import StatementBook
+from bellande_mesh_sync.core.statements.revocations import Revocations, RevokedNode
+from bellande_mesh_sync.core.statements.spreading import StatementSpreading
+from bellande_mesh_sync.core.statements.statement import Judged
 from bellande_mesh_sync.core.timers import (
     AckOverdue,
     FetchOverdue,
@@ -117,7 +127,7 @@ from bellande_mesh_sync.core.timers import (
 )
 from bellande_mesh_sync.ids import NodeId, Now
 
-SIGNS_OF_LIFE = frozenset({Ping, Pong, MemberStream, MemberDatagram, Summary, PlacedSummary})
+SIGNS_OF_LIFE = frozenset({Ping, Pong, MemberStream, MemberDatagram, Summary, PlacedSummary, StatementDigest})
 """What a link carries even if nobody needs it."""
 
 
@@ -140,25 +150,33 @@ class NodeCore:
         self.counters = Counters()
         self.links = Links(me.node)
         policies = SpacePolicies(dict(config.conflicts), merges)
+        self.book = StatementBook(state.statements)
+        self.revocations = Revocations(self.book)
         self.exchange = Exchange(
-            config, me, self.links, self.counters, reader, state, rng, new_epoch, policies
+            config, me, self.links, self.counters, reader, state, rng, new_epoch, policies,
+            self.revocations,
         )  # fmt: skip
         self.replica = self.exchange.replica
         self.acks = self.exchange.acks
         self.fetcher = self.exchange.fetcher
         self.pulls = self.exchange.pulls
         self.membership = Membership(
-            config, me, self.links, self.counters, state.members, rng,
+            config, me, self.links, self.counters,
+            [record for record in state.members if record.node not in self.revocations], rng,
             remember=lambda record: self.replica.draft.remember(record),
             forget=lambda node: self.replica.draft.forget(node),
             on_left=self.acks.member_left,
         )  # fmt: skip
+        self.membership.swim.beliefs.is_banned = self.revocations.__contains__
         self.directory = self.membership.directory
         self.notes = Notes(me, self.links, self.membership, self.counters)
         self.surveys = Surveys(me.node, self.links, self.membership, self.counters)
+        self.statements = StatementSpreading(
+            self.links, self.counters, self.replica, self.book, self._stated
+        )  # fmt: skip
         self.switchboard = Switchboard(
             config, me, self.links, self.exchange, self.membership, self.notes, self.surveys,
-            self.counters, rng,
+            self.statements, self.revocations, self.counters, rng,
         )  # fmt: skip
         self.commands = MemberCommands(self.membership, self.switchboard, self.links)
         self.membership.on_doubt = self.commands.doubt
@@ -194,6 +212,8 @@ class NodeCore:
             Wake: commands.wake,
             SetConnectionsMax: commands.set_connections_max,
             Survey: self.surveys.start,
+            AddStatements: self.statements.add,
+            StatementsJudged: self.statements.handle_judged,
             LinkOpened: self.switchboard.opened,
             LinkClosed: self.switchboard.closed,
             DialFailed: self.switchboard.dial_failed,
@@ -203,8 +223,8 @@ class NodeCore:
             AddressesChanged: commands.move,
             SealKeyChanged: commands.change_key,
             LoopLate: lambda event, now: membership.note_lag(event.lag_ns, now),
-            Committed: exchange.handle_committed,
-            CommitFailed: exchange.handle_commit_failed,
+            Committed: self._committed,
+            CommitFailed: self._commit_failed,
             PageRead: exchange.handle_page,
             MissingFound: exchange.handle_missing_found,
             DamageFound: exchange.mending.found,
@@ -238,7 +258,7 @@ class NodeCore:
             Records: exchange.handle_records,
             Have: exchange.handle_have,
             Credit: exchange.handle_credit,
-            Want: lambda link, want, now: exchange.serving.handle_want(link, want),
+            Want: exchange.handle_want,
             StreamEnd: exchange.pulls.handle_end,
             Summary: exchange.handle_summary,
             PlacedSummary: exchange.handle_summary,
@@ -254,6 +274,10 @@ class NodeCore:
             RelayedNote: notes.handle_relayed,
             SurveyWant: surveys.handle_want,
             SurveyReport: lambda link, report, now: surveys.handle_report(link, report),
+            StatementDigest: self.statements.handle_digest,
+            StatementIds: self.statements.handle_ids,
+            StatementWant: self.statements.handle_want,
+            Statements: self.statements.handle_statements,
             ChunkWant: lambda link, want, now: [SendChunks(link.link, want.hashes)],
             ChunkOffer: exchange.handle_chunk_offer,
             ChunkMissing: exchange.handle_chunk_missing,
@@ -271,6 +295,7 @@ class NodeCore:
         first_repair_ns = now.mono_ns + round(self._rng.random() * self.config.sync_interval_ns)
         effects: list[Effect] = [SetTimer(RepairDue(), first_repair_ns)]
         effects += self.membership.start(now)
+        effects += self._begin_with_revoked(now)
         if self.config.history.has_ages:
             effects += self._forget_expired(now)
         return self._sealed(effects + self._tick(now), now)
@@ -308,6 +333,8 @@ class NodeCore:
             "surveys": len(self.surveys),
             "lookups": len(self.exchange.custody.lookups),
             "handing_over": len(self.exchange.custody.release),
+            "statements": len(self.statements),
+            "trimming": len(self.exchange.trimming),
             "uncommitted_bytes": self.replica.uncommitted_bytes,
         }
 
@@ -368,9 +395,18 @@ class NodeCore:
         self._meet_a_stranger()
         pause_ns = round(self.config.sync_interval_ns * (0.9 + 0.2 * self._rng.random()))
         effects = self.exchange.mending.retry(now) + self.exchange.returning.retry(now)
+        effects += self.exchange.trimming.read() + self.statements.compare(self.links.records_links())
         self.exchange.collector.work_out(self.directory.keepers(self.links.linked_peers()))
         effects += [*self.exchange.compare(now), SetTimer(RepairDue(), now.mono_ns + pause_ns)]
         return effects
+
+    def _committed(self, event: Committed, now: Now) -> list[Effect]:
+        effects = self.exchange.handle_committed(event, now)
+        return effects + self.statements.committed(event.commit)
+
+    def _commit_failed(self, event: CommitFailed, now: Now) -> list[Effect]:
+        effects = self.exchange.handle_commit_failed(event, now)
+        return effects + self.statements.commits_failed(event.code, event.reason)
 
     def _forget_expired(self, now: Now) -> list[Effect]:
         self.replica.forget_expired(now)
@@ -386,6 +422,37 @@ class NodeCore:
         others = [member.node for member in live + dead if member.node not in linked]
         if others:
             self.membership.want_link(self._rng.choice(others))
+
+    # -- statements
+
+    def revocation_body(self, node: NodeId, reason: str) -> bytes:
+        """The body of a revocation of this node: what is known of its writes now goes on counting."""
+        name = self.directory.name_of(node)
+        shards = ((shard, state.seen.delta()) for shard, state in self.replica.shards())
+        return self.revocations.body_for(node, name, reason, shards)
+
+    def _begin_with_revoked(self, now: Now) -> list[Effect]:
+        """What earlier runs heard counts from the start, whatever the peer book says."""
+        return self._revoke(self.revocations.all(), now)
+
+    def _stated(self, taken: Sequence[Judged], now: Now) -> list[Effect]:
+        before = set(self.revocations.nodes)
+        effects = self._revoke(self.revocations.read_again(now.wall_ms), now)
+        for node in sorted(before - self.revocations.nodes.keys()):
+            self.membership.readmit(node)
+        return effects
+
+    def _revoke(self, revoked: Sequence[RevokedNode], now: Now) -> list[Effect]:
+        effects: list[Effect] = []
+        for each in revoked:
+            if each.node == self.me.node:
+                reason = f"this node was revoked: {each.reason or 'no reason was given'}"
+                return [*effects, Stop("revoked", reason)]
+            facts = {"node": each.node.hex(), "name": each.name, "reason": each.reason}
+            effects.append(Log("warning", "node_revoked", facts))
+            effects += self.membership.revoke(each.node, each.name, each.reason or "revoked", now)
+            effects += self.switchboard.revoke(each.node, now)
+        return effects + (self.exchange.trimming.look() if revoked else [])
 
     # -- messages
 

@@ -10,6 +10,7 @@ from msgspec import Struct
 from bellande_mesh_sync.core.data.knowledge import Delta
 from bellande_mesh_sync.core.data.record import Record
 from bellande_mesh_sync.core.members.member import MemberRecord
+from bellande_mesh_sync.core.statements.statement import Judged
 from bellande_mesh_sync.ids import Author, Dot, Shard
 
 
@@ -41,6 +42,7 @@ class StoredState(Struct, frozen=True, gc=False):
     """The last `Batch.clock` that was applied; 0 if there was none."""
     damaged: tuple[DamagedRecord, ...] = ()
     """Records that were set aside, and have neither come back nor been replaced since."""
+    statements: tuple[Judged, ...] = ()
 
 
 class RecordReader(Protocol):

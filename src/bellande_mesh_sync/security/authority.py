@@ -101,6 +101,11 @@ class Authority:
         return issue_leaf(self, public_key, name=name, role=role, days=days)
 
 
+def holds_authority(identity_dir: Path) -> bool:
+    """Whether the authority's key is in this home."""
+    return (identity_dir / AUTHORITY_KEY_FILE).exists()
+
+
 def found_mesh(mesh_name: str, node_name: str) -> tuple[Authority, Identity]:
     """A new mesh and its first node, an admin. Nothing is saved."""
     authority = Authority.create(mesh_name)

@@ -260,6 +260,11 @@ class Sealer:
         age_ns = self._now_ns() - newest.born_ns
         return age_ns >= self._rotate_after_ns or newest.sealed_count >= PACKETS_MAX
 
+    @property
+    def is_rotating(self) -> bool:
+        """Whether an older key still opens packets. Others keep few old keys of a member."""
+        return len(self._own) > 1
+
     def rotate(self) -> bytes:
         """Make a new key, and return what is to be announced of it.
 

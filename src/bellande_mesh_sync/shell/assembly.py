@@ -20,6 +20,7 @@ from bellande_mesh_sync.core.config import LocalNode
 from bellande_mesh_sync.core.node import NodeCore
 from bellande_mesh_sync.errors import BellandeMeshError, PortInUseError
 from bellande_mesh_sync.security.identity import Identity, verify
+from bellande_mesh_sync.security.statements import StatementJudge
 from bellande_mesh_sync.shell.boot import Ground, advertised, core_config, new_epoch, prepare
 from bellande_mesh_sync.shell.datagrams import Datagrams
 from bellande_mesh_sync.shell.history_reader import HistoryReader
@@ -98,6 +99,7 @@ class Assembly:
                 on_message=news.message,
                 on_member=news.member,
                 on_stop=news.must_stop,
+                judge=StatementJudge(ground.identity.authority_pem),
             )
             exits.push_async_callback(runner.close)
             merges = await asyncio.to_thread(merge_calls, settings.spaces, runner.count)

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from bellande_mesh_sync.core.members.member import MemberRecord
 from bellande_mesh_sync.core.members.swim.messages import Datagram
-from bellande_mesh_sync.errors import DecodeError
+from bellande_mesh_sync.errors import BusyError, DecodeError
 from bellande_mesh_sync.ids import NodeId
 from bellande_mesh_sync.security.sealing import PACKET_BYTES_MAX, ROTATE_AFTER_NS, Refusal, Sealer
 from bellande_mesh_sync.shell.accepting import open_bound_socket
@@ -147,6 +147,13 @@ class Datagrams:
             return
         self.counters["sent"] += 1
         self.counters["sent_bytes"] += len(packet)
+
+    def rotate(self) -> None:
+        """Make a new seal key now; it is announced. BusyError while the last one is not over."""
+        self._sealer.drop_old()
+        if self._sealer.is_rotating:
+            raise BusyError(what="the rotation of this node's key", limit="one in ten minutes")
+        self._on_new_key(self._sealer.rotate())
 
     async def close(self) -> None:
         if self._tick is not None:

@@ -27,6 +27,7 @@ from bellande_mesh_sync.core.node import NodeCore
 from bellande_mesh_sync.core.reader import StoredState
 from bellande_mesh_sync.errors import BellandeMeshError, LimitExceededError, StorageError, error_of
 from bellande_mesh_sync.ids import Now
+from bellande_mesh_sync.security.statements import StatementJudge
 from bellande_mesh_sync.shell.chunk_traffic import ChunkReceiver, ChunkSender
 from bellande_mesh_sync.shell.commits import CommitWriter
 from bellande_mesh_sync.shell.datagrams import Datagrams
@@ -61,10 +62,12 @@ class Runner:
         on_message: Callable[[do.Deliver], None],
         on_member: Callable[[do.MemberChanged], None],
         on_stop: Callable[[BellandeMeshError], None],
+        judge: StatementJudge,
     ) -> None:  # fmt: skip
         self._store = store
         self._executor = self.executor = executor
         self._on_stop = on_stop
+        self._judge = judge
         self._loop = asyncio.get_running_loop()
         self._pending: deque[on.Event] = deque()
         self._is_handling = False
@@ -96,6 +99,7 @@ class Runner:
             do.FindMissing: self._find_missing,
             do.Examine: self._examine,
             do.SendChunks: self._send_chunks,
+            do.JudgeStatements: self._judge_statements,
             do.Resolve: self._resolve,
             do.Reject: self._reject,
             do.Changed: on_changed,
@@ -382,6 +386,17 @@ class Runner:
         if not self._is_open:
             raise StorageError(reason="the node is stopping")
         time.sleep(0.001)
+
+    # -- statements
+
+    def _judge_statements(self, effect: do.JudgeStatements) -> None:
+        task = self._loop.create_task(self._judgement(effect), name=f"bms-judge-{effect.link}")
+        self._reads.add(task)
+        task.add_done_callback(self._reads.discard)
+
+    async def _judgement(self, effect: do.JudgeStatements) -> None:
+        found = await self._loop.run_in_executor(self._executor, self._judge.judge_all, effect.statements)
+        self.feed(on.StatementsJudged(effect.link, *found))
 
     # -- chunks
 

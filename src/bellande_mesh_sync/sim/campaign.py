@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from bellande_mesh_sync.sim.additions import draw_with_additions
 from bellande_mesh_sync.sim.outcome import Outcome, Tally
 from bellande_mesh_sync.sim.simulation import run
-from bellande_mesh_sync.sim.swarm import Scenario, with_history
+from bellande_mesh_sync.sim.swarm import Scenario, with_history, with_statements
 
 GC_THRESHOLDS = (200_000, 20, 20)
 """Most of what a run makes lives as long as it: 15 % faster than with the defaults."""
@@ -29,7 +29,8 @@ class Swarm:
 
     def scenarios(self) -> Iterator[Scenario]:
         for seed in range(self.start, self.start + self.count):
-            yield with_history(draw_with_additions(seed, nodes=self.nodes, minutes=self.minutes))
+            scenario = draw_with_additions(seed, nodes=self.nodes, minutes=self.minutes)
+            yield with_statements(with_history(scenario))
 
 
 def run_all(

@@ -73,6 +73,8 @@ class DiskChecker:
         """Digests of values whose writers were told that nothing was written, and how."""
         self._digests: set[bytes] = set()
         self.checked_count = 0
+        self.is_revoked: Callable[[Disk, Shard, Dot | None], bool] = lambda disk, shard, dot: False
+        """Whether this write need not count on this disk any more; with no dot: whether any need not."""
         self._nodes = list(nodes)
         self._mirrors = [_Mirror() for _ in nodes]
         self._lost: list[list[_Mirror]] = [[] for _ in nodes]
@@ -135,9 +137,12 @@ class DiskChecker:
     def _follow_set_aside(self, mirror: _Mirror, disk: Disk, name: str, batch: Batch) -> None:
         """Records may go without a successor only where they had rotted, and dots be unlearned only then."""
         for damaged in batch.set_aside:
-            if (damaged.key, damaged.dot) not in disk.platter.ever_rotten:
+            is_rotten = (damaged.key, damaged.dot) in disk.platter.ever_rotten
+            if not is_rotten and not self.is_revoked(disk, damaged.shard, damaged.dot):
                 raise Violation("set_aside", name, f"{in_words(damaged.dot)} of {damaged.key} was sound")
-        if batch.relearned and not disk.platter.ever_rotten:
+        for shard in {shard for shard, _, _ in batch.relearned} if not disk.platter.ever_rotten else ():
+            if self.is_revoked(disk, shard, None):
+                continue
             raise Violation("set_aside", name, "dots are unlearned, and nothing on this disk had rotted")
         before = _Mirror()
         for shard, author, ranges in batch.relearned:

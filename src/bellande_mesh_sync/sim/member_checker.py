@@ -69,11 +69,17 @@ class MemberChecker:
             gone_ns = self._gone_ns[node.index].pop(effect.node, now_ns)
             if now_ns - gone_ns >= self._let_go_ns:
                 self._left_ns[node.index][effect.node] = now_ns
-        if effect.new_state == MemberState.LEFT:
+        if effect.new_state in (MemberState.LEFT, MemberState.REVOKED):
             self._left_ns[node.index][effect.node] = now_ns
         other = next((other for other in others if other.node == effect.node), None)
+        if other is None and effect.new_state == MemberState.REVOKED:
+            return  # A statement may be about anybody.
         if other is None:
             raise Violation("members", node.name, f"{effect.node.hex()[:12]} was announced, and is nobody")
+        if effect.new_state == MemberState.REVOKED:
+            if other.index not in self._network.expelled:
+                raise Violation("members", node.name, f"{other.name} is said to be revoked, and is not")
+            self.gone(other.index)
         if effect.new_state == MemberState.LEFT and not self._may_have_left(other, others, now_ns):
             raise Violation("members", node.name, f"{other.name} is said to have left, and never did")
         if effect.new_state == MemberState.LEFT and (other.left_count or is_removable):
@@ -127,7 +133,8 @@ class MemberChecker:
         return frozenset(
             node
             for node, state in states.items()
-            if state != MemberState.LEFT and now_ns - gone_ns.get(node, now_ns) < self._let_go_ns
+            if state not in (MemberState.LEFT, MemberState.REVOKED)
+            and now_ns - gone_ns.get(node, now_ns) < self._let_go_ns
         )
 
     def has_left(self, index: int, node: NodeId, since_ns: int, now_ns: int) -> bool:

@@ -60,7 +60,8 @@ class Excuses:
             self._cut_ns.get(subject.index, NEVER_NS),
             self._everywhere_ns,
         )
-        is_member = subject.is_running and subject.index not in self._network.outsiders
+        gone = self._network.outsiders | self._network.expelled
+        is_member = subject.is_running and subject.index not in gone
         # Whose first messages are lies is turned away by all.
         is_shut_out = subject.index in self._network.liars
         return not is_member or is_shut_out or last_ns >= since_ns or self._loses_much(subject, nodes)

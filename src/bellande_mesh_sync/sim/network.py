@@ -46,6 +46,8 @@ class Network:
         """Hosts whose bytes go out otherwise than they say them."""
         self.liars: set[int] = set()
         """Hosts of which bytes may come that no decoder takes."""
+        self.expelled: set[int] = set()
+        """Nodes that the mesh itself has revoked."""
         self.outsiders: set[int] = set()
         """Hosts whose certificate no longer counts: TLS refuses them, and nothing may reach them."""
         self.tap: Callable[[bytes], None] = _nowhere

@@ -19,6 +19,7 @@ from bellande_mesh_sync.core.effects import (
     Examine,
     FindMissing,
     Hangup,
+    JudgeStatements,
     Log,
     MemberChanged,
     NextPage,
@@ -43,6 +44,7 @@ from bellande_mesh_sync.core.events import (
     LoopLate,
     Received,
     SendNote,
+    StatementsJudged,
     TimerFired,
     WriteMany,
 )
@@ -58,6 +60,7 @@ from bellande_mesh_sync.sim.heartbeat import Heartbeat
 from bellande_mesh_sync.sim.identity import SimIdentity
 from bellande_mesh_sync.sim.network import Network, is_intact
 from bellande_mesh_sync.sim.packets import SOCKET_PACKETS_MAX
+from bellande_mesh_sync.sim.statements import judge_all
 from bellande_mesh_sync.sim.trace import Trace
 from bellande_mesh_sync.sim.world import MILLISECOND_NS, SECOND_NS, NodeClock, World
 
@@ -188,6 +191,7 @@ class SimNode:
             FindMissing: self._find_missing,
             Examine: self._examine,
             SendChunks: self._send_chunks,
+            JudgeStatements: self._judge,
             Resolve: self._answer,
             Reject: self._answer,
             Changed: self._changed,
@@ -491,6 +495,11 @@ class SimNode:
     def _send_chunks(self, effect: SendChunks) -> None:
         for hash in effect.hashes:
             self.disk.read_later(self._send_chunk, effect.link, hash)
+
+    def _judge(self, effect: JudgeStatements) -> None:
+        """In a worker thread, so that its answer comes a little later."""
+        event = StatementsJudged(effect.link, *judge_all(effect.statements))
+        self.disk.read_later(self.post, event)
 
     def _changed(self, effect: Changed) -> None:
         self._watcher.changed(self, effect)

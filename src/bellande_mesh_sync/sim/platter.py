@@ -13,6 +13,7 @@ from bellande_mesh_sync.core.data.record import ChunkRef, Manifest, Record, fing
 from bellande_mesh_sync.core.effects import Batch, IntervalChange
 from bellande_mesh_sync.core.members.member import MemberRecord
 from bellande_mesh_sync.core.reader import DamagedRecord, StoredShard, StoredState
+from bellande_mesh_sync.core.statements.statement import Judged, StatementId, id_of
 from bellande_mesh_sync.ids import Author, Dot, NodeId, Shard
 
 FINGERPRINT_MODULUS = 1 << 256
@@ -45,6 +46,7 @@ class Platter:
         self.fingerprints: dict[Shard, int] = {}
         self.collected: dict[Shard, dict[Author, int]] = {}
         self.chunks: dict[bytes, bytes] = {}
+        self.statements: dict[StatementId, Judged] = {}
         self.rotten: dict[tuple[str, Dot], None] = {}
         """Records whose bytes are no longer what was written, by key and dot."""
         self.ever_rotten: dict[tuple[str, Dot], None] = {}
@@ -59,6 +61,7 @@ class Platter:
         copy = Platter(self.epoch)
         copy.epoch_file, copy.place, copy.file_place = self.epoch_file, self.place, self.file_place
         copy.log_end, copy.clock, copy.members = self.log_end, self.clock, dict(self.members)
+        copy.statements = dict(self.statements)
         copy.live = {
             shard: {author: dict(records) for author, records in authors.items()}
             for shard, authors in self.live.items()
@@ -102,6 +105,7 @@ class Platter:
             self.members.pop(node, None)
         for member in batch.members:
             self.members[member.node] = member
+        self.statements.update((id_of(each.statement), each) for each in batch.statements)
         self.clock = batch.clock or self.clock
         if batch.epoch:
             self.epoch = self.epoch_file = batch.epoch
@@ -148,6 +152,7 @@ class Platter:
             tuple(self.members[node] for node in sorted(self.members)),
             self.clock,
             tuple(self.damaged.values()),
+            tuple(self.statements[each] for each in sorted(self.statements)),
         )
 
     def live_among(self, shard: Shard, dots: Delta) -> Iterator[Record]:

@@ -29,6 +29,7 @@ from bellande_mesh_sync.sim.node import MakeCore, NodeSetup, SimNode
 from bellande_mesh_sync.sim.oracle import Oracle
 from bellande_mesh_sync.sim.outcome import Outcome, story_of
 from bellande_mesh_sync.sim.probe import Probe
+from bellande_mesh_sync.sim.statement_checker import StatementChecker
 from bellande_mesh_sync.sim.swarm import Scenario
 from bellande_mesh_sync.sim.trace import Trace, in_words
 from bellande_mesh_sync.sim.workload import Workload
@@ -84,12 +85,19 @@ class Simulation:
         self.history_checker = HistoryChecker(scenario.core.history, len(self.disks))
         self.context_checker = ContextChecker()
         self.workload.resolved = self.context_checker.resolved
+        self.statement_checker = StatementChecker()
         self.faults = Faults(self.world, scenario.faults, self.nodes, self.network)
         self.faults.disks.wiped = self.ack_checker.wiped
         self.faults.clocks.clock_set = self._clock_set
         self.faults.processes.left = self.members.gone = self.ack_checker.left.add
         self.faults.processes.join = self._join
+        self.faults.statements.stated = self.statement_checker.stated
+        self.faults.statements.durable = lambda node, judged: self.statement_checker.durable(
+            node.disk, judged
+        )
         self.faults.standing.revoked = self._cut_off
+        self.faults.statements.expelled = self._expelled
+        self.disk_checker.is_revoked = self.statement_checker.is_revoked
         self.apart: set[int] = set()
         """Nodes that need not agree with the others in the end: cut off, or liars."""
         self.liar = self._make_liar(identities)
@@ -116,6 +124,12 @@ class Simulation:
 
     def _cut_off(self, node: SimNode) -> None:
         self.apart.add(node.index)
+
+    def _expelled(self, node: SimNode) -> None:
+        self.apart.add(node.index)
+        self.network.expelled.add(node.index)
+        self.ack_checker.liars.add(node.index)
+        self.oracle.liars.add(node.index)
 
     def _make_liar(self, identities: list[SimIdentity]) -> Liar | None:
         """The last node, in a mesh in which two honest ones are left."""
@@ -272,6 +286,9 @@ class Simulation:
         self.additions.check_at_rest(self.settled())
         self.oracle.notes.check_ledger(self.network.notes.sent_count, self.network.notes.lost)
         self.members.check_at_rest(self.settled())
+        self.statement_checker.check_at_rest([node.disk for node in self.settled()])
+        for node in self.settled():
+            self.statement_checker.check_shown(node.disk, node.members_shown())
         if self.liar is None:  # A member that lies is believed about what replaced what.
             self.history_checker.check_at_rest([node.disk for node in self.settled()])
         for node in self.settled():
@@ -279,7 +296,8 @@ class Simulation:
                 raise Violation("bounds", node.name, f"{node.disk.view_count} views are still open at rest")
 
     def _differences(self) -> list[str]:
-        return differences([node.disk for node in self.settled()])
+        disks = [node.disk for node in self.settled()]
+        return differences(disks) + self.statement_checker.differences(disks)
 
     # -- checks that go on all the time
 
@@ -321,6 +339,7 @@ class Simulation:
         for disk in self.disks:
             self.disk_checker.check_disk(disk)
             self.history_checker.check_disk(disk)
+            self.statement_checker.check_disk(disk)
         self.ack_checker.check_all()
         self.members.check(self.settled(), self.world.now_ns)
 
@@ -330,6 +349,7 @@ class Simulation:
         self.disk_checker.applied(disk, batch)
         self.history_checker.applied(disk, batch)
         self.context_checker.applied(disk, batch)
+        self.statement_checker.applied(disk, batch)
         if batch.set_aside:
             keys = tuple(damaged.key for damaged in batch.set_aside)
             self.ack_checker.set_aside(disk.index, keys)
@@ -339,6 +359,7 @@ class Simulation:
     def wiped(self, disk: Disk) -> None:
         self.disk_checker.wiped(disk)
         self.history_checker.wiped(disk)
+        self.statement_checker.wiped(disk)
         self.additions.wiped(disk.index)
         self.oracle.hear(DiskLost(disk.index, self.world.now_ns))
 
@@ -362,6 +383,9 @@ class Simulation:
             self.members.changed(node, effect, self.nodes, self.world.now_ns)
 
     def stopped(self, node: SimNode, effect: Stop) -> None:
+        if effect.code == "revoked" and node.index in self.network.expelled:
+            node.is_retired = True
+            return
         raise Violation("stopped", node.name, f"{effect.code}: {effect.reason}")
 
 

@@ -99,6 +99,19 @@ def with_history(scenario: Scenario) -> Scenario:
     return replace(scenario, core=replace(scenario.core, history=history, history_interval_ns=interval_ns))
 
 
+def with_statements(scenario: Scenario) -> Scenario:
+    """The same with statements for the whole mesh. Drawn apart, as histories are."""
+    rng = random.Random(int.from_bytes(blake3(f"{scenario.seed}/statements".encode()).digest(), "big"))
+    if scenario.faults == FaultConfig():
+        return scenario
+    return replace(
+        scenario,
+        faults=replace(
+            scenario.faults, state_s=draw_pace(rng, 0.3, 2, 30), expel_s=draw_pace(rng, 0.15, 15, 150)
+        ),
+    )
+
+
 def _draw_history(rng: random.Random) -> HistoryPolicy:
     return HistoryPolicy(rng.choice((0, 1, 2, 3, 20)), rng.choice((0, 0, 10_000, 60_000)))
 

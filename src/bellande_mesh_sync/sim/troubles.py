@@ -15,7 +15,7 @@ from bellande_mesh_sync.sim.node import SimNode
 from bellande_mesh_sync.sim.program_simulation import ProgramSimulation
 from bellande_mesh_sync.sim.world import SECOND_NS
 
-NO_KINDS: Final = ("lasts_mean", "away_lasts", "join", "revoke")
+NO_KINDS: Final = ("lasts_mean", "away_lasts", "join", "revoke", "expel", "state")
 """A world keeps the nodes that it starts with, all of them."""
 FAULT_KINDS: Final = tuple(
     kind

@@ -21,6 +21,7 @@ from bellande_mesh_sync.core.effects import Batch, IntervalChange
 from bellande_mesh_sync.core.events import DamageFound
 from bellande_mesh_sync.core.members.member import MemberRecord
 from bellande_mesh_sync.core.reader import DamagedRecord, StoredShard, StoredState
+from bellande_mesh_sync.core.statements.statement import Judged, StatementId, id_of
 from bellande_mesh_sync.errors import ChunkMissingError, CorruptStoreError
 from bellande_mesh_sync.ids import Author, Dot, NodeId, Shard
 from bellande_mesh_sync.store.condemned import Condemned
@@ -233,6 +234,7 @@ class MemoryStore:
         self._members: dict[NodeId, MemberRecord] = {}
         self._history = MemoryHistory()
         self._damaged: dict[tuple[Shard, Dot], DamagedRecord] = {}
+        self._statements: dict[StatementId, Judged] = {}
         # What is published:
         self._index = KeyIndex()
         self._visible: dict[int, Record] = {}
@@ -248,7 +250,12 @@ class MemoryStore:
         shards = sorted(self._knowledge.keys() | self._fingerprints.keys())
         members = tuple(self._members[node] for node in sorted(self._members))
         damaged = tuple(self._damaged.values())
-        return StoredState(self._epoch, tuple(map(self._stored_shard, shards)), members, self._clock, damaged)
+        return StoredState(
+            self._epoch, tuple(map(self._stored_shard, shards)), members, self._clock, damaged, self._kept()
+        )
+
+    def _kept(self) -> tuple[Judged, ...]:
+        return tuple(self._statements[each] for each in sorted(self._statements))
 
     def _stored_shard(self, shard: Shard) -> StoredShard:
         collected = tuple(sorted(self._collected.get(shard, {}).items()))
@@ -295,6 +302,7 @@ class MemoryStore:
             self._history.apply(batch)
         for shard, dot in batch.healed:
             self._damaged.pop((shard, Dot(*dot)), None)
+        self._statements.update((id_of(each.statement), each) for each in batch.statements)
         self._epoch = batch.epoch or self._epoch
         self._clock = batch.clock or self._clock
 

@@ -9,6 +9,7 @@ import msgspec
 
 from bellande_mesh_sync.core.data.record import Record
 from bellande_mesh_sync.core.effects import Batch
+from bellande_mesh_sync.core.statements.statement import id_of
 from bellande_mesh_sync.ids import Author, Shard
 from bellande_mesh_sync.store.postgres_damage import Relearned, ServerDamage
 from bellande_mesh_sync.store.postgres_history import ServerHistory
@@ -25,6 +26,7 @@ RECORD_COLUMNS: Final = {"log": "integer", "sequence": "bigint", **VERSION_COLUM
 _KNOWLEDGE: Final = {"log": "integer", "low": "bigint", "high": "bigint"}
 _COLLECTED: Final = {"log": "integer", "number": "bigint"}
 _SHARDS: Final = {"shard": "text", "fingerprint": "bytea"}
+_STATEMENTS: Final = {"id": "bytea", "body": "bytea"}
 _MEMBERS: Final = {"node": "bytea", "body": "bytea"}
 
 
@@ -44,6 +46,7 @@ class ServerChanges:
         self._drops: dict[Place, None] = {}
         self._intervals: dict[Place, int | None] = {}  # (log, low) -> high, None: gone.
         self._members: dict[bytes, bytes | None] = {}  # None: gone.
+        self._statements: dict[bytes, bytes] = {}
         self._damage = ServerDamage(self._log)
         self._relearned = Relearned()
         self._amounts: dict[Shard, int] = {}
@@ -64,6 +67,7 @@ class ServerChanges:
             or self._intervals
             or self._amounts
             or self._members
+            or self._statements
             or self._history
             or self._damage
             or self._relearned
@@ -92,6 +96,7 @@ class ServerChanges:
         self._members.update(dict.fromkeys(batch.forgotten))
         for member in batch.members:
             self._members[member.node] = _encode(member)
+        self._statements.update((id_of(each.statement), _encode(each)) for each in batch.statements)
         self._history.take(batch)
         for shard, author, number in batch.collected:
             self._collected[self._log(shard, author)] = number
@@ -133,3 +138,4 @@ class ServerChanges:
                 connection.execute("DELETE FROM members WHERE node = ANY(%b::bytea[])", (forgotten,))
             members = [(node, body) for node, body in self._members.items() if body is not None]
             upsert(connection, "members", _MEMBERS, 1, members)
+            upsert(connection, "statements", _STATEMENTS, 1, list(self._statements.items()))

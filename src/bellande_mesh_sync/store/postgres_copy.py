@@ -83,6 +83,7 @@ def make_copy(
             schema.create_tables(writer)
             add_tables(writer)
             schema.add_damaged_table(writer)
+            schema.add_statements_table(writer)
             _fill(connection, writer, server)
             if any(name == "packs_end" for name, _ in home):
                 _take_chunk_index(writer, path)
@@ -124,6 +125,7 @@ def _fill(connection: Connection, writer: sqlite3.Connection, server: str) -> No
         ("collected", "log, number"),
         ("shards", "shard, fingerprint"),
         ("members", "node, body"),
+        ("statements", "id, body"),
     ):
         for rows in pages(connection, f"SELECT {columns} FROM {table}"):
             insert_rows(writer, table, rows)

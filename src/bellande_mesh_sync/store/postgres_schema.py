@@ -85,6 +85,10 @@ CREATE TABLE members(
     node bytea PRIMARY KEY,
     body bytea NOT NULL
 );
+CREATE TABLE statements(
+    id bytea PRIMARY KEY,
+    body bytea NOT NULL
+);
 CREATE VIEW live_values AS
     SELECT key,
            to_timestamp((stamp >> 16) / 1000.0) AS written_at,
@@ -105,5 +109,6 @@ COMMENT ON TABLE knowledge IS 'Which numbers of each log this node has taken.';
 COMMENT ON TABLE collected IS 'Up to which number of each log tombstones have been dropped here.';
 COMMENT ON TABLE shards IS 'The sum of the live values of each shard, modulo 2^256.';
 COMMENT ON TABLE members IS 'The members of the mesh as this node knows them, MessagePack.';
+COMMENT ON TABLE statements IS 'What the mesh has agreed on for ever, signed, MessagePack.';
 COMMENT ON VIEW live_values IS 'What people read: keys and their values; several rows of a key are siblings.';
 """

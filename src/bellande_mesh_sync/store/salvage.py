@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
 from zlib import crc32
@@ -22,6 +22,7 @@ from bellande_mesh_sync.core.data.knowledge import IntervalSet
 from bellande_mesh_sync.core.data.record import Record, fingerprint_of
 from bellande_mesh_sync.core.members.member import MemberRecord
 from bellande_mesh_sync.core.placement.shards import placed_shard, shard_index, shard_parts
+from bellande_mesh_sync.core.statements.statement import Judged, id_of
 from bellande_mesh_sync.errors import NotFoundError
 from bellande_mesh_sync.ids import Author, Shard
 from bellande_mesh_sync.keys import shard_of, space_of
@@ -37,6 +38,7 @@ _ROWS: Final = (
     "SELECT id, CAST(body AS BLOB), crc, CAST(key AS BLOB) FROM records WHERE id >= ? ORDER BY id LIMIT ?"
 )
 _decode_record = msgspec.msgpack.Decoder(Record).decode
+_decode_statement = msgspec.msgpack.Decoder(Judged).decode
 _decode_member = msgspec.msgpack.Decoder(MemberRecord).decode
 
 
@@ -127,6 +129,7 @@ def salvage(database: Path, damaged_folder: Path) -> Salvaged:
         with closing(schema.connect_writer(fresh)) as target:
             schema.create_tables(target)
             schema.add_damaged_table(target)
+            schema.add_statements_table(target)
             target.execute("BEGIN IMMEDIATE")
             _copy(database, target, result)
             target.execute("COMMIT")
@@ -148,6 +151,7 @@ def _copy(database: Path, target: sqlite3.Connection, result: Salvaged) -> None:
             members = _members(source)
             insert_rows(target, "members", members)
             result.members = len(members)
+            insert_rows(target, "statements", _statements(source))
     except sqlite3.DatabaseError:
         result.gaps += 1  # Not even its first page can be read.
     result.records -= _drop_replaced(target, logs)
@@ -257,6 +261,17 @@ def _members(source: sqlite3.Connection) -> list[Row]:
             found.append((node, body))
     except sqlite3.DatabaseError:
         return found
+    return found
+
+
+def _statements(source: sqlite3.Connection) -> list[Row]:
+    """Those that can be decoded; the others come back from the other nodes."""
+    found: list[Row] = []
+    with suppress(sqlite3.DatabaseError):  # It was made before there were any, or that page is broken.
+        for name, body in source.execute("SELECT id, body FROM statements"):
+            with suppress(msgspec.MsgspecError, TypeError):
+                if id_of(_decode_statement(body).statement) == name:
+                    found.append((name, body))
     return found
 
 

@@ -120,6 +120,7 @@ class SqliteStore:
         self._reader = schema.connect_reader(self._path, _READER_CACHE_KIB)
         self._writer = schema.connect_writer(self._path)
         schema.add_damaged_table(self._writer)
+        schema.add_statements_table(self._writer)
         self._logs = loaded.logs
         self._fingerprints = loaded.fingerprints
         self._clock = loaded.clock
@@ -129,7 +130,9 @@ class SqliteStore:
         self._chunks.open(loaded.packs_end)
         epoch = self._agree_on_epoch(loaded)
         self.apply([])  # Chunks that were found without an index get one.
-        return StoredState(epoch, loaded.shards, loaded.members, loaded.clock, loaded.damaged)
+        return StoredState(
+            epoch, loaded.shards, loaded.members, loaded.clock, loaded.damaged, loaded.statements
+        )
 
     def _create(self) -> None:
         connection = schema.connect_writer(self._path)

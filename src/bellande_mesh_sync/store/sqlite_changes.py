@@ -12,6 +12,7 @@ from bellande_mesh_sync.core.data.knowledge import Ranges
 from bellande_mesh_sync.core.data.record import Record
 from bellande_mesh_sync.core.effects import Batch
 from bellande_mesh_sync.core.reader import DamagedRecord
+from bellande_mesh_sync.core.statements.statement import id_of
 from bellande_mesh_sync.errors import StorageError
 from bellande_mesh_sync.ids import Author, Shard
 from bellande_mesh_sync.store.packs import Entry
@@ -42,6 +43,7 @@ class Changes:
         self._intervals: dict[tuple[int, int], int | None] = {}  # (log, low) -> high, None: gone.
         self.fingerprint_amounts: dict[Shard, int] = {}
         self._members: dict[bytes, bytes | None] = {}  # None: gone.
+        self._statements: dict[bytes, bytes] = {}
         self._history = HistoryChanges()
         self._collected: dict[int, int] = {}
         self.set_aside: dict[int, DamagedRecord] = {}
@@ -60,6 +62,7 @@ class Changes:
             or self._intervals
             or self.fingerprint_amounts
             or self._members
+            or self._statements
             or self._history
             or self.epoch
             or self.clock
@@ -102,6 +105,7 @@ class Changes:
         self._members.update(dict.fromkeys(batch.forgotten))
         for member in batch.members:
             self._members[member.node] = _encode(member)
+        self._statements.update((id_of(each.statement), _encode(each)) for each in batch.statements)
         self.epoch = batch.epoch or self.epoch
         self.clock = batch.clock or self.clock
 
@@ -159,6 +163,7 @@ class Changes:
             )
         known = [(node, body) for node, body in self._members.items() if body is not None]
         insert_rows(connection, "members", known)
+        insert_rows(connection, "statements", list(self._statements.items()))
         insert_rows(connection, "meta", meta)
 
     def _write_damaged(self, connection: sqlite3.Connection) -> None:

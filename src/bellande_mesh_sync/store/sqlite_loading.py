@@ -14,6 +14,7 @@ from bellande_mesh_sync.core.data.cuts import CutTold
 from bellande_mesh_sync.core.data.knowledge import Delta, Ranges
 from bellande_mesh_sync.core.members.member import MemberRecord
 from bellande_mesh_sync.core.reader import DamagedRecord, StoredShard
+from bellande_mesh_sync.core.statements.statement import Judged
 from bellande_mesh_sync.errors import CorruptStoreError
 from bellande_mesh_sync.ids import Author, Dot, Shard
 from bellande_mesh_sync.store import sqlite_schema as schema
@@ -26,6 +27,7 @@ CHECKED_AFTER_CRASH_BYTES_MAX: Final = 1 << 30
 """Up to this size all pages are checked when the last run did not close the database (under 1 s)."""
 _ROWS_PER_FETCH: Final = 20_000
 
+_decode_statement = msgspec.msgpack.Decoder(Judged).decode
 _decode_member = msgspec.msgpack.Decoder(MemberRecord).decode
 
 
@@ -41,6 +43,7 @@ class LoadedState(NamedTuple):
     packs_end: tuple[int, int] | None
     clock: int
     damaged: tuple[DamagedRecord, ...] = ()
+    statements: tuple[Judged, ...] = ()
 
 
 def load_state(path: Path, wal_path: Path, index: KeyIndex) -> LoadedState:
@@ -70,6 +73,7 @@ def load_state(path: Path, wal_path: Path, index: KeyIndex) -> LoadedState:
             knowledge = _load_knowledge(reader, names)
             collected = _load_collected(reader, names)
             damaged = _load_damaged(reader, names)
+            statements = _load_statements(reader)
         except (msgspec.MsgspecError, ValueError, KeyError) as error:
             raise CorruptStoreError(path=str(path), reason=f"a row cannot be decoded: {error}") from error
     shards = tuple(
@@ -86,6 +90,7 @@ def load_state(path: Path, wal_path: Path, index: KeyIndex) -> LoadedState:
         packs_end=None if packs_end is None else (packs_end[0], packs_end[1]),
         clock=int.from_bytes(meta.get("clock", b""), "big"),
         damaged=damaged,
+        statements=statements,
     )
 
 
@@ -111,6 +116,13 @@ def _load_damaged(reader: sqlite3.Connection, names: dict[int, LogName]) -> tupl
         shard, author = names[number >> schema.SEQUENCE_BITS]
         found.append(DamagedRecord(shard, Dot(author, number & schema.SEQUENCE_MAX), key))
     return tuple(found)
+
+
+def _load_statements(reader: sqlite3.Connection) -> tuple[Judged, ...]:
+    if not reader.execute("SELECT count(*) FROM sqlite_master WHERE name = 'statements'").fetchone()[0]:
+        return ()
+    rows = reader.execute("SELECT body FROM statements ORDER BY id")
+    return tuple(_decode_statement(body) for (body,) in rows)
 
 
 def _load_collected(reader: sqlite3.Connection, names: dict[int, LogName]) -> dict[Shard, CutTold]:

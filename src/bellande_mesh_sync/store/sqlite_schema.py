@@ -39,6 +39,12 @@ _DAMAGED_TABLE: Final = "CREATE TABLE IF NOT EXISTS damaged(id INTEGER PRIMARY K
 """Records that were set aside: the numbers of their rows, and their keys. Databases of before lack it."""
 
 
+_STATEMENTS_TABLE: Final = (
+    "CREATE TABLE IF NOT EXISTS statements(id BLOB PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID"
+)
+"""What the mesh agreed on for ever. Databases of before lack it."""
+
+
 def row_id(log: int, sequence: int) -> int:
     return log << SEQUENCE_BITS | sequence
 
@@ -86,6 +92,11 @@ def create_tables(connection: sqlite3.Connection) -> None:
 def add_damaged_table(connection: sqlite3.Connection) -> None:
     """For a database that was made before there was this table. Raises sqlite3.Error."""
     connection.execute(_DAMAGED_TABLE)
+
+
+def add_statements_table(connection: sqlite3.Connection) -> None:
+    """For a database that was made before there was this table. Raises sqlite3.Error."""
+    connection.execute(_STATEMENTS_TABLE)
 
 
 def is_empty(connection: sqlite3.Connection) -> bool:

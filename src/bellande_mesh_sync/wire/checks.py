@@ -52,6 +52,10 @@ from bellande_mesh_sync.core.messages import (
     RelayedNote,
     ScanAnswer,
     ScanWant,
+    StatementDigest,
+    StatementIds,
+    Statements,
+    StatementWant,
     StreamEnd,
     Summary,
     SurveyReport,
@@ -59,6 +63,7 @@ from bellande_mesh_sync.core.messages import (
     Want,
 )
 from bellande_mesh_sync.core.placement.shards import shard_parts
+from bellande_mesh_sync.core.statements.statement import STATEMENT_BYTES_MAX, size_of
 from bellande_mesh_sync.errors import DecodeError, InvalidKeyError
 from bellande_mesh_sync.ids import AUTHOR_BYTES, EPOCH_BYTES, NODE_ID_BYTES, SEQUENCE_MAX
 from bellande_mesh_sync.keys import KEY_BYTES_MAX, check_key
@@ -402,6 +407,26 @@ def _check_offer(message: ChunkOffer) -> None:
         require(0 < chunk.size <= CHUNK_BYTES_MAX, "a chunk's size is out of range")
 
 
+def _check_statement_digest(message: StatementDigest) -> None:
+    require(len(message.digest) == HASH_BYTES, "a digest of statements has not 32 bytes")
+
+
+def _check_statement_ids(message: StatementIds | StatementWant) -> None:
+    require(len(message.ids) <= limits.STATEMENTS_MAX, "too many ids of statements in one message")
+    for each in message.ids:
+        require(len(each) == HASH_BYTES, "a statement's id has not 32 bytes")
+
+
+def _check_statements(message: Statements) -> None:
+    for each in message.statements:
+        check_text(each.kind, limits.CODE_BYTES_MAX, "a statement's kind")
+        check_node(each.signer)
+        require(len(each.subject) <= limits.STATEMENT_SUBJECT_BYTES_MAX, "a statement's subject is too long")
+        require(0 <= each.issued_ms <= NUMBER_MAX, "a statement's time is out of range")
+        require(len(each.signature) == SIGNATURE_BYTES, "a statement's signature has not 64 bytes")
+        require(size_of(each) <= STATEMENT_BYTES_MAX, "a statement is too large")
+
+
 def check_piece(chunk: bytes, offset: int, total: int, size: int) -> None:
     """A piece of a chunk: `size` bytes at `offset` of `total`."""
     require(len(chunk) == HASH_BYTES, "a chunk's hash has not 32 bytes")
@@ -433,6 +458,10 @@ _CHECKS: Final[dict[type, Callable[[Any], None]]] = {
     StreamEnd: _check_stream_end,
     Credit: _check_credit,
     Note: _check_note,
+    StatementDigest: _check_statement_digest,
+    StatementIds: _check_statement_ids,
+    StatementWant: _check_statement_ids,
+    Statements: _check_statements,
     ChunkWant: _check_hashes,
     ChunkPart: _check_part,
     ChunkMissing: _check_hashes,

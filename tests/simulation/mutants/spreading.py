@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from bellande_mesh_sync.core.node import NodeCore
-from bellande_mesh_sync.core.spreading import exchange
 from bellande_mesh_sync.core.spreading.exchange import Exchange
 from bellande_mesh_sync.core.spreading.fetching import Fetcher
 from bellande_mesh_sync.core.spreading.pulls import Pulls
@@ -42,9 +41,9 @@ MUTANTS = (
     Mutant(
         "summary_tells_what_is_on_its_way",
         "A summary names dots that are not durable here yet, and counts as an ack for them.",
-        exchange._summaries_of,
-        "state.committed.delta()",
-        "state.seen.delta()",
+        Exchange._summaries_of,
+        "durable = state.committed.delta()",
+        "durable = state.seen.delta()",
     ),
     Mutant(
         "credit_is_not_given_back",

@@ -11,38 +11,17 @@ from bellande_mesh_sync.core.data.record import Record, fingerprint_of
 from bellande_mesh_sync.core.effects import Batch, IntervalChange
 from bellande_mesh_sync.core.members.member import MemberRecord
 from bellande_mesh_sync.core.reader import DamagedRecord
+from bellande_mesh_sync.core.statements.statement import Judged
 from bellande_mesh_sync.ids import Author, Dot, NodeId, Shard, Stamp
 
 FINGERPRINT_MODULUS = 1 << 256
 
 
 class Draft:
-    __slots__ = (
-        "_drops",
-        "_history",
-        "_intervals",
-        "_puts",
-        "collected",
-        "credits",
-        "emptied",
-        "epoch",
-        "expired_ms",
-        "fingerprints",
-        "forgotten",
-        "healed",
-        "members",
-        "ranges",
-        "records",
-        "relearned",
-        "released",
-        "requests",
-        "set_aside",
-        "size_bytes",
-        "streams",
-        "syncs_chunks",
-        "unlearned",
-        "written",
-    )  # fmt: skip
+    __slots__ = ("_drops", "_history", "_intervals", "_puts", "collected", "credits", "emptied", "epoch",
+                 "expired_ms", "fingerprints", "forgotten", "healed", "members", "ranges", "records",
+                 "relearned", "released", "requests", "set_aside", "size_bytes", "statements", "streams",
+                 "syncs_chunks", "unlearned", "withdrawn", "written")  # fmt: skip
 
     def __init__(self) -> None:
         self._puts: dict[tuple[Shard, Author, int], Record] = {}
@@ -67,6 +46,8 @@ class Draft:
         self.requests: list[int] = []
         """The callers whose writes are in here."""
         self.set_aside: list[DamagedRecord] = []
+        self.withdrawn: list[Record] = []
+        """Sound records among those set aside."""
         self.unlearned: list[tuple[Shard, Delta]] = []
         """Dots that are no longer known once this is durable, before those of `ranges` are."""
         self.relearned: list[tuple[Shard, Author, Ranges]] = []
@@ -74,6 +55,7 @@ class Draft:
         """Damaged dots that have come back, or were replaced, with this batch."""
         self.released: list[tuple[Shard, Delta, list[str]]] = []
         """What was handed over and is held here no more: shard, all that was known of it, its keys."""
+        self.statements: list[Judged] = []
         self.collected: dict[tuple[Shard, Author], int] = {}
         """Up to which numbers tombstones are dropped with this batch."""
         self.emptied: list[str] = []
@@ -98,6 +80,13 @@ class Draft:
         self._drops += [(shard, key, dot) for key, dot in rows]
         self.fingerprints[shard] -= fingerprint
 
+    def withdraw(self, shard: Shard, record: Record) -> None:
+        """Take a sound record out of its place; its key is not damaged by that."""
+        self.set_aside.append(DamagedRecord(shard, record.dot, record.key))
+        self.healed.append((shard, record.dot))
+        self.withdrawn.append(record)
+        self.fingerprints[shard] -= fingerprint_of(record)
+
     def keep(self, shard: Shard, replaced: Record, until: Stamp, policy: HistoryPolicy, wall_ms: int) -> None:
         """Put a replaced version into the history of its key."""
         self._history.append(old_version(shard, replaced, until, policy))
@@ -120,7 +109,8 @@ class Draft:
         has_members = self.members or self.forgotten
         has_records = self._puts or self._drops or self._intervals or self._history or self.expired_ms
         is_mending = self.set_aside or self.unlearned or self.healed or self.syncs_chunks
-        return not (has_records or has_members or self.epoch or is_mending or self.collected or self.released)
+        is_agreed = self.collected or self.statements
+        return not (has_records or has_members or self.epoch or is_mending or is_agreed or self.released)
 
     def batch(self, clock: int) -> Batch:
         return Batch(
@@ -139,5 +129,6 @@ class Draft:
             set_aside=tuple(self.set_aside),
             relearned=tuple(self.relearned),
             healed=tuple(self.healed),
+            statements=tuple(self.statements),
             collected=tuple((*log, number) for log, number in self.collected.items()),
         )

@@ -25,6 +25,7 @@ from bellande_mesh_sync.core.effects import Commit
 from bellande_mesh_sync.core.events import Write
 from bellande_mesh_sync.core.members.member import MemberRecord
 from bellande_mesh_sync.core.reader import DamagedRecord, RecordReader, StoredState
+from bellande_mesh_sync.core.statements.statement import Judged
 from bellande_mesh_sync.ids import Author, Dot, NodeId, Now, Shard, Stamp
 from bellande_mesh_sync.keys import shard_of, space_of
 
@@ -87,9 +88,12 @@ class Replica:
         self.damage = Damage(state.damaged)
         self._open: deque[OpenCommit] = deque()
         self._next_commit = 1
+        self.last_committed = 0
+        """The last commit that is on disk."""
         self._draft = Draft()
         self._refused_members: dict[NodeId, MemberRecord | None] = {}
         self._refused_epoch = b""
+        self._refused_statements: list[Judged] = []
         self.uncommitted_bytes = 0
 
     # -- questions
@@ -110,6 +114,11 @@ class Replica:
     @property
     def draft(self) -> Draft:
         return self._draft
+
+    @property
+    def next_commit(self) -> int:
+        """The number that the draft will have as a commit."""
+        return self._next_commit
 
     def siblings(self, keys: Sequence[str]) -> dict[str, tuple[Record, ...]]:
         """The siblings of each key, open commits included. One look-up in the store for all of them."""
@@ -450,6 +459,22 @@ class Replica:
         self.damage.note(record)
         self._draft.set_aside.append(record)
 
+    def withdraw(self, shard: Shard, records: Iterable[Record]) -> list[Record]:
+        """Set sound records aside that must not count any more; nothing takes their place. Those that still
+        stood. Their dots must be unlearned."""
+        records = list(records)
+        held = self.siblings([record.key for record in records])
+        withdrawn: list[Record] = []
+        for record in records:
+            kept = tuple(sibling for sibling in held[record.key] if sibling.dot != record.dot)
+            if len(kept) == len(held[record.key]):
+                continue
+            held[record.key] = kept
+            self._overlay[record.key] = Overlay(kept, self._next_commit)
+            self._draft.withdraw(shard, record)
+            withdrawn.append(record)
+        return withdrawn
+
     def unlearn(self, shard: Shard, dots: Delta) -> bool:
         """No longer claim these dots. Whether the last of our own are among them, whose numbers would be
         given out again: then this node must become a new author in the same batch."""
@@ -489,6 +514,7 @@ class Replica:
         done: list[OpenCommit] = []
         while self._open and self._open[0].number <= number:
             commit = self._open.popleft()
+            self.last_committed = commit.number
             self._settle(commit)
             done.append(commit)
         return done
@@ -505,6 +531,7 @@ class Replica:
             # These must not be forgotten by a restart: they go with the next batch. Not at once, or a
             # full disk would be asked again as fast as it can refuse.
             self._refused_epoch = commit.draft.epoch or self._refused_epoch
+            self._refused_statements += commit.draft.statements
             self._refused_members.update(dict.fromkeys(commit.draft.forgotten))
             self._refused_members.update((member.node, member) for member in commit.draft.members)
         return lost
@@ -521,6 +548,8 @@ class Replica:
             else:
                 self._draft.remember(member)
         self._refused_members.clear()
+        self._draft.statements += self._refused_statements
+        self._refused_statements.clear()
         self._refused_epoch = b""
 
     def _settle(self, commit: OpenCommit) -> None:
@@ -538,7 +567,8 @@ class Replica:
         for shard, amount in draft.fingerprints.items():
             state = self._kept(shard)
             state.fingerprint = (state.fingerprint + amount) % FINGERPRINT_MODULUS
-        for key in (*(record.key for record in draft.records), *draft.emptied):
+        keys = [record.key for record in (*draft.records, *draft.withdrawn)]
+        for key in (*keys, *draft.emptied):
             over = overlay.get(key)
             if over is not None and over.commit == commit.number:
                 del overlay[key]

@@ -51,6 +51,8 @@ class Directory:
         self._shown: dict[NodeId, Shown] = {}
         self._unheard: dict[NodeId, None] = {}
         """Members of the peer book of whom nothing was heard yet."""
+        self._revoked: dict[NodeId, MemberRecord] = {}
+        """Those that are no members any more, with what is left to show of them."""
         self._owners: frozenset[NodeId] | None = None
         self._owners_until_ns = 0
         """When somebody has been dead for too long to count."""
@@ -92,10 +94,26 @@ class Directory:
         return bool(self._unheard)
 
     def forgotten(self, node: NodeId) -> None:
+        if node in self._revoked:
+            return  # It is to be seen as what it is.
         self._shown.pop(node, None)
         self._unheard.pop(node, None)
         self.nearest.discard(node)
         self._owners = None
+
+    def revoke(self, node: NodeId, name: str, reason: str, now: Now) -> list[MemberChanged]:
+        """It was revoked, and is shown as that for good."""
+        known = self.record_of(node)
+        self._revoked[node] = known or MemberRecord(node, b"", name or node.hex()[:12], (), "", 0, True, "")
+        self._unheard.pop(node, None)
+        changes = self._show(node, MemberState.REVOKED, reason, now)
+        self.nearest.discard(node)
+        self._owners = None
+        return changes
+
+    def readmit(self, node: NodeId) -> None:
+        if self._revoked.pop(node, None) is not None:
+            self.forgotten(node)
 
     def _show(self, node: NodeId, state: MemberState, reason: str, now: Now) -> list[MemberChanged]:
         shown = self._shown.get(node)
@@ -126,7 +144,7 @@ class Directory:
 
     def record_of(self, node: NodeId) -> MemberRecord | None:
         index = self._view.roster.find(node)
-        return self._view.record(index) if self._view.standing(index) else None
+        return self._view.record(index) if self._view.standing(index) else self._revoked.get(node)
 
     def get(self, node: NodeId) -> Member | None:
         """Cost: O(1)."""

@@ -137,12 +137,14 @@ class Membership:
         return self.handle_datagram(peer, datagram, now)
 
     def handle_datagram(self, peer: NodeId, datagram: Datagram, now: Now) -> list[Effect]:
-        if self.is_asleep:
+        if self.is_asleep or self.swim.beliefs.is_banned(peer):
             return []
         effects = self._met(peer, now)
         return effects + self._done(self.swim.handle_datagram(peer, datagram, now.mono_ns), now)
 
     def handle_stream(self, peer: NodeId, message: StreamMessage, now: Now) -> list[Effect]:
+        if self.swim.beliefs.is_banned(peer):
+            return []
         return self._done(self.swim.handle_stream(peer, message, now.mono_ns), now)
 
     def handle_timer(self, timer: SwimTimer, now: Now) -> list[Effect]:
@@ -256,6 +258,16 @@ class Membership:
         """A member that is down will not come back; False if it is not down."""
         is_removed, effects = self.swim.remove(node, now.mono_ns)
         return is_removed, self._done(effects, now)
+
+    def revoke(self, node: NodeId, name: str, reason: str, now: Now) -> list[Effect]:
+        """Nothing of it is believed any more, no disk of it counts, and no datagram goes there."""
+        changes = self.directory.revoke(node, name, reason, now)
+        effects: list[Effect] = [*changes, *(self._on_left(node) if changes else ())]
+        return effects + self._done(self.swim.ban(node, now.mono_ns), now)
+
+    def readmit(self, node: NodeId) -> None:
+        """Its revocation turned out not to count: it may be met again."""
+        self.directory.readmit(node)
 
     def cleanup(self, older_than_ns: int, now: Now) -> tuple[list[NodeId], list[Effect]]:
         """Remove members that are dead for longer."""

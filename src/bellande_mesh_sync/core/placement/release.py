@@ -31,7 +31,7 @@ ASK_AGAIN_NS: Final = 5_000_000_000
 KNOWLEDGE_RANGES_MAX: Final = 8_192
 """Ranges in one question, so that it fits a frame."""
 READING_AT_ONCE: Final = 2
-FIRST_READING: Final = -(1 << 40)
+FIRST_READING: Final = -(1 << 50)
 """Numbers of views from here down are given here; others have those above."""
 
 

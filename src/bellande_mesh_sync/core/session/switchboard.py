@@ -12,10 +12,13 @@ from bellande_mesh_sync.core.events import DialFailed, LinkClosed, LinkOpened
 from bellande_mesh_sync.core.members.member import MemberRecord, MemberState
 from bellande_mesh_sync.core.members.membership import Membership
 from bellande_mesh_sync.core.members.surveys import Surveys
-from bellande_mesh_sync.core.messages import CHUNKS_LANE, RECORDS_LANE, Ping, Pong
+from bellande_mesh_sync.core.messages import CHUNKS_LANE, RECORDS_LANE, Ping, Pong, Statements
 from bellande_mesh_sync.core.session.dialing import REPLACED, UNWANTED, Dialer
 from bellande_mesh_sync.core.session.links import Link, Links
 from bellande_mesh_sync.core.spreading.exchange import Exchange
+from bellande_mesh_sync.core.statements.revocations import Revocations
+from bellande_mesh_sync.core.statements.spreading import StatementSpreading
+from bellande_mesh_sync.core.statements.statement import Statement
 from bellande_mesh_sync.ids import NodeId, Now
 
 CHUNK_LINK_IDLE_NS = 60_000_000_000
@@ -38,7 +41,8 @@ class Switchboard:
 
     def __init__(
         self, config: CoreConfig, me: LocalNode, links: Links, exchange: Exchange, membership: Membership,
-        notes: Notes, surveys: Surveys, counters: Counters, rng: random.Random,
+        notes: Notes, surveys: Surveys, statements: StatementSpreading, revocations: Revocations,
+        counters: Counters, rng: random.Random,
     ) -> None:  # fmt: skip
         self.config = config
         self.connections_max = config.connections_max
@@ -50,6 +54,8 @@ class Switchboard:
         self._membership = membership
         self._notes = notes
         self._surveys = surveys
+        self._statements = statements
+        self._revocations = revocations
         self._counters = counters
         self._dialer = Dialer(config, me.bootstrap, rng)
         membership.has_room = self._has_room
@@ -71,6 +77,9 @@ class Switchboard:
         )  # fmt: skip
         if self.closed_because:
             return [Hangup(link.link, "closing", self.closed_because)]
+        proof = self._revocations.proof_against(link.peer)
+        if proof is not None:
+            return self._turn_out(link, proof, now)
         effects: list[Effect] = []
         is_second = link.lane == RECORDS_LANE and self._links.to(link.peer) is not None
         if is_second and not link.is_outbound:
@@ -96,7 +105,29 @@ class Switchboard:
                 effects += self.hang_up(lane, "closing", "it is from before the peer's restart", now)
         effects += self._membership.link_opened(link, hello.member, now)
         effects += self._notes.link_ready(link, now)
+        effects += self._statements.compare([link])
         return effects + self._exchange.summaries([link], now)
+
+    def _turn_out(self, link: Link, proof: Statement, now: Now) -> list[Effect]:
+        """It is revoked: it gets the proof of that, and nothing else."""
+        self._counters["links_of_revoked_refused"] += 1
+        self._revocations.refused_link(link.peer, now)
+        if link.lane == RECORDS_LANE and link.is_outbound:
+            self._dialer.lost(link.peer, "revoked", 0, now)
+        hangup = Hangup(link.link, "revoked", "this mesh has revoked that node")
+        return [Send(link.link, Statements((proof,))), hangup]
+
+    def revoke(self, peer: NodeId, now: Now) -> list[Effect]:
+        """A member was revoked: it gets the proof over what links there are, and these end."""
+        proof = self._revocations.proof_against(peer)
+        effects: list[Effect] = []
+        for link in [link for link in self._links.all_links() if link.peer == peer]:
+            if proof is not None and link.lane == RECORDS_LANE:
+                effects.append(Send(link.link, Statements((proof,))))
+            self._counters["links_of_revoked_closed"] += 1
+            effects += self.hang_up(link, "revoked", "this mesh has revoked that node", now)
+        self._dialer.forget(peer)
+        return effects
 
     def _make_room(self, link: Link, now: Now, *, is_wanted: bool) -> list[Effect] | None:
         """Hang up another one; None if none should go for this one."""
@@ -149,6 +180,7 @@ class Switchboard:
         if link.lane != RECORDS_LANE:
             return effects
         effects += self._surveys.link_gone(link)
+        self._statements.link_gone(link)
         if self._links.to(link.peer) is None:
             self._dialer.lost(link.peer, code, now.mono_ns - link.opened_ns, now)
             while (lane := self._links.for_chunks(link.peer)) is not None:

@@ -42,6 +42,7 @@ from bellande_mesh_sync.core.messages import (
     Records,
     ShardSummary,
     Summary,
+    Want,
 )
 from bellande_mesh_sync.core.placement.custody import Custody
 from bellande_mesh_sync.core.placement.placed_acks import placed_waiting, shards_of_records
@@ -59,7 +60,9 @@ from bellande_mesh_sync.core.spreading.pulls import Pull, Pulls
 from bellande_mesh_sync.core.spreading.push import HAVE_RANGES_MAX, news_of, spread
 from bellande_mesh_sync.core.spreading.returning import Returning
 from bellande_mesh_sync.core.spreading.serving import Serving
+from bellande_mesh_sync.core.spreading.trimming import TRIMMING_BELOW, Trimming
 from bellande_mesh_sync.core.spreading.weight import weight_of
+from bellande_mesh_sync.core.statements.revocations import Revocations
 from bellande_mesh_sync.core.timers import AckOverdue
 from bellande_mesh_sync.errors import damaged_key
 from bellande_mesh_sync.ids import SEQUENCE_MAX, Author, NodeId, Now, Shard, author_of, node_of
@@ -81,6 +84,7 @@ class Exchange:
     def __init__(
         self, config: CoreConfig, me: LocalNode, links: Links, counters: Counters, reader: RecordReader,
         state: StoredState, rng: random.Random, new_epoch: Callable[[], bytes], policies: SpacePolicies,
+        revocations: Revocations,
     ) -> None:  # fmt: skip
         self.config = config
         self.me = me
@@ -110,6 +114,11 @@ class Exchange:
         self.mending.on_clean = self.returning.examined
         self.pulls.on_behind = self.returning.begin
         self.collector = Collector(me.node, self.replica, reader, counters)
+        self.revocations = revocations
+        self.pulls.beyond = revocations.beyond
+        self.trimming = Trimming(
+            self.replica, revocations, self.pulls, counters, self._become_new_author
+        )  # fmt: skip
         self._rng = rng
         self._new_epoch = new_epoch
         self.is_disk_refusing = False
@@ -193,16 +202,51 @@ class Exchange:
         """Tell peers all that is durable here and that they are to have too; they ask for what they lack."""
         held = self.replica.shards()
         common = [(shard, state) for shard, state in held if not self.placement.is_placed(shard)]
-        summaries = [Summary(part) for part in _summary_parts(common)]
+        summaries = [Summary(part) for part in self._summary_parts(common)]
         effects: list[Effect] = [Send(link.link, summary) for link in links for summary in summaries]
         for link in links if self.placement.is_used else ():
             placed = [each for each in held if self.placement.is_placed(each[0])]
-            for part in _summary_parts(
+            for part in self._summary_parts(
                 [each for each in placed if self.placement.is_for(each[0], link.peer)]
             ):
                 is_whole = tuple(self.custody.wholeness.is_whole(each.shard, now) for each in part)
                 effects.append(Send(link.link, PlacedSummary(part, is_whole)))
         return effects
+
+    def _summary_parts(
+        self, shards: Iterable[tuple[Shard, ShardState]]
+    ) -> Iterator[tuple[ShardSummary, ...]]:
+        part: list[ShardSummary] = []
+        count = 0
+        for shard, state in shards:
+            for summary in self._summaries_of(shard, state):
+                part.append(summary)
+                count += 4 + sum(4 + len(ranges) for _, ranges in summary.knowledge)
+                count += 3 * (len(summary.stable) + len(summary.collected))
+                if count > SUMMARY_RANGES_MAX:
+                    yield tuple(part)
+                    part, count = [], 0
+        if part:
+            yield tuple(part)
+
+    def _summaries_of(self, shard: Shard, state: ShardState) -> list[ShardSummary]:
+        """All that is durable of a shard and counts, in as many parts as it takes."""
+        durable = state.committed.delta()
+        late = self.revocations.beyond(shard, durable)
+        counting = Knowledge(late).missing_from(durable) if late else durable
+        pieces = list(parts_of(counting, SUMMARY_RANGES_MAX))
+        if len(pieces) > 1 or late:
+            return [ShardSummary(shard, piece, NO_FINGERPRINT, is_part=True) for piece in pieces]
+        fingerprint = state.fingerprint.to_bytes(32, "little")
+        cuts = told(state.stable), told(state.collected)
+        return [ShardSummary(shard, pieces[0], fingerprint, False, *cuts)]
+
+    def handle_want(self, link: Link, want: Want, now: Now) -> list[Effect]:
+        """Answered from the disk, but for what does not count any more and is not off it yet."""
+        late = self.revocations.beyond(want.shard, want.dots)
+        if late:
+            want = Want(want.stream, want.shard, Knowledge(late).missing_from(want.dots))
+        return self.serving.handle_want(link, want)
 
     def handle_summary(self, link: Link, message: Summary | PlacedSummary, now: Now) -> list[Effect]:
         effects: list[Effect] = []
@@ -303,6 +347,11 @@ class Exchange:
             if seen.contains(*dot) or dot in accepted:
                 self.counters["records_duplicate"] += 1
                 done_bytes += weight
+            elif not self.revocations.counts(shard, record.author, record.sequence):
+                self._refuse_revoked(record, now)
+                if pull is not None:
+                    pull.is_tainted = True
+                done_bytes += weight
             elif not self._is_sound(shard, record, space, stamp_max, now):
                 if pull is not None:
                     pull.is_tainted = True
@@ -323,6 +372,10 @@ class Exchange:
                 draft.streams[stream] += len(taken)
                 pull.is_tainted |= len(taken) < len(accepted)
         return effects + self._give_credit(link, done_bytes)
+
+    def _refuse_revoked(self, record: Record, now: Now) -> None:
+        self.counters["records_beyond_cut"] += 1
+        self.revocations.refused_record(record.author, now)
 
     def _is_sound(self, shard: Shard, record: Record, space: str, stamp_max: int, now: Now) -> bool:
         """Whether the record may be taken in; one that may not leaves a gap, and repair asks again."""
@@ -385,13 +438,18 @@ class Exchange:
         links = [link for link in self.links.records_links() if self.placement.is_for(shard, link.peer)]
         if len(links) > SEEK_PEERS_MAX:
             links = self._rng.sample(links, SEEK_PEERS_MAX)
-        summaries = [Summary((part,)) for part in _summaries_of(shard, self.replica.shard(shard))]
+        summaries = [Summary((part,)) for part in self._summaries_of(shard, self.replica.shard(shard))]
         return [Send(link.link, summary) for link in links for summary in summaries]
 
     def _take_in(self, fetch: Fetch, now: Now) -> None:
         """A large value is whole on this disk: now its record counts."""
         seen = self.replica.shard(fetch.shard).seen
-        if seen.contains(fetch.record.author, fetch.record.sequence):
+        record = fetch.record
+        if not self.revocations.counts(fetch.shard, record.author, record.sequence):
+            self._refuse_revoked(record, now)
+            self.pulls.abandoned(fetch.stream)
+            return
+        if seen.contains(record.author, record.sequence):
             self.pulls.abandoned(fetch.stream)
             return
         if not self.replica.accept(fetch.shard, [fetch.record], now):
@@ -461,7 +519,7 @@ class Exchange:
     def collect(self, now: Now) -> None:
         """Drop some of the tombstones that nobody needs any more."""
         busy = [shard for shard, _ in self.replica.shards() if self.mending.is_reading(shard)]
-        self.collector.tick([*busy, *self.returning.shards], now)
+        self.collector.tick([*busy, *self.returning.shards, *self.pulls.trimmed], now)
 
     # -- the disk
 
@@ -491,6 +549,7 @@ class Exchange:
             if link is not None:
                 effects += self._give_credit(link, amount)
         effects += self.mending.committed([commit.draft for commit in commits])
+        effects += self.trimming.committed(now)
         effects += self.pulls.committed(streams, shards, now)
         effects += self.returning.committed(now)
         if changed:
@@ -509,6 +568,7 @@ class Exchange:
         self.pulls.taint_all()
         self.mending.commits_failed()
         effects += self.returning.commits_failed()
+        self.trimming.commits_failed()
         self.collector.look_again()
         self.counters["commits_failed"] += 1
         self.is_disk_refusing = True
@@ -527,9 +587,11 @@ class Exchange:
     # -- reading for others
 
     def handle_page(self, page: PageRead, now: Now) -> list[Effect]:
-        """Views with numbers below 0 are `returning`'s own, and far below those of what is let go."""
+        """Views with numbers below 0 are `returning`'s, far below `trimming`'s, and lowest what is let go."""
         if page.reading <= FIRST_READING:
             return self.custody.handle_page(page)
+        if page.reading < TRIMMING_BELOW:
+            return self.trimming.page(page, now)
         if page.reading < 0:
             return self.returning.handle_page(page, now)
         if self._is_placed(page.reading):
@@ -547,32 +609,6 @@ class Exchange:
         """Who counts as an owner. If that is news, all tell each other what the other is to have too."""
         is_news, effects = self.custody.see(members, gone_count, now)
         return effects + self.compare(now) if is_news else effects
-
-
-def _summary_parts(shards: Iterable[tuple[Shard, ShardState]]) -> Iterator[tuple[ShardSummary, ...]]:
-    """What fits into one message each."""
-    part: list[ShardSummary] = []
-    count = 0
-    for shard, state in shards:
-        for summary in _summaries_of(shard, state):
-            part.append(summary)
-            count += 4 + sum(4 + len(ranges) for _, ranges in summary.knowledge)
-            count += 3 * (len(summary.stable) + len(summary.collected))
-            if count > SUMMARY_RANGES_MAX:
-                yield tuple(part)
-                part, count = [], 0
-    if part:
-        yield tuple(part)
-
-
-def _summaries_of(shard: Shard, state: ShardState) -> list[ShardSummary]:
-    """All that is durable of a shard, in as many parts as it takes."""
-    pieces = list(parts_of(state.committed.delta(), SUMMARY_RANGES_MAX))
-    if len(pieces) > 1:
-        return [ShardSummary(shard, piece, NO_FINGERPRINT, is_part=True) for piece in pieces]
-    fingerprint = state.fingerprint.to_bytes(32, "little")
-    cuts = told(state.stable), told(state.collected)
-    return [ShardSummary(shard, pieces[0], fingerprint, False, *cuts)]
 
 
 def _ranges(

@@ -108,6 +108,10 @@ class Pulls:
         """The peer on this link has dropped tombstones that never came here."""
         self.held: set[Shard] = set()
         """Shards in which nothing is concluded now: what is known of them is in doubt."""
+        self.trimmed: set[Shard] = set()
+        """Nor in these: writes of a revoked node are being taken out."""
+        self.beyond: Callable[[Shard, Delta], Delta] = lambda shard, dots: ()
+        """Which of these dots are a revoked node's and do not count."""
         self._pulls: dict[int, Pull] = {}
         self._offers: dict[int, Offers] = {}
         self._next_stream = 1
@@ -115,6 +119,11 @@ class Pulls:
     def release(self, shard: Shard, now: Now) -> list[Effect]:
         """What is known of this shard is in doubt no more."""
         self.held.discard(shard)
+        return self._conclude(shard, now)
+
+    def trimming_done(self, shard: Shard, now: Now) -> list[Effect]:
+        """Nothing is left in this shard that must not count."""
+        self.trimmed.discard(shard)
         return self._conclude(shard, now)
 
     # -- offers
@@ -164,6 +173,8 @@ class Pulls:
         Nor held off: it would be in vain.
         """
         missing = self._replica.shard(shard).seen.missing_from(dots)
+        if missing and (late := self.beyond(shard, missing)):
+            missing = Knowledge(late).missing_from(missing)
         if not missing:
             return ()
         for pull in self._pulls.values():
@@ -254,7 +265,7 @@ class Pulls:
         replacement is causally later, that chain ends in a committed record. A pull of which everything
         came claims nothing, so it waits for nothing.
         """
-        if shard in self.held:
+        if shard in self.held or shard in self.trimmed:
             return []
         state = self._replica.shard(shard)
         all_ended = [pull for pull in self._pulls.values() if pull.shard == shard and pull.has_all]

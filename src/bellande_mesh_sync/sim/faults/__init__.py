@@ -13,6 +13,7 @@ from bellande_mesh_sync.sim.faults.links import LinkFaults
 from bellande_mesh_sync.sim.faults.plan import Plan
 from bellande_mesh_sync.sim.faults.processes import ProcessFaults
 from bellande_mesh_sync.sim.faults.standing import StandingFaults
+from bellande_mesh_sync.sim.faults.statements import StatementFaults
 from bellande_mesh_sync.sim.network import Network
 from bellande_mesh_sync.sim.node import SimNode
 from bellande_mesh_sync.sim.world import World
@@ -43,6 +44,7 @@ class Faults:
         self.disks = DiskFaults(self._plan, config, nodes)
         self.clocks = ClockFaults(self._plan, config, nodes)
         self.standing = StandingFaults(self._plan, config, nodes, network)
+        self.statements = StatementFaults(self._plan, config, nodes)
         self._nodes = nodes
         self._network = network
 
@@ -58,7 +60,7 @@ class Faults:
         return found
 
     def start(self) -> None:
-        for faults in (self.links, self.processes, self.disks, self.clocks, self.standing):
+        for faults in (self.links, self.processes, self.disks, self.clocks, self.standing, self.statements):
             faults.start()
 
     def end(self) -> None:

@@ -47,6 +47,10 @@ class FaultConfig:
 
     revoke_s: float = 0.0
     """A node's certificate counts no more: it is cut off for good."""
+    expel_s: float = 0.0
+    """A node is revoked by a statement, and the others find out by themselves."""
+    state_s: float = 0.0
+    """Something is stated for the whole mesh, or forged."""
     upgrade_s: float = 0.0
     """A node is killed and comes back with another protocol version."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from bellande_mesh_sync.core.config import LocalNode
@@ -68,6 +68,8 @@ class Beliefs:
         """Members said to be dead elsewhere and alive here -> the incarnation meant: to be told."""
         self._down_ns: dict[int, int] = {}
         """When each member that is down went down in our view; not here: before this run."""
+        self.is_banned: Callable[[NodeId], bool] = lambda node: False
+        """Whether nothing of a node is believed, whoever says it: it was revoked."""
         self.is_isolated = False
         """Nobody was heard for a while: what we find now speaks of us, and nobody is to be told of it."""
         self.catching_up_until_ns = 0
@@ -87,7 +89,7 @@ class Beliefs:
         if record.node == self.own.node:
             self.ourselves.meet(record)
             return False
-        if not self._is_newer(record):
+        if self.is_banned(record.node) or not self._is_newer(record):
             return False
         number = self._accept(record)
         if number < 0:
@@ -177,6 +179,8 @@ class Beliefs:
             self.ourselves.meet(record)
             if entry.standing >= SUSPECT:
                 self.ourselves.refute(record.incarnation)
+            return False
+        if self.is_banned(record.node):
             return False
         view = self.view
         since_ns = now_ns - self._age_ns(entry)
@@ -417,6 +421,21 @@ class Beliefs:
         self._down_ns.pop(index, None)
         self._evidence.forget(index)
         self.view.forget(index)
+
+    def ban(self, node: NodeId) -> None:
+        """It was revoked: as if it had never been. `is_banned` keeps it so."""
+        self.gossip.withdraw(node)
+        index = self.view.roster.find(node)
+        if self.view.standing(index) == UNKNOWN:
+            return
+        self._out.append(PeerForgotten(node))
+        if self.view.standing(index) == SUSPECT:
+            self.suspicions.end(index)
+        self.accused.pop(index, None)
+        self.sleepers.put(index, UNKNOWN)
+        self._down_ns.pop(index, None)
+        self._evidence.forget(index)
+        self.view.ban(index)
 
     # -- what to tell a member of itself
 

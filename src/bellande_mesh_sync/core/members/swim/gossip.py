@@ -70,6 +70,13 @@ class GossipQueue:
             self._fresh.pop((node, kind), None)
             self._sent.pop((node, kind), None)
 
+    def withdraw(self, node: NodeId) -> None:
+        """Nothing more is to be told of this member."""
+        for kind in (_RECORD, _NOTICE):
+            self._fresh.pop((node, kind), None)
+            self._sent.pop((node, kind), None)
+        self.withdraw_verdicts(node)
+
     def withdraw_all_verdicts(self) -> None:
         """What was found about anybody is not worth passing on. Cost: O(updates)."""
         for queue in (self._fresh, self._sent):

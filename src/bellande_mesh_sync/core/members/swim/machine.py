@@ -200,6 +200,12 @@ class Swim:
         is_removed = self.beliefs.remove(self._view.roster.find(node))
         return is_removed, self._done(now_ns)
 
+    def ban(self, node: NodeId, now_ns: int) -> list[SwimEffect]:
+        """This node was revoked: know nothing of it, and believe nothing that anybody says of it."""
+        self._hear(now_ns)
+        self.beliefs.ban(node)
+        return self._done(now_ns)
+
     def _part(self, now_ns: int) -> list[SwimEffect]:
         self.beliefs.ourselves.is_parting = True
         self._run += 1

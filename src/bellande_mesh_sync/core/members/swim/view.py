@@ -100,6 +100,14 @@ class View:
         self._add(index, 1)
         self._file(index, old, standing, since_ns)
 
+    def ban(self, index: int) -> None:
+        """Know it no more, and never use its index again: others may hold it, as those who probe it now."""
+        old = self.standings[index]
+        self._add(index, -1)
+        self.known_count -= 1
+        self.standings[index] = UNKNOWN
+        self._file(index, old, UNKNOWN, 0)
+
     def forget(self, index: int) -> None:
         """Cost: O(1) and the members of one bucket."""
         old = self.standings[index]
