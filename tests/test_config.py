@@ -33,6 +33,7 @@ from bellande_mesh_sync.config_file import default_node_file, with_bootstrap
 from bellande_mesh_sync.config_model import CONFLICT_WORDS
 from bellande_mesh_sync.core.data.history import HistoryPolicy
 from bellande_mesh_sync.core.data.space_policies import BY_NAME
+from bellande_mesh_sync.core.placement.placement import PlacedSpace
 from bellande_mesh_sync.errors import BellandeMeshError, ConfigError, UnsupportedError
 from bellande_mesh_sync.shell.boot import core_config
 
@@ -134,7 +135,7 @@ def test_a_wrong_setting_is_refused_by_name(make: Any, values: dict[str, Any], f
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("replicas", 3), ("ttl", 60), ("encrypt", True)],
+    [("ttl", 60), ("encrypt", True)],
 )
 def test_what_this_version_does_not_do_is_refused_and_never_ignored(field: str, value: Any) -> None:
     with pytest.raises(UnsupportedError) as caught:
@@ -424,6 +425,21 @@ def test_every_conflict_policy_has_a_name_and_every_name_a_policy() -> None:
     assert set(CONFLICT_WORDS) == set(BY_NAME)
     for word in (*CONFLICT_WORDS, "tasks:merge", "fleet.tasks:merge"):
         assert Config(spaces={"fleet": SpacePolicy(conflict=word)}).spaces["fleet"].conflict == word
+
+
+def test_spaces_with_a_number_of_replicas_reach_the_core() -> None:
+    spaces = {
+        "fleet": SpacePolicy(replicas=3),
+        "maps": SpacePolicy(replicas=2, shards=4096),
+        "a": SpacePolicy(),
+    }
+    config = Config(spaces=spaces, rebalance_rate=1e6, rebalance_after=60)
+    core = core_config(resolve(config, DEV))
+    assert core.placed == (PlacedSpace("fleet", 3, 256), PlacedSpace("maps", 2, 4096))
+    assert core.rebalance_bytes_per_s == 1_000_000
+    assert core.rebalance_after_ns == 60 * 10**9
+    for wrong in ({"replicas": 0}, {"shards": 63}, {"shards": 16_385}, {"replicas": "some"}):
+        _error(SpacePolicy, **wrong)
 
 
 def test_only_cipher_suites_and_versions_of_tls_1_3_are_taken() -> None:

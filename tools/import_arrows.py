@@ -33,6 +33,7 @@ _SETTINGS = frozenset(
         "config_file",
         "config_history",
         "config_model",
+        "config_placement",
         "files",
         "home",
     }
@@ -44,6 +45,7 @@ _CLIENT = frozenset(
         "client_conflicts",
         "client_errors",
         "client_history",
+        "client_placement",
         "client_planning",
         "client_revocations",
         "client_transfers",
@@ -57,6 +59,7 @@ _MESH_PARTS = frozenset(
         "mesh_history",
         "mesh_keys",
         "mesh_members",
+        "mesh_placement",
         "mesh_revocations",
         "mesh_sweep",
         "mesh_verify",

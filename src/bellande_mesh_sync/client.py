@@ -24,6 +24,7 @@ from bellande_mesh_sync.client_certificates import CertificateCalls
 from bellande_mesh_sync.client_conflicts import ConflictCalls
 from bellande_mesh_sync.client_errors import checked_url, error_in, translated, translated_pieces
 from bellande_mesh_sync.client_history import HistoryClient
+from bellande_mesh_sync.client_placement import PlacementClient
 from bellande_mesh_sync.client_planning import PlanningCalls
 from bellande_mesh_sync.client_revocations import RevocationClient
 from bellande_mesh_sync.client_transfers import (
@@ -82,7 +83,9 @@ OCTETS: Final = "application/octet-stream"
 Answered = TypeVar("Answered")
 
 
-class Client(ConflictCalls, HistoryClient, PlanningCalls, CertificateCalls, RevocationClient):
+class Client(
+    PlacementClient, ConflictCalls, HistoryClient, PlanningCalls, CertificateCalls, RevocationClient
+):  # fmt: skip
     """Talks to one node.
 
     Args:

@@ -93,6 +93,8 @@ class Settings:
     tls_ciphers: tuple[str, ...]
     max_connections: int
     max_retries: int
+    rebalance_bytes_per_s: int
+    rebalance_after_s: float
     spaces: dict[str, SpacePolicy]
 
     @property
@@ -164,6 +166,8 @@ def resolve(config: Config, options: MeshOptions | None = None, home: Path | Non
         tls_ciphers=options.tls_ciphers,
         max_connections=options.max_connections,
         max_retries=options.max_retries,
+        rebalance_bytes_per_s=round(config.rebalance_rate),
+        rebalance_after_s=config.rebalance_after,
         spaces=dict(config.spaces),
     )
 

@@ -181,7 +181,7 @@ listen_address = {listen_address}
 
 # A space is the first part of a key: "fleet" in "fleet/plans/dock".
 # [spaces.fleet]
-# replicas = "all"
+# replicas = "all"  # or a number
 # conflict = "lww"
 # ack = "local"
 """

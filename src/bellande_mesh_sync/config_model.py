@@ -37,6 +37,8 @@ LABEL_BYTES_MAX = 255
 """Other members refuse a record with a longer name, label or zone."""
 CAPACITY_MAX = 1_000_000
 HISTORY_MAX = 1_000
+SHARDS_MIN = 64
+SHARDS_MAX = 16_384
 CONNECTIONS_MAX = 100_000
 
 _YEAR_S = 365 * 86_400
@@ -65,7 +67,13 @@ class SpacePolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
     """How the keys of one space are kept; `[spaces.NAME]` in node.toml."""
 
     replicas: Annotated[int, Meta(ge=1)] | Literal["all"] = "all"
-    """How many members hold each key. This version supports "all"."""
+    """How many members hold each key: all, or so many, chosen by hash, capacity and zone. Any node reads and
+    writes all of it; see the guide on replicas. It cannot be changed for a space that holds something, not
+    between "all" and a number. Give all nodes of a mesh the same."""
+    shards: Annotated[int, Meta(ge=SHARDS_MIN, le=SHARDS_MAX)] = 256
+    """Parts that a space with a number of replicas is cut into; each moves as a whole. Forty for each member
+    keep the fullest one within a third of the average, so 256 do for 6 members and 4,096 for 100; each costs
+    memory and traffic. It cannot be changed for a space that holds something. Give all nodes the same."""
     conflict: str = "lww"
     """What readers see of writes that did not know of each other, all of which are kept. `lww` and
     `siblings`: the latest by hybrid clock, and how many there are. `max`, `min`: the largest or smallest
@@ -127,10 +135,11 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, meta
     characters each, printable. All of it travels in the node's member record of at most 1,024 bytes, which
     leaves some 700 for labels, zone, name and addresses."""
     zone: str = ""
-    """What this node shares with others that fail together with it: a rack, a site. Up to 64 characters."""
+    """What this node shares with others that fail together with it: a rack, a site. Up to 64 characters. In
+    spaces with a number of replicas no two of them hold the same key, as long as there are zones enough."""
     capacity: Annotated[int, Meta(ge=0, le=CAPACITY_MAX)] = 100
-    """How much this node can hold, compared with others: one of 200 is worth two of 100. 0: nothing. No
-    effect yet on where records are kept: every member keeps all."""
+    """How much this node can hold, compared with others: of spaces with a number of replicas one of 200 holds
+    twice as much as one of 100, and one of 0 nothing. What every member holds, it holds too."""
     http_host: str = "127.0.0.1"
     """Interface of the plain HTTP API. Anything but loopback sends tokens readable over the network."""
     http_port: _ServedPort | None = None
@@ -141,6 +150,12 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, meta
     max_clock_drift_s: _Seconds = 60.0
     """A write stamped further ahead of this node's clock than this is refused until its time has
     come, and reported. Above the worst honest clock error of the fleet; 1 to 600."""
+    rebalance_rate: Annotated[float, Meta(ge=1_000)] = 32e6
+    """Bytes a second that this node reads for others at most, in spaces with a number of replicas, when
+    members come and go. Below what its disk and network have to spare."""
+    rebalance_after: _Seconds = 600.0
+    """Seconds after which a dead member no longer counts as an owner: others take over what it held. Longer
+    than a restart takes."""
     sweep_grace: Annotated[float, Meta(ge=0, le=_YEAR_S)] = 3600.0
     """Seconds that a part of a large value stays on the disk after nothing was found to refer to it. Longer
     than a peer takes to fetch a value that is still being written: shorter costs fetching it again."""
@@ -228,8 +243,7 @@ class MeshOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
     enable_replication: bool = True
     """Exchange records with other members. This version always does: leave it on."""
     replication_factor: Annotated[int, Meta(ge=1, le=1000)] = 3
-    """Members that hold a key of a space with a number of replicas. Spaces with replicas = "all", the
-    only kind in this version, are on every member."""
+    """No effect: how many members hold a key is a setting of its space, `replicas`."""
 
     def __post_init__(self) -> None:
         for index, address in enumerate(self.bootstrap_nodes or ()):
@@ -349,7 +363,6 @@ def check_space(name: str, policy: SpacePolicy) -> None:
         reason = f"{policy.conflict!r} is none of {known}, and no module:function"
         raise ConfigError(field=f"spaces.{name}.conflict", reason=reason)
     unsupported = {
-        "replicas": policy.replicas != "all",
         "ttl": policy.ttl is not None,
         "encrypt": policy.encrypt,
     }

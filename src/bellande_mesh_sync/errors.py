@@ -382,6 +382,13 @@ class UnreachableError(TransportError):
     template = "{address} cannot be reached: {reason}"
 
 
+class OwnersUnreachableError(TransportError):
+    """None of the nodes that hold this, or may, has answered. Whether it exists is not known."""
+
+    code = "owners_unreachable"
+    template = "{what} is held by nodes that do not answer; try again when they are in reach"
+
+
 class DeadlineError(TransportError):
     code = "deadline"
     template = "{what} took longer than {timeout_s:g} s"

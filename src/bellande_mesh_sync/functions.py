@@ -47,6 +47,7 @@ __all__ = [
     "is_running",
     "register_node",
     "remove_node",
+    "replicate_data",
     "restore_nodes",
     "retrieve_data",
     "rotate_keys",
@@ -59,6 +60,7 @@ __all__ = [
     "stop",
     "store_data",
     "subscribe",
+    "sync_with_peers",
     "topology",
     "update_node",
     "validate_certificate",
@@ -274,6 +276,16 @@ async def verify_data(mesh: Mesh, *, deep: bool = False) -> VerifyReport:
 async def cleanup_data(mesh: Mesh, *, grace: float | None = None) -> SweepReport:
     """Remove from the node's disk the parts of large values that nothing refers to any more."""
     return await mesh.cleanup_data(grace=grace)
+
+
+async def replicate_data(mesh: Mesh, key: str, *, timeout: float = 10.0) -> list[str]:
+    """Wait until every node that is to hold a key has it on its disk; the ids of those nodes."""
+    return await mesh.replicate_data(key, timeout=timeout)
+
+
+async def sync_with_peers(mesh: Mesh) -> int:
+    """Compare with every linked node what is held, now; with how many."""
+    return await mesh.sync_with_peers()
 
 
 # -- security

@@ -52,6 +52,7 @@ from bellande_mesh_sync.mesh_conflicts import ConflictCalls
 from bellande_mesh_sync.mesh_history import HistoryCalls
 from bellande_mesh_sync.mesh_keys import KeyCalls
 from bellande_mesh_sync.mesh_members import MemberCalls
+from bellande_mesh_sync.mesh_placement import PlacementCalls, SoughtStream, stream_of
 from bellande_mesh_sync.mesh_revocations import RevocationCalls
 from bellande_mesh_sync.mesh_sweep import SweepCalls
 from bellande_mesh_sync.mesh_verify import VerifyCalls
@@ -87,8 +88,8 @@ LIST_STEP = 250
 
 
 class Mesh(
-    MemberCalls, RevocationCalls, ConflictCalls, HistoryCalls, VerifyCalls, SweepCalls, CertificateCalls,
-    WatchCalls, KeyCalls,
+    PlacementCalls, MemberCalls, RevocationCalls, ConflictCalls, HistoryCalls, VerifyCalls, SweepCalls,
+    CertificateCalls, WatchCalls, KeyCalls,
 ):  # fmt: skip
     """One node. Make it with `init`; use it as `async with`, or call `start` and `stop`.
 
@@ -278,7 +279,7 @@ class Mesh(
         check_key(key)
         content_type = content_type_of(content_type)
         with node.io.hold():
-            written = await node.io.write_file(Path(path))
+            written = await node.io.write_file(Path(path), key)
             return await self._write(node, key, written, content_type, ack, timeout, context, if_match)
 
     async def put_many(
@@ -347,7 +348,7 @@ class Mesh(
         """
         node = self._alive()
         try:
-            self._find(key)
+            await self._seek(key)
         except CorruptStoreError:
             log.warning("key %r is deleted, though it is damaged here", key)
         write = on.Write(key, TOMBSTONE, context=context_of(context), if_match=if_match)
@@ -361,6 +362,8 @@ class Mesh(
         return (await self._submit(node, (write,), ack, timeout))[0]
 
     def _check_match(self, key: str, if_match: str) -> None:
+        if not self._has_all_of(key):
+            return  # It is settled when the write is.
         found = self._entry(self._alive().store.siblings([key])[0], now().wall_ms)
         self._check_sound(key)
         if (found[1].version if found else "") != if_match:
@@ -371,7 +374,10 @@ class Mesh(
     ) -> list[Receipt]:
         level = ack_of(ack, self.settings.policy(space_of(writes[0].key)).ack)
         timeout_ns = timeout_ns_of(timeout, sum(write.size for write in writes))
-        receipts = await node.runner.ask(lambda request: on.WriteMany(request, writes, level, timeout_ns))
+        known = await self._known([write.key for write in writes])
+        receipts = await node.runner.ask(
+            lambda request: on.WriteMany(request, writes, level, timeout_ns, known)
+        )
         return views.receipts_of(receipts)
 
     # -- reading
@@ -387,37 +393,46 @@ class Mesh(
         """
         if at is not None:
             return await self.get_past(key, at=at, version=version)
-        try:
-            record, entry = self._find(key, version)
-        except NotFoundError:
-            if version is None:
-                raise
-            return await self.get_past(key, version=version)
-        if record.inline is not None:
-            data = record.inline
-        else:
-            data = b"".join([piece async for piece in self._alive().io.read(record, 0, record.size)])
+        with self._alive().io.hold():  # What is brought here to be read is named by no record.
+            try:
+                record, entry = await self._record(key, version)
+            except NotFoundError:
+                if version is None:
+                    raise
+                return await self.get_past(key, version=version)
+            if record.inline is not None:
+                data = record.inline
+            else:
+                data = b"".join([piece async for piece in self._alive().io.read(record, 0, record.size)])
         return Value(data, entry.version, entry.author, entry.content_type, entry)
 
     async def head(self, key: str, *, version: str | None = None) -> Entry:
         """As `get`, without the bytes."""
-        return self._find(key, version)[1]
+        return (await self._seek(key, version))[1]
 
     def open_value(
         self, key: str, start: int = 0, end: int | None = None, *, version: str | None = None
-    ) -> ValueStream:
-        """`async with` this, then iterate: the bytes from `start` up to `end`, never held whole."""
-        record, entry = self._find(key, version)
-        stop = record.size if end is None else min(end, record.size)
-        return ValueStream(self._alive().io, record, entry, min(start, stop), stop)
+    ) -> ValueStream | SoughtStream:
+        """`async with` this, then iterate: the bytes from `start` up to `end`, never held whole.
+
+        A value that other nodes hold is brought to this disk first.
+        """
+        check_key(key)
+        if not self._has_all_of(key):
+            return SoughtStream(self, self._alive().io, key, start, end, version)
+        return stream_of(self._alive().io, *self._find(key, version), start, end)
 
     async def list(self, prefix: str = "", *, limit: int = 1000, cursor: str = "") -> Listing:
         """Up to `limit` keys (at most 10,000) with this prefix, in code-point order, after `cursor`."""
         self._alive()
         check_prefix(prefix)
-        page = self._alive().store.scan(prefix, cursor, limit_of(limit))
+        page = await self._page(prefix, cursor, limit_of(limit))
         wall_ms = now().wall_ms
-        damaged = self._alive().core.replica.damage.between(prefix, cursor, page.cursor)
+        damaged = {
+            key
+            for key in self._alive().core.replica.damage.between(prefix, cursor, page.cursor)
+            if self._has_all_of(key)  # What others hold too was had from them.
+        }
         damaged.update(page.damaged)
         entries: builtins.list[Entry] = []
         for position, (_, siblings) in enumerate(page.entries, 1):
@@ -453,7 +468,8 @@ class Mesh(
         async for entry in self.keys(prefix):
             digest = bytes.fromhex(entry.digest)
             if deep:
-                digest = await self._alive().io.digest(self._find(entry.key)[0])
+                with self._alive().io.hold():
+                    digest = await self._alive().io.digest((await self._record(entry.key))[0])
             key = entry.key.encode()
             hasher.update(len(key).to_bytes(4, "big") + key + entry.size.to_bytes(8, "big") + digest)
             records += 1

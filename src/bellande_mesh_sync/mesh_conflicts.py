@@ -21,12 +21,13 @@ from bellande_mesh_sync.arguments import (
 )
 from bellande_mesh_sync.core import events as on
 from bellande_mesh_sync.core.data.context import Context
+from bellande_mesh_sync.core.data.record import Record
 from bellande_mesh_sync.core.data.settling import settle, write_again
 from bellande_mesh_sync.errors import NotFoundError
-from bellande_mesh_sync.keys import check_key, check_prefix, shard_of, space_of
+from bellande_mesh_sync.keys import check_key, check_prefix, space_of
 from bellande_mesh_sync.observe.conflicts import conflict_of, siblings_of
 from bellande_mesh_sync.shell.assembly import Assembly
-from bellande_mesh_sync.values import Conflict, Conflicts, Receipt, Siblings
+from bellande_mesh_sync.values import Conflict, Conflicts, Entry, Receipt, Siblings
 
 LAST_CHARACTER: Final = chr(0x10FFFF)
 READ_KEYS: Final = 100
@@ -39,6 +40,14 @@ class ConflictCalls(ABC):
     @abstractmethod
     def _alive(self) -> Assembly:
         """The node; NotRunningError if it does not run."""
+
+    @abstractmethod
+    async def _siblings(self, key: str) -> tuple[Record, ...]:
+        """All that stands under a key, wherever it is held."""
+
+    @abstractmethod
+    async def _record(self, key: str, version: str | None = None) -> tuple[Record, Entry]:
+        """A value, wherever it is held, ready to be read."""
 
     @abstractmethod
     async def _submit(
@@ -76,8 +85,8 @@ class ConflictCalls(ABC):
 
     async def siblings(self, key: str) -> Siblings:
         """All that stands under a key, deletes beside values too. NotFoundError if no value does."""
-        node = self._alive()
-        return siblings_of(node.core, key, node.store.siblings([check_key(key)])[0])
+        held = await self._siblings(key)
+        return siblings_of(self._alive().core, key, held)
 
     async def resolve(
         self,
@@ -116,14 +125,16 @@ class ConflictCalls(ABC):
         # The context is fixed now, before the value is written: what arrives from here on has not been seen.
         settlement = settle(
             key,
-            node.store.siblings([key])[0],
+            await self._siblings(key),
             version=version,
             read=context_of(context),
-            contiguous=node.core.replica.shard(shard_of(key)).committed.contiguous,
+            contiguous=node.core.replica.shard(node.core.replica.shard_of(key)).committed.contiguous,
         )
         kept = settlement.kept
         with node.io.hold():
             if kept is not None:
+                if kept.manifest is not None:
+                    await self._record(key, kept.version)  # Its chunks may be elsewhere.
                 await node.io.check_whole(kept)
                 write = write_again(kept, settlement.context)
             else:

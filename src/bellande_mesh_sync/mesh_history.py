@@ -14,7 +14,7 @@ from bellande_mesh_sync.core.data.record import TOMBSTONE, Record
 from bellande_mesh_sync.core.events import Write
 from bellande_mesh_sync.errors import ChunkMissingError, NotFoundError
 from bellande_mesh_sync.ids import stamp_ms
-from bellande_mesh_sync.keys import check_key, check_prefix, shard_of, space_of
+from bellande_mesh_sync.keys import check_key, check_prefix, space_of
 from bellande_mesh_sync.observe import past
 from bellande_mesh_sync.shell.assembly import Assembly
 from bellande_mesh_sync.shell.runner import now
@@ -223,7 +223,9 @@ class HistoryCalls(ABC):
 
     def _write_again(self, key: str, record: Record | None, live: Sequence[Record]) -> Write:
         """The write that puts this value, or a delete, in the place of what is live."""
-        context = self._alive().core.replica.context_of(shard_of(key), live)
+        key = live[0].key
+        replica = self._alive().core.replica
+        context = replica.context_of(replica.shard_of(key), live)
         if record is None or record.is_tombstone:
             return Write(key, TOMBSTONE, context=context)
         return Write(

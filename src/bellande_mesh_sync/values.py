@@ -503,3 +503,35 @@ class Restored(Struct, frozen=True):
     """Stay as they are, for the history does not reach back far enough."""
     gone_keys: tuple[str, ...]
     """The first thousand of them."""
+
+
+class NodeShare(Struct, frozen=True):
+    """How much of a space one member is to hold."""
+
+    node: str
+    name: str
+    capacity: int
+    zone: str
+    shards: int
+
+
+class SpacePlacement(Struct, frozen=True):
+    """A space with a number of replicas, and who is to hold how much of it."""
+
+    space: str
+    replicas: int
+    shards: int
+    nodes: tuple[NodeShare, ...]
+
+
+class KeyPlacement(Struct, frozen=True):
+    """Where a key is to be held."""
+
+    key: str
+    shard: str
+    is_placed: bool
+    """False: by every member."""
+    owners: tuple[str, ...]
+    """Node ids, best first."""
+    names: tuple[str, ...]
+    """What people call them, in the same order."""

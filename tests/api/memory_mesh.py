@@ -33,14 +33,17 @@ from bellande_mesh_sync.values import (
     Entry,
     Explanation,
     Finding,
+    KeyPlacement,
     KeyRotation,
     Listing,
+    NodeShare,
     NodeView,
     Receipt,
     RevocationView,
     Siblings,
     SiblingView,
     Sight,
+    SpacePlacement,
     Stats,
     Status,
     SweepReport,
@@ -428,6 +431,23 @@ class MemoryMesh(MemoryPast):
             await self.stall.wait()
         damaged = (DamagedValue("fleet/x", "record", repaired=False),)
         return VerifyReport(False, deep, 1.0, 10, 2, 3, {"record": 1}, 0, 1, damaged, "")
+
+    async def placement(self) -> Sequence[SpacePlacement]:
+        shares = (NodeShare("aa" * 32, "alpha", 100, "north", 40), NodeShare("bb" * 32, "beta", 50, "", 24))
+        return [SpacePlacement("maps", 1, 64, shares)]
+
+    async def placement_of(self, key: str) -> KeyPlacement:
+        self.calls.append(("placement_of", key))
+        return KeyPlacement(key, "maps/64.7", True, ("aa" * 32,), ("alpha",))
+
+    async def replicate_data(self, key: str, *, timeout: float = 10.0) -> Sequence[str]:
+        self.calls.append(("replicate_data", key, timeout))
+        self._fail("replicate_data")
+        return ["aa" * 32]
+
+    async def sync_with_peers(self) -> int:
+        self.calls.append(("sync_with_peers",))
+        return 3
 
     async def cleanup_data(self, *, grace: float | None = None) -> SweepReport:
         self.calls.append(("cleanup_data", grace))

@@ -20,6 +20,8 @@ from bellande_mesh_sync.core.messages import (
     Goodbye,
     Have,
     Hello,
+    HoldAnswer,
+    HoldWant,
     LiveDots,
     LiveWant,
     MemberDatagram,
@@ -27,11 +29,16 @@ from bellande_mesh_sync.core.messages import (
     Message,
     Note,
     Ping,
+    PlacedSummary,
     Pong,
     ReachAnswer,
     ReachWant,
+    ReadAnswer,
+    ReadWant,
     Records,
     RelayedNote,
+    ScanAnswer,
+    ScanWant,
     ShardSummary,
     StatementDigest,
     StatementIds,
@@ -54,6 +61,7 @@ AUTHOR = Author(NODE + b"epoch-01")
 AUTHOR_2 = Author(NODE + b"epoch-02")
 HASH = bytes(range(100, 132))
 SHARD = Shard("fleet/0")
+PLACED_SHARD = Shard("fleet/256.17")
 DOTS: Delta = ((AUTHOR, ((1, 5), (7, 7))), (AUTHOR_2, ((300, 70_000),)))
 INLINE = Record(
     key="fleet/plans/dock",
@@ -118,6 +126,13 @@ EXAMPLES: tuple[Message, ...] = (
     StatementIds((StatementId(HASH), StatementId(bytes(32)))),
     StatementWant((StatementId(HASH),)),
     Statements((Statement("revocation", OTHER, b"body", 1_700_000_000_000, NODE, b"der", bytes(range(64))),)),
+    HoldWant(1, PLACED_SHARD, DOTS),
+    HoldAnswer(1, True),
+    ReadWant(1, ("fleet/dock", "fleet/gone")),
+    ReadAnswer(1, ((INLINE, CHUNKED), ()), (True, False)),
+    ScanWant(1, "fleet", 256, (0, 17, 255), "fleet/d", "fleet/dock", 100),
+    ScanAnswer(1, (INLINE, CHUNKED), "fleet/dock", (17,), ("fleet/damaged",)),
+    PlacedSummary((ShardSummary(PLACED_SHARD, DOTS, HASH),), (True,)),
 )
 """One of each kind, in the order of their tags."""
 
@@ -189,7 +204,24 @@ def records(draw: st.DrawFn, space: str) -> Record:
 def records_messages(draw: st.DrawFn) -> Records:
     space = draw(spaces)
     found = draw(st.lists(records(space), max_size=4))
-    return Records(Shard(f"{space}/{draw(st.integers(0, 63))}"), draw(st.integers(0, 9)), tuple(found))
+    return Records(_shard(space, draw(st.integers(0, 63))), draw(st.integers(0, 9)), tuple(found))
+
+
+@st.composite
+def read_answers(draw: st.DrawFn) -> ReadAnswer:
+    found = draw(st.lists(st.lists(records(draw(spaces)), max_size=2).map(tuple), max_size=3))
+    return ReadAnswer(draw(counts), tuple(found), tuple(draw(st.booleans()) for _ in found))
+
+
+@st.composite
+def scan_answers(draw: st.DrawFn) -> ScanAnswer:
+    found = draw(st.lists(records(draw(spaces)), max_size=3).map(tuple))
+    damaged = draw(st.lists(spaces, max_size=2).map(tuple))
+    return ScanAnswer(draw(counts), found, draw(spaces), draw(indexes), damaged)
+
+
+def _shard(space: str, index: int) -> Shard:
+    return Shard(f"{space}/64.{index}" if index else f"{space}/0")
 
 
 @st.composite
@@ -199,7 +231,8 @@ def chunk_parts(draw: st.DrawFn) -> ChunkPart:
     return ChunkPart(draw(hashes), offset, offset + len(body) + rest, body)
 
 
-shards = st.builds(lambda space, index: Shard(f"{space}/{index}"), spaces, st.integers(0, 63))
+shards = st.builds(_shard, spaces, st.integers(0, 63))
+indexes = st.lists(st.integers(0, 63), max_size=4, unique=True).map(sorted).map(tuple)
 hash_lists = st.lists(hashes, max_size=5).map(tuple)
 counts = st.integers(0, NUMBER_MAX)
 statements = st.builds(
@@ -273,4 +306,15 @@ messages: st.SearchStrategy[Message] = st.one_of(
     st.builds(StatementWant, st.lists(hashes, max_size=4).map(tuple)),
     st.builds(Statements, st.lists(statements, max_size=3).map(tuple)),
     st.builds(SurveyReport, counts, st.lists(link_reports, max_size=4).map(tuple)),
+    st.builds(HoldWant, counts, shards, deltas),
+    st.builds(HoldAnswer, counts, st.booleans()),
+    st.builds(ReadWant, counts, st.lists(spaces, min_size=1, max_size=4).map(tuple)),
+    read_answers(),
+    st.builds(ScanWant, counts, spaces, st.just(64), indexes, spaces, spaces, st.integers(1, 1_000)),
+    scan_answers(),
+    st.builds(
+        lambda summary, is_whole: PlacedSummary((summary,), (is_whole,)),
+        st.builds(ShardSummary, shards, deltas, hashes),
+        st.booleans(),
+    ),
 )

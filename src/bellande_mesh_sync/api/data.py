@@ -16,6 +16,7 @@ from bellande_mesh_sync.errors import (
     ConflictError,
     CorruptStoreError,
     NotFoundError,
+    OwnersUnreachableError,
     UnsupportedError,
     UsageError,
 )
@@ -76,6 +77,10 @@ async def put_value(call: Call) -> Answer:
         if if_match is not None:
             raise
         current = ""  # Damaged here, but there: to write it anew is the way out.
+    except OwnersUnreachableError:
+        if if_match is not None:
+            raise
+        current = ""  # Nobody can say; the write is kept here until its owners are in reach.
     if if_match is not None and if_match != (current or ""):
         raise ConflictError(key=key, version=current or "")  # before a large body is read for nothing
     options: dict[str, Any] = {

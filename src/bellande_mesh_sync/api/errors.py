@@ -47,6 +47,7 @@ STATUS_OF: Final[dict[type[BellandeMeshError], int]] = {
     tree.BusyError: 503,
     tree.PeerError: 502,
     tree.TransportError: 502,
+    tree.OwnersUnreachableError: 503,
     tree.DeadlineError: 504,
     tree.DiskFullError: 507,
     tree.StoreUnavailableError: 503,

@@ -15,6 +15,7 @@ from bellande_mesh_sync.values import (
     Entry,
     Explanation,
     History,
+    KeyPlacement,
     KeyRotation,
     Listing,
     NodeView,
@@ -22,6 +23,7 @@ from bellande_mesh_sync.values import (
     RestorePage,
     RevocationView,
     Siblings,
+    SpacePlacement,
     Stats,
     Status,
     SweepReport,
@@ -77,6 +79,14 @@ class MeshCalls(Protocol):
         repair_timeout: float = ...,
         on_progress: Callable[[VerifyProgress], None] | None = None,
     ) -> VerifyReport: ...
+
+    async def placement(self) -> Sequence[SpacePlacement]: ...
+
+    async def placement_of(self, key: str) -> KeyPlacement: ...
+
+    async def replicate_data(self, key: str, *, timeout: float = ...) -> Sequence[str]: ...
+
+    async def sync_with_peers(self) -> int: ...
 
     async def cleanup_data(self, *, grace: float | None = None) -> SweepReport: ...
 

@@ -33,6 +33,7 @@ _EXITS = {
     "invalid_scene": USAGE,
     "unreachable": UNREACHABLE,
     "transport": UNREACHABLE,
+    "owners_unreachable": UNREACHABLE,
     "not_running": UNREACHABLE,
     "not_found": NOT_FOUND,
     "history_gone": NOT_FOUND,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from bellande_mesh_sync.core.data.history import NO_HISTORY, HistoryPolicies
 from bellande_mesh_sync.core.members.member import MemberRecord, Sign, Verify, signed
 from bellande_mesh_sync.core.members.swim.config import LAN, SwimConfig
+from bellande_mesh_sync.core.placement.placement import PlacedSpace
 from bellande_mesh_sync.ids import NodeId
 
 SECOND_NS = 1_000_000_000
@@ -64,6 +65,10 @@ class CoreConfig:
     """How often old versions are looked at for their age, where a space has a limit to it."""
     conflicts: tuple[tuple[str, str], ...] = ()
     """Space and name of its policy, where that is neither `lww` nor a function."""
+    placed: tuple[PlacedSpace, ...] = ()
+    """The spaces of which not every member holds everything."""
+    rebalance_bytes_per_s: int = 32 * MIB
+    """What this node reads at most for others, of spaces that are placed; the first page comes at once."""
 
 
 @dataclass(frozen=True, slots=True)

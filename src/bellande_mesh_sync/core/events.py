@@ -50,6 +50,49 @@ class WriteMany(Struct, frozen=True, gc=False):
     writes: tuple[Write, ...]
     ack: str
     timeout_ns: int
+    known: tuple[Record, ...] = ()
+    """What other nodes hold under these keys: the writes are to replace that as well."""
+
+
+class ReadKeys(Struct, frozen=True, gc=False):
+    """What is held under these keys, here or by their owners. Resolves to a tuple of
+    `core.placement.questions.KeyFound`, one a key; at the latest after `timeout_ns`, with what is known then.
+    """
+
+    request: int
+    keys: tuple[str, ...]
+    timeout_ns: int
+    asks_all: bool = False
+    """Ask every owner, and everybody else in reach, to learn who has what is held."""
+
+
+class ScanKeys(Struct, frozen=True, gc=False):
+    """A page of the keys of a placed space, from its owners. Resolves to a
+    `core.placement.questions.ScanFound`."""
+
+    request: int
+    space: str
+    prefix: str
+    after: str
+    limit: int
+    timeout_ns: int
+
+
+class SyncNow(Struct, frozen=True, gc=False):
+    """Compare with every linked node what is held, now. Resolves to how many those are."""
+
+    request: int
+
+
+class FetchValue(Struct, frozen=True, gc=False):
+    """Bring the chunks of a record that is held elsewhere onto this disk. Resolves to None when all are here.
+
+    Rejects with chunk_missing if none of the holders gives them all.
+    """
+
+    request: int
+    record: Record
+    holders: tuple[NodeId, ...]
 
 
 class SendNote(Struct, frozen=True, gc=False):
@@ -329,6 +372,8 @@ class ChunksAdded(Struct, frozen=True, gc=False):
     """Chunks of a large value that is being written here are on this disk; its record will follow."""
 
     chunks: tuple[ChunkRef, ...]
+    key: str = ""
+    """Under which it will be, if that is known."""
 
 
 class ChunkRefused(Struct, frozen=True, gc=False):
@@ -345,6 +390,10 @@ class TimerFired(Struct, frozen=True, gc=False):
 
 Event: TypeAlias = (
     WriteMany
+    | ReadKeys
+    | ScanKeys
+    | FetchValue
+    | SyncNow
     | SendNote
     | Leave
     | AddMember

@@ -260,6 +260,70 @@ class Statements(Struct, frozen=True, array_like=True, tag=43):
     statements: tuple[Statement, ...]
 
 
+class PlacedSummary(Struct, frozen=True, array_like=True, tag=66):
+    """As a Summary, of shards that not everybody holds."""
+
+    shards: tuple[ShardSummary, ...]
+    is_whole: tuple[bool, ...]
+    """For each: whether the sender, as far as it knows, has all that there was when it became an owner."""
+
+
+class HoldWant(Struct, frozen=True, array_like=True, tag=60):
+    """The sender holds these dots of a shard and is none of its owners: does the receiver have them all?"""
+
+    number: int
+    shard: Shard
+    knowledge: Delta
+
+
+class HoldAnswer(Struct, frozen=True, array_like=True, gc=False, tag=61):
+    """`has_all`: the sender is an owner of that shard, and has all that it was asked about on its disk."""
+
+    number: int
+    has_all: bool
+
+
+class ReadWant(Struct, frozen=True, array_like=True, tag=62):
+    """What do you hold under these keys? From a node that may not hold them."""
+
+    number: int
+    keys: tuple[str, ...]
+
+
+class ReadAnswer(Struct, frozen=True, array_like=True, tag=63):
+    """The siblings of the first of the keys asked for, as many as fit."""
+
+    number: int
+    found: tuple[tuple[Record, ...], ...]
+    is_sure: tuple[bool, ...]
+    """For each: the sender is an owner and lacks nothing that it knows of, so no siblings means no key."""
+
+
+class ScanWant(Struct, frozen=True, array_like=True, tag=64):
+    """Which keys do you hold in these shards of a space, with this prefix and above `after`?"""
+
+    number: int
+    space: str
+    count: int
+    shards: tuple[int, ...]
+    """Of `count`, in order."""
+    prefix: str
+    after: str
+    limit: int
+
+
+class ScanAnswer(Struct, frozen=True, array_like=True, tag=65):
+    number: int
+    records: tuple[Record, ...]
+    """In the order of their keys."""
+    cursor: str
+    """Up to which key this is all there is; empty at the end."""
+    unsure: tuple[int, ...]
+    """Of the shards asked for: those of which the sender may lack something."""
+    damaged: tuple[str, ...] = ()
+    """Keys that it cannot read."""
+
+
 Message: TypeAlias = (
     Hello
     | Goodbye
@@ -289,4 +353,11 @@ Message: TypeAlias = (
     | StatementIds
     | StatementWant
     | Statements
+    | HoldWant
+    | HoldAnswer
+    | ReadWant
+    | ReadAnswer
+    | ScanWant
+    | ScanAnswer
+    | PlacedSummary
 )

@@ -36,6 +36,7 @@ from bellande_mesh_sync.core.events import (
     DialFailed,
     Event,
     Examined,
+    FetchValue,
     Found,
     Leave,
     LinkClosed,
@@ -43,15 +44,18 @@ from bellande_mesh_sync.core.events import (
     LoopLate,
     MissingFound,
     PageRead,
+    ReadKeys,
     Received,
     RemoveMember,
     RestoreMembers,
+    ScanKeys,
     SealKeyChanged,
     SendNote,
     SetConnectionsMax,
     Sleep,
     StatementsJudged,
     Survey,
+    SyncNow,
     TimerFired,
     UpdateSelf,
     Wake,
@@ -69,17 +73,24 @@ from bellande_mesh_sync.core.messages import (
     Credit,
     Have,
     Hello,
+    HoldAnswer,
+    HoldWant,
     LiveDots,
     LiveWant,
     MemberDatagram,
     MemberStream,
     Note,
     Ping,
+    PlacedSummary,
     Pong,
     ReachAnswer,
     ReachWant,
+    ReadAnswer,
+    ReadWant,
     Records,
     RelayedNote,
+    ScanAnswer,
+    ScanWant,
     StatementDigest,
     StatementIds,
     Statements,
@@ -102,7 +113,9 @@ from bellande_mesh_sync.core.timers import (
     AckOverdue,
     FetchOverdue,
     HistoryDue,
+    LookupDue,
     NoteOverdue,
+    PageDue,
     PullDue,
     RepairDue,
     StreamOverdue,
@@ -114,7 +127,7 @@ from bellande_mesh_sync.core.timers import (
 )
 from bellande_mesh_sync.ids import NodeId, Now
 
-SIGNS_OF_LIFE = frozenset({Ping, Pong, MemberStream, MemberDatagram, Summary, StatementDigest})
+SIGNS_OF_LIFE = frozenset({Ping, Pong, MemberStream, MemberDatagram, Summary, PlacedSummary, StatementDigest})
 """What a link carries even if nobody needs it."""
 
 
@@ -182,7 +195,11 @@ class NodeCore:
     def _route_events(self) -> dict[type, Callable[[Any, Now], list[Effect]]]:
         exchange, commands, membership = self.exchange, self.commands, self.membership
         return {
-            WriteMany: lambda event, now: exchange.write(event, self.directory.owners(now), now),
+            WriteMany: lambda event, now: exchange.write_knowing(event, self.directory.owners(now), now),
+            ReadKeys: exchange.custody.lookups.read,
+            ScanKeys: exchange.custody.lookups.scan,
+            FetchValue: exchange.fetch_value,
+            SyncNow: exchange.sync_now,
             SendNote: self.notes.send,
             Leave: self._leave,
             AddMember: commands.add,
@@ -231,6 +248,8 @@ class NodeCore:
             SurveyOver: lambda timer, now: self.surveys.over(timer.request),
             WakeDue: self.commands.wake_due,
             HistoryDue: lambda timer, now: self._forget_expired(now),
+            LookupDue: lambda timer, now: self.exchange.custody.lookups.due(timer.request, now),
+            PageDue: lambda timer, now: self.exchange.page_due(timer.reading),
         }
 
     def _route_messages(self) -> dict[type, Callable[[Link, Any, Now], list[Effect]]]:
@@ -242,6 +261,7 @@ class NodeCore:
             Want: exchange.handle_want,
             StreamEnd: exchange.pulls.handle_end,
             Summary: exchange.handle_summary,
+            PlacedSummary: exchange.handle_summary,
             LiveWant: exchange.returning.handle_want,
             LiveDots: exchange.returning.handle_told,
             MemberStream: lambda link, told, now: membership.handle_stream(link.peer, told.message, now),
@@ -261,6 +281,12 @@ class NodeCore:
             ChunkWant: lambda link, want, now: [SendChunks(link.link, want.hashes)],
             ChunkOffer: exchange.handle_chunk_offer,
             ChunkMissing: exchange.handle_chunk_missing,
+            HoldWant: exchange.custody.handle_hold_want,
+            HoldAnswer: exchange.custody.handle_hold_answer,
+            ReadWant: exchange.custody.lookups.handle_read,
+            ReadAnswer: exchange.custody.lookups.handle_read_answer,
+            ScanWant: exchange.custody.lookups.handle_scan,
+            ScanAnswer: exchange.custody.lookups.handle_scan_answer,
         }
 
     # -- life
@@ -305,6 +331,8 @@ class NodeCore:
             "comparisons": len(self.exchange.returning),
             "notes": len(self.notes),
             "surveys": len(self.surveys),
+            "lookups": len(self.exchange.custody.lookups),
+            "handing_over": len(self.exchange.custody.release),
             "statements": len(self.statements),
             "trimming": len(self.exchange.trimming),
             "uncommitted_bytes": self.replica.uncommitted_bytes,
@@ -336,12 +364,24 @@ class NodeCore:
     def _tick(self, now: Now) -> list[Effect]:
         effects: list[Effect] = [SetTimer(Tick(), now.mono_ns + self.config.tick_ns)]
         effects += self.membership.tick(now)
+        effects += self._look_at_owners(now)
         self.exchange.collect(now)
         return effects + self.switchboard.look_after(now) + self.switchboard.dial(now)
 
+    def _look_at_owners(self, now: Now) -> list[Effect]:
+        """Where not everybody holds everything: who holds what, and what is to go from here to others."""
+        if not self.exchange.placement.is_used:
+            return []
+        counted, gone_count = self.directory.candidates(now), self.directory.gone_count(now)
+        effects = self.exchange.members_seen(counted, gone_count, now)
+        effects += self.exchange.custody.tick(now)
+        for owner in self.exchange.custody.release.unreached:
+            self.membership.want_link(owner)
+        return effects
+
     def _stream_overdue(self, timer: StreamOverdue, now: Now) -> list[Effect]:
         effects, is_stalled = self.pulls.handle_overdue(timer.stream, timer.mark, now)
-        return effects + (self.exchange.compare() if is_stalled else [])
+        return effects + (self.exchange.compare(now) if is_stalled else [])
 
     def _fetch_overdue(self, timer: FetchOverdue, now: Now) -> list[Effect]:
         effects, is_stalled = self.fetcher.handle_overdue(timer.link, timer.mark, now)
@@ -357,7 +397,7 @@ class NodeCore:
         effects = self.exchange.mending.retry(now) + self.exchange.returning.retry(now)
         effects += self.exchange.trimming.read() + self.statements.compare(self.links.records_links())
         self.exchange.collector.work_out(self.directory.keepers(self.links.linked_peers()))
-        effects += [*self.exchange.compare(), SetTimer(RepairDue(), now.mono_ns + pause_ns)]
+        effects += [*self.exchange.compare(now), SetTimer(RepairDue(), now.mono_ns + pause_ns)]
         return effects
 
     def _committed(self, event: Committed, now: Now) -> list[Effect]:

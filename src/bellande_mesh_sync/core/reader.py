@@ -61,3 +61,8 @@ class RecordReader(Protocol):
     def is_damaged(self, key: str) -> bool:
         """Whether a record of the key was found damaged and is still in its place. Cost: a look-up."""
         ...
+
+    def scan_keys(self, prefix: str, after: str, limit: int) -> list[str]:
+        """Up to `limit` keys that start with `prefix`, above `after`, in order; those with nothing but
+        tombstones too."""
+        ...

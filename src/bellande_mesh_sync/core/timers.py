@@ -61,6 +61,18 @@ class WakeDue(Struct, frozen=True, gc=False):
     sleep: int
 
 
+class LookupDue(Struct, frozen=True, gc=False):
+    """Owners that were asked have had time enough to answer."""
+
+    request: int
+
+
+class PageDue(Struct, frozen=True, gc=False):
+    """A page of a shard that moves may be read now."""
+
+    reading: int
+
+
 class HistoryDue(Struct, frozen=True, gc=False):
     """Old versions are to be looked at for their age."""
 
@@ -83,4 +95,6 @@ Timer: TypeAlias = (
     | FetchOverdue
     | AckOverdue
     | HistoryDue
+    | LookupDue
+    | PageDue
 )

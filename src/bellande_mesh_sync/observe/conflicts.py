@@ -15,7 +15,6 @@ from bellande_mesh_sync.core.data.settling import find_version
 from bellande_mesh_sync.core.node import NodeCore
 from bellande_mesh_sync.errors import NotFoundError
 from bellande_mesh_sync.ids import NodeId, node_of, stamp_ms
-from bellande_mesh_sync.keys import shard_of
 from bellande_mesh_sync.observe.views import describe
 from bellande_mesh_sync.values import Conflict, Entry, Siblings, SiblingView
 
@@ -44,13 +43,13 @@ def siblings_of(core: NodeCore, key: str, siblings: Sequence[Record]) -> Sibling
         raise NotFoundError(what="key", name=key)
     winner = last_writer(siblings)
     ordered = sorted(siblings, key=lambda record: (record is winner, order_of(record)), reverse=True)
-    context = core.replica.context_of(shard_of(key), siblings)
+    context = core.replica.context_of(core.replica.shard_of(key), siblings)
     views = tuple(_sibling_view(core, record, is_winner=record is winner) for record in ordered)
     return Siblings(key, context_text(context), views)
 
 
 def _sibling_view(core: NodeCore, record: Record, *, is_winner: bool) -> SiblingView:
-    replica, shard = core.replica, shard_of(record.key)
+    replica, shard = core.replica, core.replica.shard_of(record.key)
     arrived = replica.arrivals.of(shard, record.author, record.sequence)
     ahead = replica.arrivals.clock_ahead(shard, record, replica.author)
     return SiblingView(
@@ -89,7 +88,7 @@ def entry_of_version(
         raise NotFoundError(what=f"version of {key!r}", name=version)
     if record.is_tombstone:
         raise NotFoundError(what=f"value of {key!r} in the delete", name=version)
-    context = core.replica.context_of(shard_of(key), [record])
+    context = core.replica.context_of(core.replica.shard_of(key), [record])
     shown = core.replica.policies.of(key).shown([record], 0)
     told = record if shown is None else shown.record  # Where records hold more than what was written.
     entry = describe(core, told, siblings, record.version)

@@ -15,7 +15,6 @@ from bellande_mesh_sync.core.members.member import MemberState
 from bellande_mesh_sync.core.node import NodeCore
 from bellande_mesh_sync.core.session.links import Link
 from bellande_mesh_sync.ids import NodeId, Now, node_of, stamp_ms
-from bellande_mesh_sync.keys import shard_of
 from bellande_mesh_sync.values import Change, Entry, NodeView, Receipt
 
 LIVE: Final = frozenset({"alive", "suspect"})
@@ -32,7 +31,7 @@ def entry_of(core: NodeCore, siblings: Sequence[Record], wall_ms: int) -> tuple[
 
 def describe(core: NodeCore, record: Record, siblings: Sequence[Record], version: str = "") -> Entry:
     """What is told of a record that a reader of these siblings sees; `version` if it is not the record's."""
-    context = core.replica.context_of(shard_of(record.key), siblings)
+    context = core.replica.context_of(core.replica.shard_of(record.key), siblings)
     return Entry(
         key=record.key,
         version=version or record.version,
@@ -54,8 +53,8 @@ def change_of(record: Record, entry: Entry | None) -> Change:
 
 
 def receipts_of(receipts: Sequence[on.Receipt]) -> list[Receipt]:
-    """The receipts of one request, which all name the same nodes."""
-    nodes = {node: node.hex() for node in receipts[0].nodes}
+    """The receipts of one request, which mostly name the same nodes."""
+    nodes = {node: node.hex() for each in receipts for node in each.nodes}
     return [
         Receipt(each.key, each.version, tuple(nodes[node] for node in each.nodes), each.ack)
         for each in receipts

@@ -13,6 +13,7 @@ from importlib.metadata import version as package_version
 
 from bellande_mesh_sync.addresses import format_address
 from bellande_mesh_sync.config import PORT_OFF, Settings
+from bellande_mesh_sync.config_placement import check_placement
 from bellande_mesh_sync.core import effects as do
 from bellande_mesh_sync.core import events as on
 from bellande_mesh_sync.core.config import LocalNode
@@ -87,6 +88,7 @@ class Assembly:
             exits.push_async_callback(asyncio.to_thread, ground.leave)
             exits.push_async_callback(asyncio.to_thread, ground.store.close)
             state = await asyncio.to_thread(ground.store.open)
+            check_placement(settings.spaces, state)
             executor = ThreadPoolExecutor(WORKER_THREADS, thread_name_prefix="bms-worker")
             # A thread that still reads must be done before its store is closed.
             exits.push_async_callback(asyncio.to_thread, executor.shutdown)

@@ -11,6 +11,7 @@ from pathlib import Path
 from bellande_mesh_sync.config import Settings
 from bellande_mesh_sync.config_history import histories_of
 from bellande_mesh_sync.config_model import CONFLICT_WORDS
+from bellande_mesh_sync.config_placement import placed_spaces
 from bellande_mesh_sync.core.config import CoreConfig
 from bellande_mesh_sync.core.members.swim.config import PROFILES
 from bellande_mesh_sync.errors import NotAMemberError
@@ -103,6 +104,9 @@ def core_config(settings: Settings) -> CoreConfig:
         clock_drift_max_ms=round(settings.max_clock_drift_s * 1000),
         connections_max=settings.max_connections,
         swim=PROFILES[settings.profile],
+        rebalance_after_ns=round(settings.rebalance_after_s * SECOND_NS),
+        rebalance_bytes_per_s=settings.rebalance_bytes_per_s,
+        placed=placed_spaces(settings.spaces),
         history=histories_of(settings.spaces),
         conflicts=tuple(
             (space, policy.conflict)

@@ -204,10 +204,10 @@ class Runner:
     def chunk(self, link: int, hash: bytes, data: memoryview) -> None:
         self._receiver.take(link, hash, data)
 
-    def chunks_added(self, refs: Sequence[ChunkRef]) -> None:
+    def chunks_added(self, refs: Sequence[ChunkRef], key: str) -> None:
         """Chunks of a value that a program is writing are on disk."""
         if self._is_open:
-            self.feed(on.ChunksAdded(tuple(refs)))
+            self.feed(on.ChunksAdded(tuple(refs), key))
 
     def _heart_beats(self, due_ns: int) -> None:
         """Notice when this loop runs late: then silence of others may be our own deafness."""

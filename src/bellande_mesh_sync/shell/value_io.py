@@ -28,20 +28,20 @@ class ValueIo:
     """Turns bytes into what a record says of them, and back."""
 
     def __init__(
-        self, store: Store, executor: Executor, on_stored: Callable[[Sequence[ChunkRef]], None]
+        self, store: Store, executor: Executor, on_stored: Callable[[Sequence[ChunkRef], str], None]
     ) -> None:
         """
         Args:
-            on_stored: hears on the loop's thread of chunks of values that are being written.
+            on_stored: hears on the loop's thread of chunks of values that are being written, and of the key.
         """
         self._store = store
         self._executor = executor
         self._on_stored = on_stored
         self._loop = asyncio.get_running_loop()
 
-    def _writer(self, size: int | None) -> ValueWriter:
+    def _writer(self, size: int | None, key: str) -> ValueWriter:
         def tell(refs: Sequence[ChunkRef]) -> None:
-            self._loop.call_soon_threadsafe(self._on_stored, refs)
+            self._loop.call_soon_threadsafe(self._on_stored, refs, key)
 
         # A small value is cut before anybody could fetch its first chunk.
         is_large = size is None or size > LARGE_VALUE_BYTES
@@ -59,14 +59,14 @@ class ValueIo:
             return inline_value(bytes(data))
         return await self._work(write_value, data, self._store.add_chunks)
 
-    async def write_file(self, path: Path) -> WrittenValue:
+    async def write_file(self, path: Path, key: str) -> WrittenValue:
         """Raises UsageError if the file cannot be read."""
-        return await self._work(self._write_file, path)
+        return await self._work(self._write_file, path, key)
 
-    def _write_file(self, path: Path) -> WrittenValue:
+    def _write_file(self, path: Path, key: str) -> WrittenValue:
         try:
             with path.open("rb", buffering=0) as file:
-                writer = self._writer(path.stat().st_size)
+                writer = self._writer(path.stat().st_size, key)
                 writer.feed_file(file)
                 return writer.finish()
         except OSError as error:
@@ -74,7 +74,7 @@ class ValueIo:
 
     async def write_stream(self, key: str, pieces: AsyncIterator[bytes], size: int | None) -> WrittenValue:
         """Raises IncompleteValueError if the stream has another length than `size`."""
-        writer = self._writer(size)
+        writer = self._writer(size, key)
         gathered: list[bytes] = []
         count = total = 0
         async for piece in pieces:

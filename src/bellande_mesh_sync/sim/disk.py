@@ -311,6 +311,11 @@ class SimDisk:
             self._told_damaged.update((each.dot, None) for each in news)
             self.post(DamageFound(tuple(news)))
 
+    def scan_keys(self, prefix: str, after: str, limit: int) -> list[str]:
+        """As a store's."""
+        keys = (key for key in self.visible_keys() if key.startswith(prefix) and key > after)
+        return sorted(keys)[:limit]
+
     def deleted_keys(self, after: str, limit: int) -> list[str]:
         """As `RecordReader.deleted_keys`."""
         found = (

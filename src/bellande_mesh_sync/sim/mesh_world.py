@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Final, TypeVar
 
 from bellande_mesh_sync.config_history import histories_of
-from bellande_mesh_sync.config_model import CONFLICT_WORDS, SpacePolicy, changed, check_space, policy_of
+from bellande_mesh_sync.config_model import CONFLICT_WORDS, SpacePolicy, policy_of
 from bellande_mesh_sync.core.config import CoreConfig
 from bellande_mesh_sync.core.data.merging import Merge, Sibling, siblings_of
 from bellande_mesh_sync.errors import ConfigError, UsageError
@@ -20,6 +20,7 @@ from bellande_mesh_sync.sim.links import LINK_CLASSES, LinkClass
 from bellande_mesh_sync.sim.mesh import SimMesh
 from bellande_mesh_sync.sim.program_simulation import ProgramSimulation
 from bellande_mesh_sync.sim.programs import Program
+from bellande_mesh_sync.sim.spaces import check_simulated_space
 from bellande_mesh_sync.sim.swarm import Scenario
 from bellande_mesh_sync.sim.troubles import Troubles
 from bellande_mesh_sync.sim.workload import WorkloadConfig
@@ -72,7 +73,7 @@ class MeshWorld(Troubles):
         _check_links(links, nodes)
         policies = {name: policy_of(name, table) for name, table in (spaces or {}).items()}
         for name in [*policies, *(merge or {})]:
-            check_space(name, changed(policies.get(name, SpacePolicy()), conflict="lww"))
+            check_simulated_space(name, policies.get(name, SpacePolicy()))
         chosen: dict[str, str | Merge] = {name: policy.conflict for name, policy in policies.items()}
         chosen.update(merge or {})
         merges = _functions(chosen)

@@ -13,8 +13,6 @@ import msgspec
 from bellande_mesh_sync.config_model import (
     CONFLICT_WORDS,
     SpacePolicy,
-    changed,
-    check_space,
     config_error,
     policy_of,
 )
@@ -25,6 +23,7 @@ from bellande_mesh_sync.sim.links import LINK_CLASSES, LinkClass
 from bellande_mesh_sync.sim.mesh_world import NODES_MAX
 from bellande_mesh_sync.sim.quantities import decode_quantity
 from bellande_mesh_sync.sim.scenario_model import Fleet, ScenarioFile
+from bellande_mesh_sync.sim.spaces import check_simulated_space
 from bellande_mesh_sync.sim.troubles import FAULT_KINDS
 
 WITHOUT_NODES: Final = ("partition", "heal")
@@ -229,7 +228,7 @@ def _policies(
     merge: dict[str, Any] = {}
     for name, table in tables.items():
         policies[name] = policy_of(name, table)
-        check_space(name, changed(policies[name], conflict="lww"))
+        check_simulated_space(name, policies[name])
         how = policies[name].conflict
         is_word = how in CONFLICT_WORDS
         merge[name] = how if is_word else load_function(how, f"spaces.{name}.conflict", folder)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
@@ -21,10 +21,11 @@ from bellande_mesh_sync.core.data.context import covers
 from bellande_mesh_sync.core.data.knowledge import IntervalSet
 from bellande_mesh_sync.core.data.record import Record, fingerprint_of
 from bellande_mesh_sync.core.members.member import MemberRecord
+from bellande_mesh_sync.core.placement.shards import placed_shard, shard_index, shard_parts
 from bellande_mesh_sync.core.statements.statement import Judged, id_of
 from bellande_mesh_sync.errors import NotFoundError
 from bellande_mesh_sync.ids import Author, Shard
-from bellande_mesh_sync.keys import shard_of
+from bellande_mesh_sync.keys import shard_of, space_of
 from bellande_mesh_sync.store import sqlite_schema as schema
 from bellande_mesh_sync.store.disk_errors import disk_errors
 from bellande_mesh_sync.store.epoch_file import sync_directory
@@ -57,16 +58,23 @@ class Salvaged(msgspec.Struct):
 class _Logs:
     """The new database's logs: what each holds, and what all of a shard adds up to."""
 
-    def __init__(self) -> None:
+    def __init__(self, cuts: Mapping[str, int]) -> None:
+        """`cuts`: into how many shards each space is cut of which not every member holds all."""
+        self._cuts = cuts
         self._numbers: dict[tuple[Shard, Author], int] = {}
         self._held: dict[int, IntervalSet] = {}
         self._fingerprints: dict[Shard, int] = {}
         self._damaged: dict[int, str] = {}
         self.clock = 0
 
+    def _shard_of(self, key: str) -> Shard:
+        space = space_of(key)
+        count = self._cuts.get(space)
+        return placed_shard(space, count, shard_index(key, count)) if count else shard_of(key)
+
     def add(self, record: Record) -> int:
         """Take it in; the number of its row."""
-        shard = shard_of(record.key)
+        shard = self._shard_of(record.key)
         log = self._log(shard, record.author)
         self._held.setdefault(log, IntervalSet()).add(record.sequence, record.sequence)
         self._fingerprints[shard] = self._fingerprints.get(shard, 0) + fingerprint_of(record)
@@ -81,12 +89,12 @@ class _Logs:
 
     def remove(self, record: Record) -> int:
         """It was replaced by another one that is here: its number stays known."""
-        shard = shard_of(record.key)
+        shard = self._shard_of(record.key)
         self._fingerprints[shard] -= fingerprint_of(record)
         return schema.row_id(self._numbers[shard, record.author], record.sequence)
 
     def has(self, record: Record) -> bool:
-        log = self._numbers.get((shard_of(record.key), record.author))
+        log = self._numbers.get((self._shard_of(record.key), record.author))
         return log is not None and self._held[log].contains(record.sequence)
 
     def write(self, connection: sqlite3.Connection) -> None:
@@ -130,9 +138,10 @@ def salvage(database: Path, damaged_folder: Path) -> Salvaged:
 
 
 def _copy(database: Path, target: sqlite3.Connection, result: Salvaged) -> None:
-    logs = _Logs()
+    logs = _Logs({})
     try:
         with closing(schema.connect_reader(database, 8_192)) as source:
+            logs = _Logs(_cuts(source))
             damaged: list[tuple[int, str]] = []
             for records in _sound_records(source, result, damaged):
                 rows = [record_row(logs.add(each), each) for each in records if not logs.has(each)]
@@ -147,6 +156,16 @@ def _copy(database: Path, target: sqlite3.Connection, result: Salvaged) -> None:
         result.gaps += 1  # Not even its first page can be read.
     result.records -= _drop_replaced(target, logs)
     logs.write(target)
+
+
+def _cuts(source: sqlite3.Connection) -> dict[str, int]:
+    """As far as it can be read; a space of which nothing can be is taken for one that every member holds."""
+    try:
+        names = source.execute("SELECT DISTINCT shard FROM logs").fetchall()
+    except sqlite3.DatabaseError:
+        return {}
+    parts = [shard_parts(shard) for (shard,) in names]
+    return {space: count for space, count, _ in parts if count}
 
 
 def _remember_damaged(source: sqlite3.Connection, logs: _Logs, damaged: list[tuple[int, str]]) -> None:

@@ -15,8 +15,8 @@ from zlib import crc32
 import msgspec
 
 from bellande_mesh_sync.core.data.record import Record
+from bellande_mesh_sync.core.placement.shards import is_of_shard
 from bellande_mesh_sync.ids import Author, Shard
-from bellande_mesh_sync.keys import shard_of
 from bellande_mesh_sync.store.sqlite_rows import as_json
 from bellande_mesh_sync.store.sqlite_schema import SEQUENCE_BITS, SEQUENCE_MAX
 
@@ -125,7 +125,7 @@ def _belongs(record: Record, row_id: int, key: object, kind: object, logs: LogNa
         and record.author == name[1]
         and kind == record.kind
         and key == record.key.encode()
-        and shard_of(record.key) == name[0]
+        and is_of_shard(record.key, name[0])
     )
 
 

@@ -34,17 +34,24 @@ from bellande_mesh_sync.core.messages import (
     Goodbye,
     Have,
     Hello,
+    HoldAnswer,
+    HoldWant,
     LiveDots,
     LiveWant,
     MemberDatagram,
     MemberStream,
     Note,
     Ping,
+    PlacedSummary,
     Pong,
     ReachAnswer,
     ReachWant,
+    ReadAnswer,
+    ReadWant,
     Records,
     RelayedNote,
+    ScanAnswer,
+    ScanWant,
     StatementDigest,
     StatementIds,
     Statements,
@@ -55,6 +62,7 @@ from bellande_mesh_sync.core.messages import (
     SurveyWant,
     Want,
 )
+from bellande_mesh_sync.core.placement.shards import shard_parts
 from bellande_mesh_sync.core.statements.statement import STATEMENT_BYTES_MAX, size_of
 from bellande_mesh_sync.errors import DecodeError, InvalidKeyError
 from bellande_mesh_sync.ids import AUTHOR_BYTES, EPOCH_BYTES, NODE_ID_BYTES, SEQUENCE_MAX
@@ -71,6 +79,12 @@ from bellande_mesh_sync.wire.member_checks import (
     check_stream_message,
     check_text,
     require,
+)
+from bellande_mesh_sync.wire.placement_checks import (
+    check_read_answer,
+    check_read_want,
+    check_scan_answer,
+    check_scan_want,
 )
 
 HASH_BYTES: Final = 32
@@ -202,10 +216,12 @@ def check_manifest(manifest: Manifest, size: int) -> None:
 
 @lru_cache(1024)
 def _space_of_shard(shard: str) -> str:
-    """The space in a shard's name `space/index`; the caller has bounded the length."""
-    space, separator, index = shard.rpartition("/")
-    fine = bool(separator) and "/" not in space and index.isascii() and index.isdecimal()
-    require(fine and (index == "0" or index[0] != "0"), "a shard's name is not 'space/index'")
+    """The space in a shard's name; the caller has bounded the length."""
+    try:
+        space, _, _ = shard_parts(shard)
+    except ValueError:
+        raise DecodeError(reason="a shard's name is neither 'space/0' nor 'space/count.index'") from None
+    require("/" not in space, "a shard's space is not the first segment of a key")
     try:
         return check_key(space)
     except InvalidKeyError as error:
@@ -214,7 +230,7 @@ def _space_of_shard(shard: str) -> str:
 
 def check_shard(shard: str) -> str:
     """The shard's space; DecodeError if the name is none."""
-    require(len(shard) <= KEY_BYTES_MAX + 8, "a shard's name is too long")
+    require(len(shard) <= KEY_BYTES_MAX + 16, "a shard's name is too long")
     return _space_of_shard(shard)
 
 
@@ -293,7 +309,7 @@ def _check_number(message: Ping | Pong) -> None:
     require(0 <= message.number <= NUMBER_MAX, "a ping's number is out of range")
 
 
-def _check_summary(message: Summary) -> None:
+def _check_summary(message: Summary | PlacedSummary) -> None:
     require(len(message.shards) <= limits.SHARDS_MAX, "a summary has too many shards")
     for summary in message.shards:
         check_shard(summary.shard)
@@ -301,6 +317,11 @@ def _check_summary(message: Summary) -> None:
         check_cut(summary.stable)
         check_cut(summary.collected)
         require(len(summary.fingerprint) == HASH_BYTES, "a fingerprint has not 32 bytes")
+
+
+def _check_placed_summary(message: PlacedSummary) -> None:
+    _check_summary(message)
+    require(len(message.is_whole) == len(message.shards), "a summary says not of each shard if it is whole")
 
 
 def _check_have(message: Have) -> None:
@@ -312,6 +333,12 @@ def _check_want(message: Want) -> None:
     require(0 < message.stream <= NUMBER_MAX, "a stream's number is out of range")
     check_shard(message.shard)
     check_delta(message.dots)
+
+
+def _check_hold_want(message: HoldWant) -> None:
+    check_number(message.number)
+    check_shard(message.shard)
+    check_delta(message.knowledge)
 
 
 def _check_stream_end(message: StreamEnd) -> None:
@@ -356,7 +383,7 @@ def _check_reach_want(message: ReachWant) -> None:
     check_node(message.node)
 
 
-def _check_answered(message: ReachAnswer | SurveyWant) -> None:
+def _check_answered(message: ReachAnswer | SurveyWant | HoldAnswer) -> None:
     check_number(message.number)
 
 
@@ -439,6 +466,13 @@ _CHECKS: Final[dict[type, Callable[[Any], None]]] = {
     ChunkPart: _check_part,
     ChunkMissing: _check_hashes,
     ChunkOffer: _check_offer,
+    PlacedSummary: _check_placed_summary,
+    HoldWant: _check_hold_want,
+    HoldAnswer: _check_answered,
+    ReadWant: check_read_want,
+    ReadAnswer: lambda answer: check_read_answer(answer, check_records),
+    ScanWant: check_scan_want,
+    ScanAnswer: lambda answer: check_scan_answer(answer, check_records),
     LiveWant: _check_live_want,
     LiveDots: _check_live_dots,
 }

@@ -33,6 +33,10 @@ DELTA_RANGES_MAX: Final = 131_072
 SHARDS_MAX: Final = 8_192
 HASHES_MAX: Final = 16_384
 
+SHARDS_MAX_OF_SPACE: Final = 16_384
+KEYS_MAX: Final = 1_000
+"""Keys that one question to an owner is about."""
+
 LINKED_MAX: Final = 16_384
 NAME_BYTES_MAX: Final = 255
 ADDRESSES_MAX: Final = 16

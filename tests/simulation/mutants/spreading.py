@@ -35,8 +35,8 @@ MUTANTS = (
         "repair_happens_once",
         "The timer of repair is not set again.",
         NodeCore._repair,
-        "[*self.exchange.compare(), SetTimer(RepairDue(), now.mono_ns + pause_ns)]",
-        "self.exchange.compare()",
+        "[*self.exchange.compare(now), SetTimer(RepairDue(), now.mono_ns + pause_ns)]",
+        "self.exchange.compare(now)",
     ),
     Mutant(
         "summary_tells_what_is_on_its_way",

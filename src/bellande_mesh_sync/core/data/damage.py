@@ -65,3 +65,6 @@ class Damage:
         for dot in self._keys.get(shard, {}):
             dots.add(dot.author, dot.sequence, dot.sequence)
         return dots.delta()
+
+    def in_shard(self, shard: Shard) -> bool:
+        return bool(self._keys.get(shard))

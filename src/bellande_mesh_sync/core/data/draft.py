@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 
 from bellande_mesh_sync.core.data.history import HistoryPolicy, OldVersion, old_version
 from bellande_mesh_sync.core.data.knowledge import Delta, Ranges
@@ -19,8 +20,8 @@ FINGERPRINT_MODULUS = 1 << 256
 class Draft:
     __slots__ = ("_drops", "_history", "_intervals", "_puts", "collected", "credits", "emptied", "epoch",
                  "expired_ms", "fingerprints", "forgotten", "healed", "members", "ranges", "records",
-                 "relearned", "requests", "set_aside", "size_bytes", "statements", "streams", "syncs_chunks",
-                 "unlearned", "withdrawn", "written")  # fmt: skip
+                 "relearned", "released", "requests", "set_aside", "size_bytes", "statements", "streams",
+                 "syncs_chunks", "unlearned", "withdrawn", "written")  # fmt: skip
 
     def __init__(self) -> None:
         self._puts: dict[tuple[Shard, Author, int], Record] = {}
@@ -52,6 +53,8 @@ class Draft:
         self.relearned: list[tuple[Shard, Author, Ranges]] = []
         self.healed: list[tuple[Shard, Dot]] = []
         """Damaged dots that have come back, or were replaced, with this batch."""
+        self.released: list[tuple[Shard, Delta, list[str]]] = []
+        """What was handed over and is held here no more: shard, all that was known of it, its keys."""
         self.statements: list[Judged] = []
         self.collected: dict[tuple[Shard, Author], int] = {}
         """Up to which numbers tombstones are dropped with this batch."""
@@ -71,6 +74,11 @@ class Draft:
         if self._puts.pop((shard, record.author, record.sequence), None) is None:
             self._drops.append((shard, record.key, record.dot))
         self.fingerprints[shard] -= fingerprint_of(record)
+
+    def let_go(self, shard: Shard, rows: Sequence[tuple[str, Dot]], fingerprint: int) -> None:
+        """Drop all live records of a shard, which add up to this fingerprint."""
+        self._drops += [(shard, key, dot) for key, dot in rows]
+        self.fingerprints[shard] -= fingerprint
 
     def withdraw(self, shard: Shard, record: Record) -> None:
         """Take a sound record out of its place; its key is not damaged by that."""
@@ -102,7 +110,7 @@ class Draft:
         has_records = self._puts or self._drops or self._intervals or self._history or self.expired_ms
         is_mending = self.set_aside or self.unlearned or self.healed or self.syncs_chunks
         is_agreed = self.collected or self.statements
-        return not (has_records or has_members or self.epoch or is_mending or is_agreed)
+        return not (has_records or has_members or self.epoch or is_mending or is_agreed or self.released)
 
     def batch(self, clock: int) -> Batch:
         return Batch(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
@@ -26,7 +26,7 @@ from bellande_mesh_sync.core.events import Write
 from bellande_mesh_sync.core.members.member import MemberRecord
 from bellande_mesh_sync.core.reader import DamagedRecord, RecordReader, StoredState
 from bellande_mesh_sync.core.statements.statement import Judged
-from bellande_mesh_sync.ids import Author, NodeId, Now, Shard, Stamp
+from bellande_mesh_sync.ids import Author, Dot, NodeId, Now, Shard, Stamp
 from bellande_mesh_sync.keys import shard_of, space_of
 
 Held: TypeAlias = dict[str, tuple[Record, ...]]
@@ -72,8 +72,11 @@ class Replica:
     def __init__(
         self, author: Author, clock: HybridClock, reader: RecordReader, state: StoredState,
         policies: SpacePolicies, histories: HistoryPolicies = NO_HISTORY,
+        shard_of: Callable[[str], Shard] = shard_of,
     ) -> None:  # fmt: skip
         self.author = author
+        self.shard_of = shard_of
+        self._borrowed: dict[str, tuple[Record, ...]] = {}
         self.policies = policies
         self._default_history = histories.default
         self._histories = dict(histories.spaces)
@@ -131,7 +134,20 @@ class Replica:
                 stored.append(key)
         if stored:
             result.update(zip(stored, self._reader.siblings(stored), strict=True))
+        for key, records in self._borrowed.items():
+            if key in result:
+                result[key] = joined([result[key], records])
         return result
+
+    def borrow(self, records: Sequence[Record]) -> None:
+        """Siblings that other nodes hold, and that a write here is to see; until `borrow(())`."""
+        self._borrowed = {}
+        for record in records:
+            self._borrowed[record.key] = (*self._borrowed.get(record.key, ()), record)
+
+    def _held_here(self, key: str) -> tuple[Record, ...]:
+        over = self._overlay.get(key)
+        return over.siblings if over is not None else self._reader.siblings([key])[0]
 
     # -- local writes
 
@@ -162,7 +178,7 @@ class Replica:
         numbers: dict[Shard, int] = {}
         settled: list[Write] = []
         for write in writes:
-            shard = shard_of(write.key)
+            shard = self.shard_of(write.key)
             sequence = numbers[shard] = numbers.get(shard, self.shard(shard).seen.last(self.author)) + 1
             siblings = held[write.key]
             origin = Origin(self.author, sequence, self.clock.next(now))
@@ -201,7 +217,7 @@ class Replica:
         records: list[Record] = []
         numbers: dict[Shard, list[int]] = {}
         for write in writes:
-            shard = shard_of(write.key)
+            shard = self.shard_of(write.key)
             taken = numbers.get(shard)
             if taken is None:
                 last = self.shard(shard).seen.last(self.author)
@@ -299,6 +315,11 @@ class Replica:
         self, shard: Shard, record: Record, siblings: tuple[Record, ...], now: Now
     ) -> tuple[Record, ...]:
         draft = self._draft
+        if self._borrowed:
+            # What is only held elsewhere is replaced there.
+            elsewhere = {each.dot for each in self._borrowed.get(record.key, ())}
+            elsewhere -= {each.dot for each in self._held_here(record.key)}
+            siblings = tuple(each for each in siblings if each.dot not in elsewhere)
         kept = siblings
         if siblings:
             replaced = [s for s in siblings if covers(record.context, s.author, s.sequence)]
@@ -340,6 +361,24 @@ class Replica:
         row, absorbed = self._kept(shard).seen.add(author, low, high)
         self._draft.claim(shard, author, low, high, row, absorbed)
         self._draft.healed += [(shard, dot) for dot in self.damage.among(shard, author, low, high)]
+
+    def release(self, shard: Shard, rows: Sequence[tuple[str, Dot]]) -> None:
+        """Forget a shard: all its live records, which are given, and all that is known of it.
+
+        Nothing of it may be on its way to the disk. If this node has written to it, it takes one more of its
+        own numbers, for no record, and goes on to know just that: so none is given out again, and nothing is
+        claimed but that no record has this number, which is true for ever.
+        """
+        state, draft = self._kept(shard), self._draft
+        known, last = state.seen.delta(), state.seen.last(self.author)
+        draft.let_go(shard, rows, state.fingerprint)
+        keys = [key for key, _ in rows]
+        draft.released.append((shard, known, keys))
+        state.seen.remove(known)
+        draft.relearned += [(shard, author, ()) for author, _ in known]
+        self._overlay.update(dict.fromkeys(keys, Overlay((), self._next_commit)))
+        if last:
+            self._claim(shard, self.author, last + 1, last + 1)
 
     # -- what goes without a successor
 
@@ -518,6 +557,9 @@ class Replica:
         self.uncommitted_bytes -= draft.size_bytes
         for shard, dots in draft.unlearned:
             self._kept(shard).committed.remove(dots)
+        for shard, known, keys in draft.released:
+            self._kept(shard).committed.remove(known)
+            self._uncover(keys, commit.number)
         for shard, dot in draft.healed:
             self.damage.forget(shard, [dot])
         for shard, author, low, high in draft.ranges:
@@ -531,10 +573,26 @@ class Replica:
             if over is not None and over.commit == commit.number:
                 del overlay[key]
 
+    def _uncover(self, keys: Sequence[str], commit: int) -> None:
+        for key in keys:
+            over = self._overlay.get(key)
+            if over is not None and over.commit == commit:
+                del self._overlay[key]
+
     def take_new_epoch(self, author: Author, epoch: bytes) -> None:
         """Become a new author: another store has numbered writes in our name."""
         self.author = author
         self._draft.epoch = epoch
+
+
+def joined(held: Iterable[Sequence[Record]]) -> tuple[Record, ...]:
+    """What several nodes hold under one key, less what one of these records has replaced."""
+    every = {record.dot: record for records in held for record in records}
+    return tuple(
+        record
+        for record in every.values()
+        if not any(covers(other.context, *record.dot) for other in every.values() if other is not record)
+    )
 
 
 def is_deleted(siblings: Sequence[Record]) -> bool:

@@ -10,6 +10,7 @@ from bellande_mesh_sync.core.effects import MemberChanged
 from bellande_mesh_sync.core.members.member import MemberRecord, MemberState
 from bellande_mesh_sync.core.members.nearest import NearestIndex
 from bellande_mesh_sync.core.members.swim.view import ALIVE, DEAD, LEFT, SUSPECT, View
+from bellande_mesh_sync.core.placement.rendezvous import Candidate
 from bellande_mesh_sync.ids import NodeId, Now
 
 NEVER_NS = 1 << 63
@@ -192,6 +193,20 @@ class Directory:
         if self._owners is None or now.mono_ns >= self._owners_until_ns:
             self._owners = self._count_owners(now)
         return self._owners
+
+    def candidates(self, now: Now) -> list[Candidate]:
+        """The same nodes, with what decides how much of the spaces that are placed they hold.
+
+        Cost: O(members).
+        """
+        records = (self.record_of(node) for node in self.owners(now))
+        return [Candidate(each.node, each.capacity, each.zone) for each in records if each is not None]
+
+    def gone_count(self, now: Now) -> int:
+        """Members that count as owners no more, because they are dead or asleep for long."""
+        owners = self.owners(now)
+        down = (MemberState.DEAD, MemberState.ASLEEP)
+        return sum(shown.state in down and node not in owners for node, shown in self._shown.items())
 
     def _count_owners(self, now: Now) -> frozenset[NodeId]:
         limit_ns = self._config.rebalance_after_ns

@@ -106,7 +106,7 @@ class Switchboard:
         effects += self._membership.link_opened(link, hello.member, now)
         effects += self._notes.link_ready(link, now)
         effects += self._statements.compare([link])
-        return effects + self._exchange.summaries([link])
+        return effects + self._exchange.summaries([link], now)
 
     def _turn_out(self, link: Link, proof: Statement, now: Now) -> list[Effect]:
         """It is revoked: it gets the proof of that, and nothing else."""

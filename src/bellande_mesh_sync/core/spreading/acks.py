@@ -36,8 +36,8 @@ class Waiting:
     """Its time is over; the caller hears so once it is on this node's own disk."""
     is_done: bool = False
 
-    def reached(self, node: NodeId) -> None:
-        """One more of the ranges is on this node's disk."""
+    def reached(self, node: NodeId, log: Log) -> None:
+        """One more of the ranges, this one, is on this node's disk."""
         count = self.nodes[node] = self.nodes.get(node, 0) + 1
         if count == len(self.ranges):
             self.full_count += 1
@@ -51,6 +51,14 @@ class Waiting:
 
     def full(self) -> list[NodeId]:
         return sorted(node for node, count in self.nodes.items() if count == len(self.ranges))
+
+    @property
+    def is_enough(self) -> bool:
+        return self.count >= self.need
+
+    def receipts(self) -> tuple[Receipt, ...]:
+        nodes = tuple(self.full())
+        return tuple(Receipt(r.key, r.version, nodes, self.ack) for r in self.records)
 
     @property
     def count(self) -> int:
@@ -93,7 +101,7 @@ class Acks:
         effects: list[Effect] = []
         for each in reached.values():
             if held.contains_range(*each.ranges[log]):
-                each.reached(node)
+                each.reached(node, log)
                 effects += self._check(each)
         return effects
 
@@ -108,9 +116,9 @@ class Acks:
     def _check(self, waiting: Waiting) -> list[Effect]:
         if waiting.is_done or waiting.nodes.get(self._local, 0) < len(waiting.ranges):
             return []
-        if waiting.count >= waiting.need:
+        if waiting.is_enough:
             self._finish(waiting)
-            return [Resolve(waiting.request, receipts(waiting, waiting.full()))]
+            return [Resolve(waiting.request, waiting.receipts())]
         return self._time_out(waiting) if waiting.is_overdue else []
 
     def _finish(self, waiting: Waiting) -> None:
@@ -191,10 +199,6 @@ def need_of(ack: str, owner_count: int) -> int:
             return owner_count
         case _:
             raise AssertionError(f"unknown ack level {ack!r}")
-
-
-def receipts(waiting: Waiting, nodes: list[NodeId]) -> tuple[Receipt, ...]:
-    return tuple(Receipt(r.key, r.version, tuple(nodes), waiting.ack) for r in waiting.records)
 
 
 def own_ranges(node: NodeId, delta: Iterable[tuple[Author, Ranges]]) -> list[tuple[Author, Ranges]]:

@@ -17,9 +17,9 @@ from bellande_mesh_sync.core.data.cuts import Cut, CutTold, contiguous_cut, is_w
 from bellande_mesh_sync.core.data.knowledge import Delta, Knowledge
 from bellande_mesh_sync.core.data.replica import Replica, is_deleted
 from bellande_mesh_sync.core.messages import ShardSummary
+from bellande_mesh_sync.core.placement.shards import shard_parts
 from bellande_mesh_sync.core.reader import RecordReader
 from bellande_mesh_sync.ids import NodeId, Now, Shard
-from bellande_mesh_sync.keys import shard_of
 
 KEYS_PER_LOOK = 256
 """Deleted keys that are looked at in one tick; a look reads their records from the store."""
@@ -101,6 +101,8 @@ class Collector:
             self._owners = others
             self._judged.clear()
         for shard, state in self._replica.shards():
+            if shard_parts(shard)[1]:
+                continue  # Not everybody holds it, and who does changes: its tombstones stay.
             known = state.committed.delta()
             if self._judged.get(shard) is known:
                 continue
@@ -133,7 +135,7 @@ class Collector:
         self._after = keys[-1] if len(keys) == KEYS_PER_LOOK else None
         held = set(held)
         for key, siblings in self._replica.siblings(keys).items():
-            shard = shard_of(key)
+            shard = self._replica.shard_of(key)
             if shard in held:
                 self._was_held = True
                 continue

@@ -7,7 +7,7 @@ concern them meet in the right order; whom to talk to, and when, is `node.py`'s 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from blake3 import blake3
 
@@ -20,15 +20,17 @@ from bellande_mesh_sync.core.data.record import Record
 from bellande_mesh_sync.core.data.replica import Replica, ShardState
 from bellande_mesh_sync.core.data.sibling_cap import SIBLINGS_MAX
 from bellande_mesh_sync.core.data.space_policies import SpacePolicies, UnfitError
-from bellande_mesh_sync.core.effects import Changed, Effect, Log, Reject, Resolve, Send, SetTimer
+from bellande_mesh_sync.core.effects import Changed, Effect, Log, NextPage, Reject, Resolve, Send, SetTimer
 from bellande_mesh_sync.core.events import (
     ChunkRefused,
     ChunksAdded,
     ChunksStored,
     CommitFailed,
     Committed,
+    FetchValue,
     MissingFound,
     PageRead,
+    SyncNow,
     WriteMany,
 )
 from bellande_mesh_sync.core.messages import (
@@ -36,11 +38,17 @@ from bellande_mesh_sync.core.messages import (
     ChunkOffer,
     Credit,
     Have,
+    PlacedSummary,
     Records,
     ShardSummary,
     Summary,
     Want,
 )
+from bellande_mesh_sync.core.placement.custody import Custody
+from bellande_mesh_sync.core.placement.placed_acks import placed_waiting, shards_of_records
+from bellande_mesh_sync.core.placement.placement import Placement
+from bellande_mesh_sync.core.placement.release import FIRST_READING
+from bellande_mesh_sync.core.placement.rendezvous import Candidate
 from bellande_mesh_sync.core.reader import RecordReader, StoredState
 from bellande_mesh_sync.core.session.links import Link, Links
 from bellande_mesh_sync.core.spreading.acks import Acks, Waiting, need_of
@@ -84,7 +92,10 @@ class Exchange:
         self.counters = counters
         self.clock = HybridClock(config.clock_drift_max_ms, state.clock)
         author = author_of(me.node, state.epoch)
-        self.replica = Replica(author, self.clock, reader, state, policies, config.history)
+        self.placement = Placement(config.placed, me.node)
+        self.replica = Replica(
+            author, self.clock, reader, state, policies, config.history, self.placement.shard_of
+        )
         self.acks = Acks(me.node)
         self.serving = Serving(config, links, counters, self._collected_in)
         self.fetcher = Fetcher(config, links, counters)
@@ -95,6 +106,10 @@ class Exchange:
         self.mending = Mending(
             self.replica, self.pulls, self.fetcher, links, counters, self._become_new_author
         )
+        self.custody = Custody(
+            config, me.node, self.placement, links, self.replica, reader, state, counters, self._told,
+            self.pulls.held.__contains__,
+        )  # fmt: skip
         self.returning = Returning(self.replica, links, self.mending, counters)
         self.mending.on_clean = self.returning.examined
         self.pulls.on_behind = self.returning.begin
@@ -116,6 +131,14 @@ class Exchange:
         """Ourselves before others turned out to know later writes of ours than we do."""
 
     # -- local writes
+
+    def write_knowing(self, command: WriteMany, owners: frozenset[NodeId], now: Now) -> list[Effect]:
+        """As `write`, where the writer has seen what other nodes hold as well."""
+        self.replica.borrow(command.known)
+        try:
+            return self.write(command, owners, now)
+        finally:
+            self.replica.borrow(())
 
     def write(self, command: WriteMany, owners: frozenset[NodeId], now: Now) -> list[Effect]:
         if not command.writes:
@@ -142,17 +165,19 @@ class Exchange:
             facts = {"key": overfull, "limit": SIBLINGS_MAX}
             return [Reject(command.request, "conflict_limit", facts)]
         records = self.replica.write(writes, now, held)
-        self.acks.expect(
-            Waiting(
-                command.request,
-                command.ack,
-                command.timeout_ns,
-                records,
-                _ranges(records),
-                owners,
-                need_of(command.ack, len(owners)),
-            )
+        waiting = Waiting(
+            command.request,
+            command.ack,
+            command.timeout_ns,
+            records,
+            _ranges(records, self.replica.shard_of),
+            owners,
+            need_of(command.ack, len(owners)),
         )
+        if self.placement.is_used:
+            shards = shards_of_records(records, self.placement)
+            waiting = placed_waiting(waiting, shards, self.placement, self.me.node)
+        self.acks.expect(waiting)
         draft = self.replica.draft
         draft.requests.append(command.request)
         draft.size_bytes += sum(weight_of(record) for record in records)
@@ -161,22 +186,39 @@ class Exchange:
             return []  # The disk always answers.
         return [SetTimer(AckOverdue(command.request), now.mono_ns + command.timeout_ns)]
 
-    def compare(self) -> list[Effect]:
+    def compare(self, now: Now) -> list[Effect]:
         """Open a repair with every peer, or with a random choice of many."""
         links = self.links.records_links()
         if len(links) > REPAIR_PEERS_MAX:
             links = self._rng.sample(links, REPAIR_PEERS_MAX)
-        return self.summaries(links)
+        return self.summaries(links, now)
 
-    def summaries(self, links: Sequence[Link]) -> list[Effect]:
-        """Tell peers all that is durable here; they ask for what they lack."""
-        summaries = [Summary(part) for part in self._summary_parts()]
-        return [Send(link.link, summary) for link in links for summary in summaries]
+    def sync_now(self, command: SyncNow, now: Now) -> list[Effect]:
+        links = self.links.records_links()
+        effects = self.summaries(links, now) + self.custody.tick(now)
+        return [*effects, Resolve(command.request, len(links))]
 
-    def _summary_parts(self) -> Iterator[tuple[ShardSummary, ...]]:
+    def summaries(self, links: Sequence[Link], now: Now) -> list[Effect]:
+        """Tell peers all that is durable here and that they are to have too; they ask for what they lack."""
+        held = self.replica.shards()
+        common = [(shard, state) for shard, state in held if not self.placement.is_placed(shard)]
+        summaries = [Summary(part) for part in self._summary_parts(common)]
+        effects: list[Effect] = [Send(link.link, summary) for link in links for summary in summaries]
+        for link in links if self.placement.is_used else ():
+            placed = [each for each in held if self.placement.is_placed(each[0])]
+            for part in self._summary_parts(
+                [each for each in placed if self.placement.is_for(each[0], link.peer)]
+            ):
+                is_whole = tuple(self.custody.wholeness.is_whole(each.shard, now) for each in part)
+                effects.append(Send(link.link, PlacedSummary(part, is_whole)))
+        return effects
+
+    def _summary_parts(
+        self, shards: Iterable[tuple[Shard, ShardState]]
+    ) -> Iterator[tuple[ShardSummary, ...]]:
         part: list[ShardSummary] = []
         count = 0
-        for shard, state in self.replica.shards():
+        for shard, state in shards:
             for summary in self._summaries_of(shard, state):
                 part.append(summary)
                 count += 4 + sum(4 + len(ranges) for _, ranges in summary.knowledge)
@@ -206,12 +248,21 @@ class Exchange:
             want = Want(want.stream, want.shard, Knowledge(late).missing_from(want.dots))
         return self.serving.handle_want(link, want)
 
-    def handle_summary(self, link: Link, message: Summary, now: Now) -> list[Effect]:
+    def handle_summary(self, link: Link, message: Summary | PlacedSummary, now: Now) -> list[Effect]:
         effects: list[Effect] = []
-        for theirs in message.shards:
-            self.collector.note(link.peer, theirs)
+        whole = message.is_whole if isinstance(message, PlacedSummary) else (False,) * len(message.shards)
+        for theirs, is_whole in zip(message.shards, whole, strict=True):
+            fits, misfit = self.custody.fits(link, theirs.shard, now)
+            if not fits:
+                effects += misfit
+                continue
+            if not self.placement.is_placed(theirs.shard):
+                self.collector.note(link.peer, theirs)
             mine = self.replica.shard(theirs.shard)
-            if self.collector.was_left_out(theirs.shard, theirs.collected):
+            if is_whole and not theirs.is_part:
+                self.custody.compared(theirs, mine)
+            is_left_out = self.collector.was_left_out(theirs.shard, theirs.collected)
+            if is_left_out and self.placement.is_mine(theirs.shard):
                 effects += self.returning.begin(link.link, theirs.shard, now)
             if mine.committed.delta() != theirs.knowledge:
                 effects += self._told(link, theirs.shard, theirs.knowledge, now)
@@ -235,11 +286,14 @@ class Exchange:
         return [Send(link.link, Have(theirs.shard, part)) for part in parts]
 
     def handle_have(self, link: Link, message: Have, now: Now) -> list[Effect]:
-        return self._told(link, message.shard, message.dots, now)
+        fits, effects = self.custody.fits(link, message.shard, now)
+        return effects + self._told(link, message.shard, message.dots, now) if fits else effects
 
     def _told(self, link: Link, shard: Shard, dots: Delta, now: Now) -> list[Effect]:
         """A peer has these dots on disk: acks for our own, offers of what we lack."""
         effects = self._acked(link, shard, dots) + self.fetcher.has_too(link.peer, shard, dots, now)
+        if not self.placement.is_mine(shard):
+            return effects  # It is for others to hold.
         return effects + self.pulls.offered(link, shard, dots, now)
 
     def _acked(self, link: Link, shard: Shard, dots: Delta) -> list[Effect]:
@@ -272,7 +326,7 @@ class Exchange:
 
     def handle_records(self, link: Link, message: Records, now: Now) -> list[Effect]:
         shard, stream = message.shard, message.stream
-        if message.records and shard != shard_of(message.records[0].key):
+        if message.records and shard != self.replica.shard_of(message.records[0].key):
             self.counters["records_refused"] += len(message.records)
             return self._give_credit(link, sum(weight_of(record) for record in message.records))
         pull = self.pulls.arrived(stream, link.link, shard, message.records) if message.records else None
@@ -325,7 +379,8 @@ class Exchange:
 
     def _is_sound(self, shard: Shard, record: Record, space: str, stamp_max: int, now: Now) -> bool:
         """Whether the record may be taken in; one that may not leaves a gap, and repair asks again."""
-        if space_of(record.key) != space or record.sequence > SEQUENCE_MAX:
+        is_elsewhere = self.placement.is_placed(shard) and self.replica.shard_of(record.key) != shard
+        if space_of(record.key) != space or is_elsewhere or record.sequence > SEQUENCE_MAX:
             self.counters["records_refused"] += 1
             return False
         if record.stamp > stamp_max:
@@ -359,7 +414,7 @@ class Exchange:
 
     def handle_credit(self, link: Link, message: Credit, now: Now) -> list[Effect]:
         link.credit = min(link.credit + message.amount_bytes, 1 << 40)
-        return self.serving.credit_came(link)
+        return self.custody.pace.slowed(self.serving.credit_came(link), self._is_placed, now)
 
     # -- chunks
 
@@ -367,8 +422,11 @@ class Exchange:
         self.mending.looked(event)
         effects, whole, given_up = self.fetcher.handle_missing(event, now)
         for fetch in whole:
-            self._take_in(fetch, now)
-        self._give_up(given_up)
+            if fetch.request:
+                effects.append(Resolve(fetch.request, None))
+            else:
+                self._take_in(fetch, now)
+        effects += self._give_up(given_up)
         shard = self.fetcher.wants_sources(event.fetch)
         return effects if shard is None else effects + self._seek_sources(shard, now)
 
@@ -377,7 +435,7 @@ class Exchange:
         if now.mono_ns - self._sought_ns.get(shard, -SEEK_PAUSE_NS) < SEEK_PAUSE_NS:
             return []
         self._sought_ns[shard] = now.mono_ns
-        links = self.links.records_links()
+        links = [link for link in self.links.records_links() if self.placement.is_for(shard, link.peer)]
         if len(links) > SEEK_PEERS_MAX:
             links = self._rng.sample(links, SEEK_PEERS_MAX)
         summaries = [Summary((part,)) for part in self._summaries_of(shard, self.replica.shard(shard))]
@@ -402,14 +460,30 @@ class Exchange:
         draft.size_bytes += weight_of(fetch.record)
         draft.streams[fetch.stream] += 1
 
-    def _give_up(self, fetches: list[Fetch]) -> None:
+    def _give_up(self, fetches: list[Fetch]) -> list[Effect]:
+        effects: list[Effect] = []
         for fetch in fetches:
             self.counters["fetches_abandoned"] += 1
             self.pulls.abandoned(fetch.stream)
+            if fetch.request:
+                facts = {"key": fetch.record.key, "chunk": next(iter(sorted(fetch.missing)), b"").hex()}
+                effects.append(Reject(fetch.request, "chunk_missing", facts))
+        return effects
+
+    def fetch_value(self, command: FetchValue, now: Now) -> list[Effect]:
+        """Bring chunks here whose record is held elsewhere."""
+        effects = self.fetcher.borrow(command.request, command.record, command.holders)
+        if effects is None:
+            return [Reject(command.request, "busy", {"what": "the queue for large values", "limit": "full"})]
+        return effects
 
     def handle_chunks_added(self, event: ChunksAdded, now: Now) -> list[Effect]:
         offer = ChunkOffer(event.chunks)
-        return [Send(link.link, offer) for link in self.links.records_links()]
+        links = self.links.records_links()
+        if event.key and self.placement.is_used:
+            shard = self.replica.shard_of(event.key)
+            links = [link for link in links if self.placement.is_for(shard, link.peer)]
+        return [Send(link.link, offer) for link in links]
 
     def handle_chunk_offer(self, link: Link, message: ChunkOffer, now: Now) -> list[Effect]:
         return self.fetcher.fetch_ahead(link.peer, message.chunks)
@@ -434,19 +508,13 @@ class Exchange:
 
     def _chunks_failed(self, link: Link, hashes: tuple[bytes, ...], now: Now) -> list[Effect]:
         effects, given_up = self.fetcher.refused(link.peer, hashes, now)
-        self._give_up(given_up)
+        effects += self._give_up(given_up)
         return effects + self.fetcher.pump(link.peer, now) + self.mending.chunks_refused(hashes, now)
 
     # -- tombstones, and who missed them
 
     def _collected_in(self, shard: Shard) -> CutTold:
         return told(self.replica.shard(shard).collected)
-
-    def handle_page(self, page: PageRead, now: Now) -> list[Effect]:
-        """Views with numbers below 0 are `returning`'s own, those far below `trimming`'s."""
-        if page.reading < TRIMMING_BELOW:
-            return self.trimming.page(page, now)
-        return self.returning.handle_page(page, now) if page.reading < 0 else self.serving.handle_page(page)
 
     def collect(self, now: Now) -> None:
         """Drop some of the tombstones that nobody needs any more."""
@@ -474,7 +542,8 @@ class Exchange:
                 if node_of(author) == self.me.node:
                     effects += self.acks.note(self.me.node, shard, author, ((low, high),))
             changed += draft.records
-        effects += spread(news_of(commits, self.me.node), self.links.records_links(), self.counters)
+        news, links = news_of(commits, self.me.node), self.links.records_links()
+        effects += spread(news, links, self.counters, self.placement)
         for number, amount in credits.items():
             link = self.links.get(number)
             if link is not None:
@@ -512,11 +581,39 @@ class Exchange:
         self.pulls.link_closed(link.link)
         effects += self.returning.link_closed(link.link)
         retries, given_up = self.fetcher.link_closed(link.link, now)
-        self._give_up(given_up)
-        return effects + retries
+        effects += self._give_up(given_up) + retries
+        return effects + self.custody.link_gone(link, now)
+
+    # -- reading for others
+
+    def handle_page(self, page: PageRead, now: Now) -> list[Effect]:
+        """Views with numbers below 0 are `returning`'s, far below `trimming`'s, and lowest what is let go."""
+        if page.reading <= FIRST_READING:
+            return self.custody.handle_page(page)
+        if page.reading < TRIMMING_BELOW:
+            return self.trimming.page(page, now)
+        if page.reading < 0:
+            return self.returning.handle_page(page, now)
+        if self._is_placed(page.reading):
+            self.custody.pace.took(page.records, now)
+        return self.custody.pace.slowed(self.serving.handle_page(page), self._is_placed, now)
+
+    def page_due(self, reading: int) -> list[Effect]:
+        return [NextPage(reading)] if self.serving.shard_of(reading) is not None else []
+
+    def _is_placed(self, reading: int) -> bool:
+        shard = self.serving.shard_of(reading)
+        return shard is not None and self.placement.is_placed(shard)
+
+    def members_seen(self, members: Sequence[Candidate], gone_count: int, now: Now) -> list[Effect]:
+        """Who counts as an owner. If that is news, all tell each other what the other is to have too."""
+        is_news, effects = self.custody.see(members, gone_count, now)
+        return effects + self.compare(now) if is_news else effects
 
 
-def _ranges(records: list[Record]) -> dict[tuple[Shard, Author], tuple[int, int]]:
+def _ranges(
+    records: list[Record], shard_of: Callable[[str], Shard] = shard_of
+) -> dict[tuple[Shard, Author], tuple[int, int]]:
     """First and last number of these writes in each shard."""
     ranges: dict[tuple[Shard, Author], tuple[int, int]] = {}
     for record in records:

@@ -42,6 +42,8 @@ class Fetch:
     """Those of them that did not give a chunk of it, or a wrong one: the others go first."""
     missing: set[bytes] = field(default_factory=set)
     failures: int = 0
+    request: int = 0
+    """Of who only wants the chunks: the record stays where it is."""
 
 
 class Fetcher:
@@ -117,7 +119,7 @@ class Fetcher:
     def wants_sources(self, number: int) -> Shard | None:
         """The shard of a record of which much is missing, and only one peer is known to have it."""
         fetch = self._fetches.get(number)
-        if fetch is None or len(fetch.sources) > 1:
+        if fetch is None or fetch.request or len(fetch.sources) > 1:
             return None
         source = self._sources.get(fetch.sources[0])
         return fetch.shard if source is not None and source.queue_bytes >= self._config.share_bytes else None
@@ -136,6 +138,15 @@ class Fetcher:
         self._by_dot[shard, record.dot] = fetch
         self._refs_count += len(record.manifest.chunks)
         return [FindMissing(fetch.number, record.manifest)]
+
+    def borrow(self, request: int, record: Record, holders: tuple[NodeId, ...]) -> list[Effect] | None:
+        """As `start`, for somebody who wants to read the value and is not to hold its record."""
+        number = self._next_fetch
+        effects = self.start(Shard(f"?{number}"), record, 0, holders[0])  # A place of its own.
+        if effects is not None:
+            self._fetches[number].request = request
+            self._fetches[number].sources = list(holders)
+        return effects
 
     def fetch_ahead(self, peer: NodeId, chunks: tuple[ChunkRef, ...]) -> list[Effect]:
         """A peer stores chunks whose record will follow. More than the bound are left for the record."""

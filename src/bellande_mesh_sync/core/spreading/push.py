@@ -11,6 +11,7 @@ from bellande_mesh_sync.core.data.record import Record
 from bellande_mesh_sync.core.data.replica import OpenCommit
 from bellande_mesh_sync.core.effects import Effect, Send
 from bellande_mesh_sync.core.messages import Have, Records
+from bellande_mesh_sync.core.placement.placement import Placement
 from bellande_mesh_sync.core.session.links import Link
 from bellande_mesh_sync.core.spreading.weight import portions
 from bellande_mesh_sync.ids import NodeId, Shard, node_of
@@ -41,7 +42,9 @@ def news_of(commits: Iterable[OpenCommit], local: NodeId) -> News:
     return news
 
 
-def spread(news: News, links: Sequence[Link], counters: Counters) -> list[Effect]:
+def spread(
+    news: News, links: Sequence[Link], counters: Counters, placement: Placement | None = None
+) -> list[Effect]:
     """Own writes as Records while a peer's credit lasts, as a Have beyond it; others' dots as a Have.
 
     The author pushes to all its peers; everyone else only tells what it has, and a peer that the
@@ -50,13 +53,24 @@ def spread(news: News, links: Sequence[Link], counters: Counters) -> list[Effect
     effects: list[Effect] = []
     for shard, records in news.written.items():
         messages = [(Records(shard, 0, part), weight) for part, weight in portions(records)]
-        for link in links:
+        for link in _owners_among(links, shard, placement):
             effects += _push(link, shard, messages, counters)
     for shard, knowledge in news.received.items():
+        to = _owners_among(links, shard, placement)
+        if len(to) < len(links):
+            # Whoever wrote it waits for the word of its owners, and need not be one.
+            writers = {node_of(author) for author, _ in knowledge.delta()}
+            to = [link for link in links if link in to or link.peer in writers]
         for dots in parts_of(knowledge.delta(), HAVE_RANGES_MAX):
             have = Have(shard, dots)
-            effects += [Send(link.link, have) for link in links]
+            effects += [Send(link.link, have) for link in to]
     return effects
+
+
+def _owners_among(links: Sequence[Link], shard: Shard, placement: Placement | None) -> Sequence[Link]:
+    if placement is None or not placement.is_placed(shard):
+        return links
+    return [link for link in links if placement.is_for(shard, link.peer)]
 
 
 def _push(link: Link, shard: Shard, messages: list[tuple[Records, int]], counters: Counters) -> list[Effect]:

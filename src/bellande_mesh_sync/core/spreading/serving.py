@@ -101,6 +101,11 @@ class Serving:
             serve.is_waiting = True
         return effects
 
+    def shard_of(self, reading: int) -> Shard | None:
+        """The shard that is being read, if it still is."""
+        serve = self._readings.get(reading)
+        return None if serve is None else serve.want.shard
+
     def credit_came(self, link: Link) -> list[Effect]:
         desk = self._desks.get(link.link)
         if desk is None or link.credit <= 0:
