@@ -15,6 +15,7 @@ from bench import (
     first_sync,
     history,
     in_step,
+    large_edit,
     large_file,
     members,
     members_large,
@@ -34,6 +35,7 @@ BENCHMARKS: dict[str, Callable[[int], Report]] = {
     "startup": startup.run,
     "small_records": small_records.run,
     "large_file": large_file.run,
+    "large_edit": large_edit.run,
     "put_latency": put_latency.run,
     "acked_puts": acked_puts.run,
     "catching_up": catching_up.run,
@@ -49,7 +51,7 @@ BENCHMARKS: dict[str, Callable[[int], Report]] = {
     "members": members.run,
     "members_large": members_large.run,
 }
-LONG = ("members_large", "in_step", "first_sync")
+LONG = ("members_large", "in_step", "first_sync", "large_edit")
 """Only when asked for: a gigabyte of memory, and minutes even on an idle machine."""
 
 BUSY_CORES_MAX = 0.3

@@ -8,11 +8,11 @@ from contextlib import suppress
 
 from bellande_mesh_sync.core import effects as do
 from bellande_mesh_sync.core.data.record import Record, order_of
-from bellande_mesh_sync.errors import NotRunningError
+from bellande_mesh_sync.errors import CursorGoneError, NotRunningError
 from bellande_mesh_sync.feeds import Feeds, Watch
 from bellande_mesh_sync.keys import check_prefix
 from bellande_mesh_sync.observe import views
-from bellande_mesh_sync.observe.cursors import cursor_text, known_under, parse_cursor
+from bellande_mesh_sync.observe.cursors import Cursor, cursor_text, known_under, parse_cursor
 from bellande_mesh_sync.shell.assembly import Assembly
 from bellande_mesh_sync.shell.replaying import Replay
 from bellande_mesh_sync.shell.runner import now
@@ -49,6 +49,8 @@ class WatchCalls(ABC):
         mesh_id = node.identity.mesh_id
         told = "" if cursor is None else cursor
         since = None if cursor is None else parse_cursor(cursor, mesh_id, prefix)
+        if since is not None:
+            self._check_deletes(node, since, prefix)
         watch = self._feeds.watch(prefix, lambda: self._cursor_now(prefix), told)
         if since is not None:
             known = known_under(prefix, node.core.replica)
@@ -61,6 +63,12 @@ class WatchCalls(ABC):
                 Replay(node.store, node.runner.executor, [each for each in missed if each[1]], show).page
             )
         return watch
+
+    def _check_deletes(self, node: Assembly, since: Cursor, prefix: str) -> None:
+        replica = node.core.replica
+        for shard, _ in known_under(prefix, replica):
+            if since.may_lack_deletes(shard, replica.shard(shard).collected):
+                raise CursorGoneError(reason="deletes since it was made have been forgotten")
 
     def _cursor_now(self, prefix: str) -> str:
         """Of a watch that has been told all that happened; "" once the node is stopped."""

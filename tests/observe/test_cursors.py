@@ -65,6 +65,17 @@ def test_an_empty_cursor_has_told_nothing() -> None:
     assert count_of(cursor.missing_from(shard, delta)) == 3
 
 
+def test_deletes_that_were_forgotten_since_matter_to_who_was_told_of_the_shard() -> None:
+    cursor = parse_cursor(cursor_text(MESH, "", replica(fleet=known((0, 1, 3), (1, 2, 9)))), MESH, "")
+    fleet = Shard("fleet/0")
+    assert not cursor.may_lack_deletes(fleet, {AUTHORS[0]: 3})
+    assert cursor.may_lack_deletes(fleet, {AUTHORS[0]: 4})
+    assert cursor.may_lack_deletes(fleet, {AUTHORS[1]: 9})
+    assert cursor.may_lack_deletes(fleet, {AUTHORS[2]: 1})
+    assert not cursor.may_lack_deletes(Shard("other/0"), {AUTHORS[0]: 4})
+    assert not parse_cursor("", MESH, "").may_lack_deletes(fleet, {AUTHORS[0]: 4})
+
+
 def test_a_cursor_of_more_keys_is_good_for_fewer_and_not_the_other_way_round() -> None:
     held = replica(fleet=known((0, 1, 3)))
     parse_cursor(cursor_text(MESH, "fleet/", held), MESH, "fleet/plans/")

@@ -25,7 +25,7 @@ def test_the_finer_the_more() -> None:
 
 
 def test_waypoints_are_beside_the_obstacles_and_apart() -> None:
-    assert waypoints([[0, 0], [0, 0.5], [0, 3]]).tolist() == [[2, 0], [2, 3]]
+    assert waypoints([[0.0, 0.0], [0.0, 0.5], [0.0, 3.0]]).tolist() == [[2, 0], [2, 3]]
 
 
 def test_a_segments_settings_follow_its_nodes_and_neighbours() -> None:

@@ -14,7 +14,7 @@ from bellande_mesh_sync.errors import ReservedError, UsageError
 from bellande_mesh_sync.sim.mesh_world import MeshWorld
 from bellande_mesh_sync.together import Reservation, Reservations, Tube, meet, plan_together, tube_of
 from bellande_mesh_sync.together.reservations import CLOCK_MARGIN_MS
-from tests.mesh.conftest import MeshMaker, Scenario
+from tests.mesh.conftest import MeshMaker, Scenario, eventually
 from tests.together.test_planning import flat
 
 Play = Callable[[Scenario], None]
@@ -123,8 +123,16 @@ def test_two_robots_plan_on_two_nodes_and_the_second_goes_later(play: Play) -> N
             with pytest.raises(ReservedError):
                 await desks[2].reserve("late", tubes[0])
             second = await desks[2].reserve("r2", tubes[1].delayed(10_000))
-            assert {claim.state for claim in desks[2].claims()} == {"confirmed"}
+
+            async def all_confirmed() -> bool:
+                return {claim.state for claim in desks[2].claims()} == {"confirmed"}
+
+            async def release_arrived() -> bool:
+                return first.id not in {claim.id for claim in desks[1].claims()}
+
+            await eventually(all_confirmed)
             await desks[int(first.robot[1])].release(first)
+            await eventually(release_arrived)
             third = await desks[1].reserve("r3", tubes[1])
             assert third.fence > first.fence
             assert second.fence > 0

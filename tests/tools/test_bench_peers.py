@@ -13,6 +13,7 @@ from bench.measure import Report
 from bench.peers import is_there, poll
 from bench.redis_peer import FullPrimary
 from bench.rsync_peer import rsync
+from bench.syncthing_peer import syncthings
 
 
 def needs(program: str) -> pytest.MarkDecorator:
@@ -60,3 +61,11 @@ def test_jetstream_puts_are_answered_one_and_many_at_a_time(tmp_path: Path) -> N
                 await jet.ask(b"$JS.API.STREAM.INFO.no_such", b"")
 
     asyncio.run(puts())
+
+
+@needs("syncthing")
+def test_two_syncthings_bring_a_file_from_one_to_the_other() -> None:
+    with syncthings() as both:
+        (both.source / "a").write_text("1")
+        both.bring()
+        assert (both.target / "a").read_text() == "1"

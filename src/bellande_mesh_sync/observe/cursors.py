@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -48,6 +48,17 @@ class Cursor(Struct, frozen=True, array_like=True):
             if gaps:
                 missing.append((author, gaps))
         return tuple(missing)
+
+    def may_lack_deletes(self, shard: Shard, collected: Mapping[Author, int]) -> bool:
+        """Whether deletes may have been forgotten here, by the numbers up to `collected`, that the watcher
+        has not been told of. One that was told nothing of the shard needs none."""
+        seen = self.seen.get(shard)
+        if not seen:
+            return False
+        return any(
+            next(IntervalSet(seen.get(_name_of(author), ())).gaps(1, number), None)
+            for author, number in collected.items()
+        )
 
 
 _encode = msgspec.msgpack.Encoder().encode

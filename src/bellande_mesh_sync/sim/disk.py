@@ -388,8 +388,9 @@ class SimDisk:
         self._fresh_chunks.update((hash, body) for hash, body in chunks.items() if not self._has(hash))
 
     def _touch(self, hashes: Iterable[bytes]) -> None:
-        # One thread, so nothing can go between the look and the answer.
-        self.condemned.touched(dict.fromkeys(hashes), self.condemned.generation)
+        if self.config.sweep_every_ns:
+            # One thread, so nothing can go between the look and the answer.
+            self.condemned.touched(dict.fromkeys(hashes), self.condemned.generation)
 
     def sweep(self, under_way: Sequence[Manifest]) -> None:
         """Begin a sweep, which takes a while.

@@ -143,9 +143,19 @@ class HistoryChecker:
                 told = as_of(story, moment, told_of.ended(moment))
                 there = [v for v, end in zip(everything, ends, strict=True) if v.stamp <= moment < end]
                 if told.is_known and _winner(told.siblings) != _winner(there):
+                    if not told.siblings and self._is_delete_forgotten(story, there):
+                        continue
                     raise _violation(disk, f"{key} had another value at {moment} than is told", key)
         if not as_of(story, max(version.stamp for version in everything)).is_known:
             raise _violation(disk, f"of {key} not even the present is known", key)
+
+    def _is_delete_forgotten(self, story: Sequence[Record], there: Sequence[Record]) -> bool:
+        """Whether these versions were deleted, and the history has lost that delete, which all had dropped.
+
+        Then nothing tells a key that was written anew from one that never was there before.
+        """
+        deletes = [v for v in self._versions[there[0].key].values() if v.is_tombstone and v not in story]
+        return all(any(covers(each.context, *version.dot) for each in deletes) for version in there)
 
     def _check_gone(self, disk: Disk, key: str) -> None:
         """Of a key that is gone, no version is told to be there now."""
