@@ -77,7 +77,7 @@ class MemberChecker:
         if other is None:
             raise Violation("members", node.name, f"{effect.node.hex()[:12]} was announced, and is nobody")
         if effect.new_state == MemberState.REVOKED:
-            if other.index not in self._network.expelled:
+            if other.index not in self._network.expelled | self._network.outsiders:
                 raise Violation("members", node.name, f"{other.name} is said to be revoked, and is not")
             self.gone(other.index)
         if effect.new_state == MemberState.LEFT and not self._may_have_left(other, others, now_ns):
