@@ -95,8 +95,8 @@ class HistoryChecker:
         before = {old.record.dot: old for old in self._kept[disk.index].get(key, ())}
         before.update((old.record.dot, old) for old in more)
         latest = sorted((old.until for old in before.values()), reverse=True)
-        # A limit counts where something is written; what expired goes whenever a batch says the time. A delete
-        # that is let go has one of its own, and which of two limits comes last is the store's affair.
+        # A limit counts where something is written; what expired goes whenever a batch says the time.
+        # A delete that is let go has one of its own; which of two limits comes last is the store's affair.
         limits = [old.versions for old in more] or [len(latest)]
         versions = max(limits)
         allowed = {dot for dot, old in before.items() if old.until >= _floor(latest, versions)}
