@@ -103,3 +103,9 @@ def test_writes_beyond_the_cut_that_are_not_set_aside_are_caught(monkeypatch: py
 
 def test_a_node_that_gossip_brings_back_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     assert planted(monkeypatch, Membership, "revoke", lambda *_: []) - {""}
+
+
+def test_what_comes_while_writes_are_set_aside_is_not_taken_as_replaced_by_them() -> None:
+    scenario = draw(144, nodes=(3, 6), minutes=0.6)
+    faults = replace(scenario.faults, expel_s=8.0, state_s=6.0, revoke_s=0.0)
+    check(run(replace(scenario, faults=faults)))

@@ -338,6 +338,8 @@ class Exchange:
         last_own = max((r.sequence for r in message.records if r.author == own), default=0)
         if last_own > seen.last(own):
             effects += self._overtaken(shard, last_own)
+        # What is to be set aside may seem to have replaced what comes now: that waits for the next repair.
+        is_trimmed = shard in self.pulls.trimmed
         space = space_of(shard)
         stamp_max = self.clock.limit(now)
         done_bytes = taken_bytes = 0
@@ -352,7 +354,7 @@ class Exchange:
                 if pull is not None:
                     pull.is_tainted = True
                 done_bytes += weight
-            elif not self._is_sound(shard, record, space, stamp_max, now):
+            elif is_trimmed or not self._is_sound(shard, record, space, stamp_max, now):
                 if pull is not None:
                     pull.is_tainted = True
                 done_bytes += weight
@@ -449,7 +451,7 @@ class Exchange:
             self._refuse_revoked(record, now)
             self.pulls.abandoned(fetch.stream)
             return
-        if seen.contains(record.author, record.sequence):
+        if fetch.shard in self.pulls.trimmed or seen.contains(record.author, record.sequence):
             self.pulls.abandoned(fetch.stream)
             return
         if not self.replica.accept(fetch.shard, [fetch.record], now):
