@@ -140,7 +140,8 @@ class HistoryChecker:
             or version in story
             or any(covers(other.context, *version.dot) for other in live)
         ]
-        ends = [_end_of(version, everything) for version in everything]
+        gone = {old.record.dot: old.until for old in kept}
+        ends = [min(_end_of(v, everything), gone.get(v.dot, math.inf)) for v in everything]
         stamps = sorted({version.stamp for version in everything})
         for stamp in stamps[:: 1 + len(stamps) // STAMPS_MAX]:
             for moment in (Stamp(stamp - 1), stamp):
