@@ -223,7 +223,6 @@ class HistoryCalls(ABC):
 
     def _write_again(self, key: str, record: Record | None, live: Sequence[Record]) -> Write:
         """The write that puts this value, or a delete, in the place of what is live."""
-        key = live[0].key
         replica = self._alive().core.replica
         context = replica.context_of(replica.shard_of(key), live)
         if record is None or record.is_tombstone:
