@@ -15,6 +15,7 @@ from bellande_mesh_sync.core.effects import Commit, Effect, Resolve
 from bellande_mesh_sync.core.events import Event, Receipt, WriteMany
 from bellande_mesh_sync.core.node import NodeCore
 from bellande_mesh_sync.ids import Now
+from bellande_mesh_sync.sim.campaign import Swarm
 from bellande_mesh_sync.sim.disk import DiskConfig
 from bellande_mesh_sync.sim.faults import FaultConfig
 from bellande_mesh_sync.sim.network import NetworkConfig
@@ -210,6 +211,6 @@ def test_an_exception_in_a_core_is_a_violation_that_says_where() -> None:
 
 
 def test_the_swarm_draws_every_kind_of_fault() -> None:
-    drawn = [draw(seed, nodes=(3, 7), minutes=1).faults for seed in range(1, 400)]
+    drawn = [scenario.faults for scenario in Swarm(count=400, minutes=1).scenarios()]
     for kind in (field.name for field in fields(FaultConfig) if field.name.endswith("_s")):
         assert any(getattr(faults, kind) > 0 for faults in drawn), kind

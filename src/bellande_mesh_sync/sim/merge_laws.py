@@ -111,5 +111,7 @@ def _parts(siblings: tuple[Sibling, ...]) -> Iterable[tuple[Sibling, ...]]:
 
 
 def shown(value: object) -> str:
+    if isinstance(value, bytes | str) and len(value) > _SHOWN_BYTES_MAX:
+        return f"{value[:_SHOWN_BYTES_MAX]!r}... ({len(value)} long)"
     text = repr(value)
     return text if len(text) <= _SHOWN_BYTES_MAX else f"{text[:_SHOWN_BYTES_MAX]}... ({len(text)} characters)"

@@ -261,7 +261,9 @@ class SimMesh:
 
     # -- listening
 
-    def watch(self, prefix: str = "") -> Watch:
+    def watch(self, prefix: str = "", *, cursor: str | None = None) -> Watch:
+        if cursor is not None:
+            raise UnsupportedError(what="a watch that goes on from a cursor")
         self._alive()
         return self._desk.feeds.watch(check_prefix(prefix))
 
