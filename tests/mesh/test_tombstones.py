@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from bellande_mesh_sync import Mesh
@@ -53,6 +55,11 @@ def test_what_was_deleted_is_in_the_history_after_its_delete_was_forgotten(play:
         mesh = await make.node("a", sync_interval=QUICK_S)
         await mesh.put("fleet/x", b"precious")
         written_ms = (await mesh.head("fleet/x")).time_ms
+
+        async def is_later() -> bool:  # Or the delete may be of the same millisecond.
+            return time.time_ns() // 1_000_000 > written_ms
+
+        await eventually(is_later)
         await mesh.delete("fleet/x")
         await collected(mesh)
         found = await mesh.history("fleet/x")
