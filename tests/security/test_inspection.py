@@ -24,7 +24,8 @@ AUTHORITIES = load_bundle(AUTHORITY.certificate_pem)
 MEMBER = new_member(AUTHORITY, "crane-2", role="reader")
 LEAF = load_pem(MEMBER.certificate_pem)
 END = LEAF.not_valid_after_utc
-NOW = datetime.datetime.now(datetime.UTC)
+NOW = datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=1)
+"""Later than any of these tests: what they issue must be valid then."""
 DAY = datetime.timedelta(days=1)
 HOUR = datetime.timedelta(hours=1)
 
