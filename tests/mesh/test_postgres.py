@@ -70,7 +70,7 @@ def test_a_hub_whose_home_is_lost_goes_on_with_what_the_server_has(play: Play, u
         await hub.put("fleet/a", b"1")
         other = await maker.node("other", hub)
         await linked(hub, other)  # Or `all` is the hub alone.
-        await hub.put("fleet/large", b"in chunks" * 100_000, ack="all")
+        await hub.put("fleet/large", b"in chunks" * 100_000, ack="all", timeout=60)
         await hub.stop()
         shutil.rmtree(maker.folder / "hub")
         again = await maker.node("again", other, persistent=True, db_url=url)
