@@ -140,7 +140,7 @@ class Reservations:
                 fence = await self._granted(claim)
                 confirmed = msgspec.structs.replace(claim, state="confirmed", fence=fence)
                 await self._put_claim(confirmed)
-        except BaseException as error:
+        except BaseException as error:  # Also a cancellation: the claim must not stay.
             # If it cannot be withdrawn, it holds its tube until that is over.
             await asyncio.shield(self._withdraw(claim))
             if isinstance(error, TimeoutError):
